@@ -1,0 +1,37 @@
+//! The one file that reads the clock. Everybody else takes `now` as an argument or asks a [`Clock`].
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Where time comes from; tests hand in one that stands still.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since 1970-01-01 UTC. May jump.
+    fn unix_ms(&self) -> u64;
+    /// Never goes backwards.
+    fn monotonic(&self) -> Instant;
+
+    /// Seconds since 1970-01-01 UTC. May jump.
+    fn unix_seconds(&self) -> u64 {
+        self.unix_ms() / 1000
+    }
+}
+
+/// A clock that is handed around.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+}

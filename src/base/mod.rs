@@ -1,0 +1,7 @@
+//! What everything else stands on: clock, back-off, units, positioned reads. Imports nothing of ours.
+
+pub mod backoff;
+pub mod clock;
+pub mod future;
+pub mod read_at;
+pub mod units;

@@ -1,0 +1,9 @@
+//! The nouns: digests, names, keys, the signed state and its values. No I/O, no clock, no async.
+
+pub mod digest;
+pub mod file;
+pub mod key;
+pub mod member;
+pub mod name;
+pub mod state;
+pub mod versioned;

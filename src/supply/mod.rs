@@ -1,0 +1,5 @@
+//! "Give me this file": the one trait in which the doors meet.
+//!
+//! `front` asks a [`Source`] and serves what it answers; it never learns where the bytes came from.
+
+pub mod source;
