@@ -1,1 +1,6 @@
-//! store
+//! Bytes: the I/O seam, staging, outboards, partials and verified segments.
+//!
+//! Knows nothing of rows. Everything that touches a disk goes through [`disk::Disk`], so that every
+//! power cut can be replayed.
+
+pub mod disk;
