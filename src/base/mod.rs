@@ -3,5 +3,6 @@
 pub mod backoff;
 pub mod clock;
 pub mod future;
+pub mod random_access;
 pub mod read_at;
 pub mod units;

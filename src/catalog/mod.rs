@@ -1,1 +1,23 @@
-//! catalog
+//! Rows: what exists, what is here, what happened, who belongs.
+//!
+//! Two databases with one writer each. The index (`index.redb`) can be rebuilt from the tree; the
+//! ledger (`ledger.redb`) can't and is backed up. Knows nothing of files or paths: the bytes of
+//! both come through [`crate::base::random_access::RandomAccess`].
+
+mod backend;
+mod batch;
+mod error;
+mod index;
+mod ledger;
+mod records;
+mod snapshot;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+pub use error::{CatalogError, OpenCatalogError};
+pub use index::Index;
+pub use ledger::{InviteState, Ledger};
+pub use records::{AuditRecord, HoldingRecord, InviteRecord, JobRecord, LogRecord, MissingRecord, Totals};
+pub use snapshot::{LogRow, Snapshot};

@@ -1,0 +1,53 @@
+//! What can go wrong with rows.
+
+use crate::domain::versioned::VersionedError;
+
+/// A database that can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenCatalogError {
+    /// Written by a newer program; it was not touched.
+    #[error("the database is of version {found}, this program knows {known}")]
+    Newer {
+        /// The version inside.
+        found: u64,
+        /// The newest that this program reads.
+        known: u64,
+    },
+    /// The file is no database, or a damaged one.
+    #[error("opening the database")]
+    Database(#[source] Box<redb::Error>),
+    /// It opened, and its rows can't be read.
+    #[error("reading the database")]
+    Rows(#[from] CatalogError),
+}
+
+/// A read or a commit that failed; nothing of a failed commit stays.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The database or the disk below it.
+    #[error("database")]
+    Database(#[source] Box<redb::Error>),
+    /// A row that can't be read or written.
+    #[error("row of {table}")]
+    Row {
+        /// Which table.
+        table: &'static str,
+        /// What is wrong with it.
+        source: VersionedError,
+    },
+    /// A row whose key or fixed-size value has another shape.
+    #[error("damaged row in {0}")]
+    Damaged(&'static str),
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for CatalogError {
+            fn from(error: redb::$error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+from_redb!(StorageError, TableError, TransactionError, CommitError, SetDurabilityError);

@@ -1,0 +1,84 @@
+//! `index.redb`: the signed state, the holdings, the log.
+
+use super::{
+    backend::Backend,
+    batch::Batch,
+    error::{CatalogError, OpenCatalogError},
+    snapshot::Snapshot,
+    tables,
+};
+use crate::base::random_access::RandomAccess;
+use redb::{Database, ReadableDatabase};
+use std::sync::Arc;
+
+/// The newest form of both databases.
+pub(super) const VERSION: u64 = 1;
+/// redb's page cache; its default of 1 GiB would be most of a small machine.
+pub(super) const CACHE_BYTES: usize = 24 << 20;
+const VERSION_KEY: &str = "version";
+
+/// The index. One writer; readers see whole commits.
+pub struct Index {
+    database: Database,
+}
+
+impl Index {
+    /// Opens the database in `file`, or makes one in an empty file.
+    pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
+        let database = open_database(file)?;
+        let index = Self { database };
+        index.write(|_| Ok::<_, CatalogError>(()))?; // opening a table makes it
+        Ok(index)
+    }
+
+    /// What was committed last; later commits do not show in it.
+    pub fn read(&self) -> Result<Snapshot, CatalogError> {
+        Snapshot::new(&self.database.begin_read()?)
+    }
+
+    /// Runs `change` and commits durably; if it fails, nothing of it stays. Waits for the writer before it.
+    pub fn write<R, E: From<CatalogError>>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, E>) -> Result<R, E> {
+        let transaction = self.database.begin_write().map_err(CatalogError::from)?;
+        let result = {
+            let mut batch = Batch::new(&transaction)?;
+            let result = change(&mut batch)?;
+            batch.finish()?;
+            result
+        };
+        transaction.commit().map_err(CatalogError::from)?;
+        Ok(result)
+    }
+}
+
+/// Opens a database, and refuses one of a newer version before anything is written.
+pub(super) fn open_database(file: Arc<dyn RandomAccess>) -> Result<Database, OpenCatalogError> {
+    let database = Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create_with_backend(Backend(file))
+        .map_err(|error| OpenCatalogError::Database(Box::new(error.into())))?;
+    match stored_version(&database)? {
+        Some(found) if found > VERSION => Err(OpenCatalogError::Newer { found, known: VERSION }),
+        Some(_) => Ok(database),
+        None => {
+            stamp_version(&database)?;
+            Ok(database)
+        }
+    }
+}
+
+fn stored_version(database: &Database) -> Result<Option<u64>, CatalogError> {
+    let table = match database.begin_read()?.open_table(tables::META) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(value) = table.get(VERSION_KEY)? else { return Ok(None) };
+    let bytes = value.value().try_into().map_err(|_| CatalogError::Damaged("meta"))?;
+    Ok(Some(u64::from_be_bytes(bytes)))
+}
+
+fn stamp_version(database: &Database) -> Result<(), CatalogError> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(tables::META)?.insert(VERSION_KEY, VERSION.to_be_bytes().as_slice())?;
+    Ok(transaction.commit()?)
+}

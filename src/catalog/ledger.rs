@@ -1,0 +1,161 @@
+//! `ledger.redb`: what can't be rebuilt from the tree. Members, invitations, jobs, audit.
+
+use super::{
+    error::{CatalogError, OpenCatalogError},
+    index::open_database,
+    records::{AuditRecord, InviteRecord, JobRecord},
+    tables,
+};
+use crate::{
+    base::random_access::RandomAccess,
+    domain::{key::NodeKey, member::MemberRecord, versioned::VersionedError},
+};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use std::sync::Arc;
+
+/// Most rows of the audit; the oldest go first.
+const AUDIT_ROWS: u64 = 100_000;
+
+/// What an invitation's secret is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InviteState {
+    /// It was just consumed, for this one.
+    Consumed(InviteRecord),
+    /// Nobody invited with it.
+    Unknown,
+    /// It was used before; by the same node, in `same_node`.
+    Used {
+        /// The invitation.
+        invite: InviteRecord,
+        /// Whether the node that asks is the one that used it.
+        same_node: bool,
+    },
+    /// It is too old.
+    Expired,
+}
+
+/// The ledger. One writer; every write is durable when it returns.
+pub struct Ledger {
+    database: Database,
+}
+
+impl Ledger {
+    /// Opens the database in `file`, or makes one in an empty file.
+    pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
+        let ledger = Self { database: open_database(file)? };
+        ledger.write(|transaction| {
+            transaction.open_table(tables::MEMBERS)?;
+            transaction.open_table(tables::INVITES)?;
+            transaction.open_table(tables::AUDIT)?;
+            transaction.open_table(tables::JOBS)?;
+            Ok(())
+        })?;
+        Ok(ledger)
+    }
+
+    /// Every member, by key.
+    pub fn members(&self) -> Result<Vec<MemberRecord>, CatalogError> {
+        let table = self.database.begin_read()?.open_table(tables::MEMBERS)?;
+        table.iter()?.map(|row| MemberRecord::decode(row?.1.value()).map_err(row_of("members"))).collect()
+    }
+
+    /// Admits or changes a member.
+    pub fn put_member(&self, member: &MemberRecord) -> Result<(), CatalogError> {
+        let bytes = member.encode().map_err(row_of("members"))?;
+        self.write(|transaction| {
+            transaction.open_table(tables::MEMBERS)?.insert(&member.key.0, bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a member.
+    pub fn remove_member(&self, key: &NodeKey) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            transaction.open_table(tables::MEMBERS)?.remove(&key.0)?;
+            Ok(())
+        })
+    }
+
+    /// Keeps an invitation under the hash of its secret, and drops those that ended before `now`.
+    pub fn put_invite(&self, secret_hash: &[u8; 32], invite: &InviteRecord, now: u64) -> Result<(), CatalogError> {
+        let bytes = invite.encode().map_err(row_of("invites"))?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::INVITES)?;
+            table.retain(|_, old| {
+                InviteRecord::decode(old).is_ok_and(|old| old.expires_at.saturating_add(FORGET_AFTER) > now)
+            })?;
+            table.insert(secret_hash, bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Uses an invitation up for `key`; durable before it answers, so that no token is good twice.
+    pub fn consume_invite(&self, secret_hash: &[u8; 32], key: &NodeKey, now: u64) -> Result<InviteState, CatalogError> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::INVITES)?;
+            let Some(bytes) = table.get(secret_hash)?.map(|value| value.value().to_vec()) else {
+                return Ok(InviteState::Unknown);
+            };
+            let mut invite = InviteRecord::decode(&bytes).map_err(row_of("invites"))?;
+            if let Some(used_by) = invite.used_by {
+                return Ok(InviteState::Used { invite, same_node: used_by == key.0 });
+            }
+            if invite.expires_at <= now {
+                return Ok(InviteState::Expired);
+            }
+            invite.used_by = Some(key.0);
+            table.insert(secret_hash, invite.encode().map_err(row_of("invites"))?.as_slice())?;
+            Ok(InviteState::Consumed(invite))
+        })
+    }
+
+    /// Writes down who did what.
+    pub fn audit(&self, record: &AuditRecord) -> Result<(), CatalogError> {
+        let bytes = record.encode().map_err(row_of("audit"))?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::AUDIT)?;
+            let next = table.last()?.map_or(0, |(key, _)| key.value() + 1);
+            table.insert(next, bytes.as_slice())?;
+            if let Some(oldest_kept) = next.checked_sub(AUDIT_ROWS) {
+                table.retain_in(..oldest_kept, |_, _| false)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The last `most` acts, newest first.
+    pub fn last_audit(&self, most: usize) -> Result<Vec<AuditRecord>, CatalogError> {
+        let table = self.database.begin_read()?.open_table(tables::AUDIT)?;
+        let rows = table.iter()?.rev().take(most);
+        rows.map(|row| AuditRecord::decode(row?.1.value()).map_err(row_of("audit"))).collect()
+    }
+
+    /// The last run of a job.
+    pub fn job(&self, name: &str) -> Result<Option<JobRecord>, CatalogError> {
+        let table = self.database.begin_read()?.open_table(tables::JOBS)?;
+        table.get(name)?.map(|value| JobRecord::decode(value.value()).map_err(row_of("jobs"))).transpose()
+    }
+
+    /// Keeps the last run of a job.
+    pub fn put_job(&self, name: &str, job: &JobRecord) -> Result<(), CatalogError> {
+        let bytes = job.encode().map_err(row_of("jobs"))?;
+        self.write(|transaction| {
+            transaction.open_table(tables::JOBS)?.insert(name, bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    fn write<R>(&self, change: impl FnOnce(&WriteTransaction) -> Result<R, CatalogError>) -> Result<R, CatalogError> {
+        let transaction = self.database.begin_write()?;
+        let result = change(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+}
+
+/// How long an ended invitation is remembered, in seconds, so that its token is refused in words.
+const FORGET_AFTER: u64 = 7 * 86_400;
+
+fn row_of(table: &'static str) -> impl Fn(VersionedError) -> CatalogError {
+    move |source| CatalogError::Row { table, source }
+}

@@ -1,0 +1,160 @@
+//! The values of the tables, each versioned by its first byte.
+
+use crate::domain::{
+    digest::Root,
+    name::FolderName,
+    state::{Entry, Namespace},
+    versioned::{self, VersionedError},
+};
+use serde::{Deserialize, Serialize};
+
+macro_rules! record {
+    ($name:ident, $version:literal) => {
+        impl $name {
+            /// The stored bytes.
+            pub fn encode(&self) -> Result<Vec<u8>, VersionedError> {
+                versioned::encode($version, self)
+            }
+
+            /// Reads stored bytes.
+            pub fn decode(bytes: &[u8]) -> Result<Self, VersionedError> {
+                versioned::decode($version, bytes)
+            }
+        }
+    };
+}
+
+/// A file that is verified on this disk, and how to see cheaply that nobody touched it since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldingRecord {
+    /// BLAKE3 root of the bytes on disk.
+    pub root: Root,
+    /// Their length.
+    pub size: u64,
+    /// mtime on disk, nanoseconds since 1970 UTC.
+    pub modified_ns: i64,
+    /// Inode on disk.
+    pub inode: u64,
+    /// Whether the index names this file; else it is an extra that is kept and served.
+    pub listed: bool,
+}
+
+/// A file that the index names and this disk lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingRecord {
+    /// BLAKE3 root of the wanted bytes.
+    pub root: Root,
+    /// Their length.
+    pub size: u64,
+    /// Last modification, seconds since 1970 UTC.
+    pub modified: i64,
+}
+
+/// One change: the entry as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its body; `None` if the entry was dropped without a tombstone.
+    pub body: Option<Vec<u8>>,
+}
+
+impl From<Entry> for LogRecord {
+    fn from(entry: Entry) -> Self {
+        Self { namespace: entry.namespace, key: entry.key, body: Some(entry.body) }
+    }
+}
+
+/// Sums over one folder, in files and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Named by the index.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Named by the index and with some version of them on this disk.
+    pub held_files: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
+    /// Named by the index, wanted version not on this disk.
+    pub missing_files: u64,
+    /// Their bytes.
+    pub missing_bytes: u64,
+    /// On this disk and not named by the index.
+    pub unlisted_files: u64,
+    /// Their bytes.
+    pub unlisted_bytes: u64,
+}
+
+/// An invitation: who may join with a secret that is known here only by its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRecord {
+    /// The node's name.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    /// The folders that it may mirror.
+    pub folders: Vec<FolderName>,
+    /// Until when, in seconds since 1970 UTC.
+    pub expires_at: u64,
+    /// The node key that used it.
+    pub used_by: Option<[u8; 32]>,
+}
+
+/// One act of a person or of the daemon itself that changed trust or state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When, in seconds since 1970 UTC.
+    pub at: u64,
+    /// A user id behind the control socket, a node's name, or `daemon`.
+    pub who: String,
+    /// What was done, in words.
+    pub what: String,
+}
+
+/// The last run of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Begun, in seconds since 1970 UTC.
+    pub started_at: u64,
+    /// Ended; `None` if it was cut short.
+    pub finished_at: Option<u64>,
+    /// What it did, or why it failed.
+    pub outcome: String,
+}
+
+record!(HoldingRecord, 1);
+record!(MissingRecord, 1);
+record!(LogRecord, 1);
+record!(Totals, 1);
+record!(InviteRecord, 1);
+record!(AuditRecord, 1);
+record!(JobRecord, 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_one_keeps_its_bytes() {
+        let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
+        let root = Root([0x11; 32]);
+        let r = "11".repeat(32);
+        let holding = HoldingRecord { root, size: 1, modified_ns: 2, inode: 3, listed: true };
+        assert_eq!(hex(holding.encode().unwrap()), format!("01{r}01040301"));
+        let missing = MissingRecord { root, size: 1, modified: 2 };
+        assert_eq!(hex(missing.encode().unwrap()), format!("01{r}0104"));
+        let log = LogRecord { namespace: Namespace::members(), key: vec![1], body: Some(vec![2]) };
+        assert_eq!(hex(log.encode().unwrap()), "01076d656d6265727301010101".to_owned() + "02");
+        let totals = Totals { files: 1, unlisted_bytes: 8, ..Totals::default() };
+        assert_eq!(hex(totals.encode().unwrap()), "010100000000000008");
+        let invite = InviteRecord { name: "a".into(), site: "b".into(), folders: vec![], expires_at: 5, used_by: None };
+        assert_eq!(hex(invite.encode().unwrap()), "01016101620005".to_owned() + "00");
+        let audit = AuditRecord { at: 1, who: "a".into(), what: "b".into() };
+        assert_eq!(hex(audit.encode().unwrap()), "010101610162");
+        let job = JobRecord { started_at: 1, finished_at: None, outcome: "b".into() };
+        assert_eq!(hex(job.encode().unwrap()), "0101000162");
+    }
+}

@@ -1,0 +1,32 @@
+//! Every table of both databases.
+
+use redb::TableDefinition;
+
+/// Folder and file name.
+pub(super) type FileKey = (&'static str, &'static str);
+
+/// `version`, `head`, and what else there is one of.
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// The signed state: (namespace, bucket, key) to body. A bucket is one range.
+pub(super) const ENTRIES: TableDefinition<'_, (&str, u16, &[u8]), &[u8]> = TableDefinition::new("entries");
+/// Hashes of the Merkle tree: (namespace, node); buckets are 0..4096, inner nodes follow.
+pub(super) const NODES: TableDefinition<'_, (&str, u16), &[u8; 32]> = TableDefinition::new("nodes");
+/// The last changes: seq to the entry that it wrote.
+pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+/// What is verified on this disk.
+pub(super) const HOLDINGS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("holdings");
+/// The same by content: (root, folder, name).
+pub(super) const BY_ROOT: TableDefinition<'_, (&[u8; 32], &str, &str), ()> = TableDefinition::new("by_root");
+/// Files of the index whose content is not here; the difference, kept so that nobody has to walk for it.
+pub(super) const MISSING: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("missing");
+/// Sums per folder.
+pub(super) const TOTALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("totals");
+
+/// Node key to member: the main's own copy, from which a lost index gets its members back.
+pub(super) const MEMBERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("members");
+/// BLAKE3 of a pairing secret to the invitation.
+pub(super) const INVITES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("invites");
+/// Who did what, by running number.
+pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+/// The last run of each job.
+pub(super) const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");

@@ -1,0 +1,226 @@
+use super::*;
+use crate::{
+    base::{random_access::RandomAccess, read_at::ReadAt},
+    domain::{
+        digest::Root,
+        key::NodeKey,
+        name::{FileName, FolderName},
+        state::{Body, FANOUT, Namespace, inner_hash},
+    },
+};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+#[derive(Default)]
+struct Memory(Mutex<Vec<u8>>);
+
+impl ReadAt for Memory {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.lock().unwrap().read_at(buf, offset)
+    }
+}
+
+impl RandomAccess for Memory {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.lock().unwrap()[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn index() -> Index {
+    Index::open(Arc::new(Memory::default())).unwrap()
+}
+
+fn folder() -> FolderName {
+    FolderName::new("waptwua").unwrap()
+}
+
+fn name(text: &str) -> FileName {
+    FileName::new(text).unwrap()
+}
+
+fn write<R>(index: &Index, change: impl FnOnce(&mut Batch<'_>) -> Result<R, CatalogError>) -> R {
+    index.write(change).unwrap()
+}
+
+#[test]
+fn the_root_depends_on_the_entries_and_not_on_their_order_or_history() {
+    let namespace = Namespace::folder(&folder());
+    let (one, other) = (index(), index());
+    for i in 0..500u32 {
+        write(&one, |batch| batch.put_entry(&namespace, &i.to_be_bytes(), Some(&[1, i as u8])));
+    }
+    write(&other, |batch| {
+        batch.put_entry(&namespace, b"gone again", Some(&[1]))?;
+        for i in (0..500u32).rev() {
+            batch.put_entry(&namespace, &i.to_be_bytes(), Some(&[1, 0]))?;
+            batch.put_entry(&namespace, &i.to_be_bytes(), Some(&[1, i as u8]))?;
+        }
+        Ok(())
+    });
+    write(&other, |batch| batch.put_entry(&namespace, b"gone again", None));
+    let roots = write(&one, |batch| batch.roots());
+    assert_eq!(roots, write(&other, |batch| batch.roots()));
+    assert_eq!(roots[&namespace], one.read().unwrap().root_of(&namespace).unwrap());
+    write(&other, |batch| batch.put_entry(&namespace, &7u32.to_be_bytes(), Some(&[1, 8])));
+    assert_ne!(roots, write(&other, |batch| batch.roots()));
+}
+
+#[test]
+fn descending_from_the_root_reaches_the_bucket_of_every_entry() {
+    let (index, namespace) = (index(), Namespace::members());
+    write(&index, |batch| batch.put_entry(&namespace, b"key", Some(&Body::Value(vec![1]).encode())));
+    let snapshot = index.read().unwrap();
+    let inner = snapshot.inner_nodes(&namespace).unwrap();
+    let at = (0..FANOUT).find(|i| inner[*i] != [0; 32]).unwrap();
+    let buckets = snapshot.buckets_of(&namespace, at as u8).unwrap();
+    assert_eq!(inner_hash(&buckets), inner[at]);
+    let bucket = (0..FANOUT).find(|i| buckets[*i] != [0; 32]).unwrap();
+    let entries = snapshot.bucket(&namespace, (at * FANOUT + bucket) as u16).unwrap();
+    assert_eq!(entries, [(b"key".to_vec(), vec![1, 1])]);
+}
+
+#[test]
+fn a_namespace_that_lost_its_last_entry_has_no_root() {
+    let (index, namespace) = (index(), Namespace::members());
+    write(&index, |batch| batch.put_entry(&namespace, b"key", Some(&[1])));
+    write(&index, |batch| batch.put_entry(&namespace, b"key", None));
+    assert!(write(&index, |batch| batch.roots()).is_empty());
+}
+
+#[test]
+fn sums_follow_the_rows() {
+    let (index, folder) = (index(), folder());
+    let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };
+    let wanted = MissingRecord { root: Root([2; 32]), size: 7, modified: 0 };
+    write(&index, |batch| {
+        batch.put_holding(&folder, &name("a"), &held)?;
+        batch.put_holding(&folder, &name("a"), &HoldingRecord { size: 20, ..held })?;
+        batch.put_holding(&folder, &name("extra"), &HoldingRecord { listed: false, ..held })?;
+        batch.set_missing(&folder, &name("b"), Some(&wanted))?;
+        batch.set_missing(&folder, &name("b"), Some(&MissingRecord { size: 8, ..wanted }))?;
+        batch.note_indexed(&folder, None, Some(20))
+    });
+    let totals = index.read().unwrap().totals(&folder).unwrap();
+    let expected = Totals {
+        files: 1,
+        bytes: 20,
+        held_files: 1,
+        held_bytes: 20,
+        missing_files: 1,
+        missing_bytes: 8,
+        unlisted_files: 1,
+        unlisted_bytes: 10,
+    };
+    assert_eq!(totals, expected);
+    write(&index, |batch| {
+        batch.remove_holding(&folder, &name("a"))?;
+        batch.remove_holding(&folder, &name("never there"))?;
+        batch.remove_holding(&folder, &name("extra"))?;
+        batch.set_missing(&folder, &name("b"), None)?;
+        batch.note_indexed(&folder, Some(20), None)
+    });
+    assert_eq!(index.read().unwrap().totals(&folder).unwrap(), Totals::default());
+}
+
+#[test]
+fn content_is_found_by_its_root_under_every_name_that_holds_it() {
+    let (index, folder) = (index(), folder());
+    let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };
+    write(&index, |batch| {
+        batch.put_holding(&folder, &name("b"), &held)?;
+        batch.put_holding(&folder, &name("a"), &held)?;
+        batch.put_holding(&folder, &name("c"), &HoldingRecord { root: Root([3; 32]), ..held })
+    });
+    let snapshot = index.read().unwrap();
+    assert_eq!(
+        snapshot.holders(&Root([1; 32]), 9).unwrap(),
+        [(folder.clone(), name("a")), (folder.clone(), name("b"))]
+    );
+    assert_eq!(snapshot.holders(&Root([2; 32]), 9).unwrap(), []);
+}
+
+#[test]
+fn files_are_paged_by_name() {
+    let (index, folder) = (index(), folder());
+    let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };
+    write(&index, |batch| ["c", "a", "b"].iter().try_for_each(|text| batch.put_holding(&folder, &name(text), &held)));
+    let snapshot = index.read().unwrap();
+    let names = |after: Option<&str>, most| -> Vec<String> {
+        let after = after.map(name);
+        let page = snapshot.holdings_after(&folder, after.as_ref(), most).unwrap();
+        page.into_iter().map(|(name, _)| name.to_string()).collect()
+    };
+    assert_eq!(names(None, 2), ["a", "b"]);
+    assert_eq!(names(Some("b"), 2), ["c"]);
+    assert_eq!(names(Some("aa"), 9), ["b", "c"]);
+}
+
+#[test]
+fn a_failed_change_leaves_nothing_behind() {
+    let (index, namespace) = (index(), Namespace::members());
+    let failed: Result<(), CatalogError> = index.write(|batch| {
+        batch.put_entry(&namespace, b"key", Some(&[1]))?;
+        batch.set_head(b"head")?;
+        Err(CatalogError::Damaged("test"))
+    });
+    assert!(failed.is_err());
+    let snapshot = index.read().unwrap();
+    assert_eq!((snapshot.entry(&namespace, b"key").unwrap(), snapshot.head().unwrap()), (None, None));
+}
+
+#[test]
+fn the_log_is_read_from_any_point_and_trimmed_from_the_front() {
+    let index = index();
+    let record = |i: u8| LogRecord { namespace: Namespace::members(), key: vec![i], body: None };
+    write(&index, |batch| (1..=5).try_for_each(|i| batch.append_log(u64::from(i), &record(i))));
+    write(&index, |batch| batch.trim_log(3));
+    let snapshot = index.read().unwrap();
+    assert_eq!(snapshot.oldest_log_seq().unwrap(), Some(3));
+    let seqs: Vec<_> = snapshot.log_after(3, 9).unwrap().into_iter().map(|row| row.seq).collect();
+    assert_eq!(seqs, [4, 5]);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    let file = Arc::new(Memory::default());
+    drop(Index::open(file.clone()).unwrap());
+    let database = redb::Database::builder().create_with_backend(backend::Backend(file.clone())).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(tables::META).unwrap().insert("version", 2u64.to_be_bytes().as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(matches!(Index::open(file), Err(OpenCatalogError::Newer { found: 2, known: 1 })));
+}
+
+#[test]
+fn a_pairing_secret_is_good_once() {
+    let ledger = Ledger::open(Arc::new(Memory::default())).unwrap();
+    let invite =
+        InviteRecord { name: "lyon".into(), site: "lyon".into(), folders: vec![], expires_at: 100, used_by: None };
+    let (secret, late) = ([1; 32], [2; 32]);
+    ledger.put_invite(&secret, &invite, 50).unwrap();
+    ledger.put_invite(&late, &invite, 50).unwrap();
+    let (node, other) = (NodeKey([7; 32]), NodeKey([8; 32]));
+    assert!(matches!(ledger.consume_invite(&secret, &node, 99).unwrap(), InviteState::Consumed(_)));
+    let again = |key| ledger.consume_invite(&secret, key, 99).unwrap();
+    assert!(matches!(again(&node), InviteState::Used { same_node: true, .. }));
+    assert!(matches!(again(&other), InviteState::Used { same_node: false, .. }));
+    assert_eq!(ledger.consume_invite(&late, &node, 100).unwrap(), InviteState::Expired);
+    assert_eq!(ledger.consume_invite(&[9; 32], &node, 0).unwrap(), InviteState::Unknown);
+}
