@@ -14,7 +14,8 @@ use crate::domain::{
 use redb::{ReadableTable, Table, WriteTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 
-const HEAD_KEY: &str = "head";
+pub(super) const HEAD_KEY: &str = "head";
+pub(super) const LOG_BASE_KEY: &str = "log_base";
 
 type FileTable<'t> = Table<'t, tables::FileKey, &'static [u8]>;
 
@@ -28,6 +29,7 @@ pub struct Batch<'t> {
     by_root: Table<'t, (&'static [u8; 32], &'static str, &'static str), ()>,
     missing: FileTable<'t>,
     totals: Table<'t, &'static str, &'static [u8]>,
+    intents: Table<'t, tables::FileKey, ()>,
     sums: BTreeMap<FolderName, Totals>,
     dirty: BTreeMap<Namespace, BTreeSet<u16>>,
 }
@@ -43,6 +45,7 @@ impl<'t> Batch<'t> {
             by_root: transaction.open_table(tables::BY_ROOT)?,
             missing: transaction.open_table(tables::MISSING)?,
             totals: transaction.open_table(tables::TOTALS)?,
+            intents: transaction.open_table(tables::INTENTS)?,
             sums: BTreeMap::new(),
             dirty: BTreeMap::new(),
         })
@@ -124,15 +127,23 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Forgets log rows before `seq`.
-    pub fn trim_log(&mut self, seq: u64) -> Result<(), CatalogError> {
-        self.log.retain_in(..seq, |_, _| false)?;
+    /// Keeps only changes after `base`, if the log reaches back further.
+    pub fn trim_log(&mut self, base: u64) -> Result<(), CatalogError> {
+        let before = match self.meta.get(LOG_BASE_KEY)? {
+            Some(value) => decode_seq(value.value())?,
+            None => 0,
+        };
+        if base > before {
+            self.log.retain_in(..=base, |_, _| false)?;
+            self.meta.insert(LOG_BASE_KEY, base.to_be_bytes().as_slice())?;
+        }
         Ok(())
     }
 
-    /// Forgets the whole log: the numbering starts over.
-    pub fn clear_log(&mut self) -> Result<(), CatalogError> {
+    /// Forgets the whole log; changes after `base` will follow.
+    pub fn clear_log(&mut self, base: u64) -> Result<(), CatalogError> {
         self.log.retain(|_, _| false)?;
+        self.meta.insert(LOG_BASE_KEY, base.to_be_bytes().as_slice())?;
         Ok(())
     }
 
@@ -176,6 +187,24 @@ impl<'t> Batch<'t> {
         *files = files.saturating_sub(1);
         *bytes = bytes.saturating_sub(removed.size);
         Ok(Some(removed))
+    }
+
+    /// What the index wants under a name and this disk lacks.
+    pub fn missing(&self, folder: &FolderName, name: &FileName) -> Result<Option<MissingRecord>, CatalogError> {
+        let Some(value) = self.missing.get((folder.as_str(), name.as_str()))? else { return Ok(None) };
+        decode_missing(value.value()).map(Some)
+    }
+
+    /// Remembers, over a power cut, that a file's bytes have to follow its row to the trash.
+    pub fn put_intent(&mut self, folder: &FolderName, name: &FileName) -> Result<(), CatalogError> {
+        self.intents.insert((folder.as_str(), name.as_str()), ())?;
+        Ok(())
+    }
+
+    /// The bytes are gone too.
+    pub fn clear_intent(&mut self, folder: &FolderName, name: &FileName) -> Result<(), CatalogError> {
+        self.intents.remove((folder.as_str(), name.as_str()))?;
+        Ok(())
     }
 
     /// Records that the index names content that is not here, or with `None` that nothing is missing.
@@ -301,6 +330,10 @@ pub(super) fn bucket_range<'k>(
 ) -> std::ops::RangeInclusive<(&'k str, u16, &'k [u8])> {
     debug_assert!(bucket < BUCKETS);
     (namespace.as_str(), bucket, &[][..])..=(namespace.as_str(), bucket + 1, &[][..])
+}
+
+pub(super) fn decode_seq(bytes: &[u8]) -> Result<u64, CatalogError> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| CatalogError::Damaged("meta"))
 }
 
 pub(super) fn decode_holding(bytes: &[u8]) -> Result<HoldingRecord, CatalogError> {

@@ -2,6 +2,7 @@
 
 use crate::domain::{
     digest::Root,
+    file::FileRecord,
     name::FolderName,
     state::{Entry, Namespace},
     versioned::{self, VersionedError},
@@ -48,6 +49,12 @@ pub struct MissingRecord {
     pub size: u64,
     /// Last modification, seconds since 1970 UTC.
     pub modified: i64,
+}
+
+impl From<FileRecord> for MissingRecord {
+    fn from(FileRecord { root, size, modified }: FileRecord) -> Self {
+        Self { root, size, modified }
+    }
 }
 
 /// One change: the entry as it was written.

@@ -1,7 +1,7 @@
 //! One read transaction of the index.
 
 use super::{
-    batch::{bucket_range, decode_holding, decode_missing},
+    batch::{HEAD_KEY, LOG_BASE_KEY, bucket_range, decode_holding, decode_missing, decode_seq},
     error::CatalogError,
     records::{HoldingRecord, LogRecord, MissingRecord, Totals},
     tables,
@@ -15,7 +15,6 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 /// Inner nodes follow the buckets in the table of nodes.
 pub(super) const INNER_BASE: u16 = BUCKETS;
-const HEAD_KEY: &str = "head";
 
 /// A row of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +37,7 @@ pub struct Snapshot {
     by_root: ReadOnlyTable<(&'static [u8; 32], &'static str, &'static str), ()>,
     missing: FileTable,
     totals: ReadOnlyTable<&'static str, &'static [u8]>,
+    intents: ReadOnlyTable<tables::FileKey, ()>,
 }
 
 impl Snapshot {
@@ -51,6 +51,7 @@ impl Snapshot {
             by_root: transaction.open_table(tables::BY_ROOT)?,
             missing: transaction.open_table(tables::MISSING)?,
             totals: transaction.open_table(tables::TOTALS)?,
+            intents: transaction.open_table(tables::INTENTS)?,
         })
     }
 
@@ -113,9 +114,9 @@ impl Snapshot {
         Ok(inner_hash(&self.inner_nodes(namespace)?))
     }
 
-    /// The number of the oldest change in the log.
-    pub fn oldest_log_seq(&self) -> Result<Option<u64>, CatalogError> {
-        Ok(self.log.first()?.map(|(seq, _)| seq.value()))
+    /// Every change after this one is in the log.
+    pub fn log_base(&self) -> Result<u64, CatalogError> {
+        self.meta.get(LOG_BASE_KEY)?.map_or(Ok(0), |value| decode_seq(value.value()))
     }
 
     /// At most `most` changes after `seq`.
@@ -160,6 +161,17 @@ impl Snapshot {
                 .push((FolderName::new(folder).map_err(|_| damaged())?, FileName::new(name).map_err(|_| damaged())?));
         }
         Ok(holders)
+    }
+
+    /// Files whose bytes still have to go to the trash.
+    pub fn intents(&self) -> Result<Vec<(FolderName, FileName)>, CatalogError> {
+        let mut intents = Vec::new();
+        for row in self.intents.iter()? {
+            let key = row?.0;
+            let (folder, name) = key.value();
+            intents.push(file_key("intents", folder, name)?);
+        }
+        Ok(intents)
     }
 
     /// What the index wants under a name and this disk lacks.
@@ -211,6 +223,13 @@ fn files_after<T>(
         rows.push((name, decode(value.value())?));
     }
     Ok(rows)
+}
+
+fn file_key(table: &'static str, folder: &str, name: &str) -> Result<(FolderName, FileName), CatalogError> {
+    match (FolderName::new(folder), FileName::new(name)) {
+        (Ok(folder), Ok(name)) => Ok((folder, name)),
+        _ => Err(CatalogError::Damaged(table)),
+    }
 }
 
 /// 64 neighbouring nodes of the Merkle table; absent ones are zero.

@@ -189,11 +189,15 @@ fn the_log_is_read_from_any_point_and_trimmed_from_the_front() {
     let index = index();
     let record = |i: u8| LogRecord { namespace: Namespace::members(), key: vec![i], body: None };
     write(&index, |batch| (1..=5).try_for_each(|i| batch.append_log(u64::from(i), &record(i))));
-    write(&index, |batch| batch.trim_log(3));
+    write(&index, |batch| batch.trim_log(2));
+    write(&index, |batch| batch.trim_log(1));
     let snapshot = index.read().unwrap();
-    assert_eq!(snapshot.oldest_log_seq().unwrap(), Some(3));
-    let seqs: Vec<_> = snapshot.log_after(3, 9).unwrap().into_iter().map(|row| row.seq).collect();
-    assert_eq!(seqs, [4, 5]);
+    assert_eq!(snapshot.log_base().unwrap(), 2);
+    let seqs: Vec<_> = snapshot.log_after(0, 9).unwrap().into_iter().map(|row| row.seq).collect();
+    assert_eq!(seqs, [3, 4, 5]);
+    write(&index, |batch| batch.clear_log(9));
+    let snapshot = index.read().unwrap();
+    assert_eq!((snapshot.log_base().unwrap(), snapshot.log_after(0, 9).unwrap()), (9, vec![]));
 }
 
 #[test]

@@ -1,1 +1,41 @@
-//! repository
+//! One node's folders: the owner of the order of bytes and rows.
+//!
+//! A holding obeys *bytes first, then the row; the row goes first, then the bytes*:
+//!
+//! * arriving: stage, verify, sync, rename, sync the directory, commit;
+//! * leaving: commit the row's removal with an intent, rename to the trash, clear the intent.
+//!
+//! On a main, other programs write the folder: files are adopted where they lie, and the index
+//! follows the tree. On a secondary the tree follows the index, which follows the main's signed
+//! heads. Nothing here talks to the network.
+
+mod adopt;
+mod attention;
+mod author;
+mod blob;
+mod check;
+mod deletions;
+mod error;
+mod find;
+mod follow;
+mod members;
+mod mend;
+mod open;
+mod receive;
+mod scan;
+mod state_dir;
+mod tend;
+
+pub use adopt::{Adoptable, Examined};
+pub use attention::{Alarm, Attention, Standing, Trouble, Troubles};
+pub use blob::Blob;
+pub use check::{CheckSummary, Finding};
+pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
+pub use error::RepositoryError;
+pub use follow::{Change, FollowError};
+pub use members::Admission;
+pub use open::{FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
+pub use receive::{Arrival, LocalSource};
+pub use scan::ScanSummary;
+pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};
+pub use tend::{Tend, TendConfig};

@@ -121,6 +121,8 @@ pub trait DiskFile: ReadAt {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Sets the modification time, whole seconds since 1970 UTC.
     fn set_modified(&self, seconds: i64) -> io::Result<()>;
+    /// Sets the permission bits.
+    fn set_mode(&self, mode: u32) -> io::Result<()>;
     /// Makes the file's bytes durable.
     fn sync(&self) -> io::Result<()>;
     /// What the file system knows of it.

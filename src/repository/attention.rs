@@ -1,0 +1,143 @@
+//! What needs a person: alarms about the node, and files that are left alone with the reason.
+
+use crate::{
+    base::clock::SharedClock,
+    domain::name::{FileName, FolderName},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Most file troubles that are listed; the rest is counted.
+const MAX_LISTED: usize = 10_000;
+
+/// What is wrong with the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Alarm {
+    /// A folder lost more files than the cap lets go.
+    DeletionsWithheld(FolderName),
+    /// A folder's place is another device or directory than before.
+    FolderReplaced(FolderName),
+    /// A folder can't be read or watched.
+    FolderUnreadable(FolderName),
+    /// The parent, or somebody in its place, shows a state that must not be followed.
+    StateRefused,
+    /// The parent can't be reached.
+    ParentUnreachable,
+    /// A disk is full.
+    DiskFull(FolderName),
+    /// An operation on bytes or rows failed.
+    Failing(&'static str),
+}
+
+/// An alarm as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What is wrong, in words.
+    pub what: String,
+    /// What to do about it.
+    pub cure: String,
+    /// Since when, in seconds since 1970 UTC.
+    pub since: u64,
+}
+
+/// The alarms that stand.
+pub struct Attention {
+    clock: SharedClock,
+    standing: Mutex<BTreeMap<Alarm, Standing>>,
+}
+
+impl Attention {
+    pub(super) fn new(clock: SharedClock) -> Self {
+        Self { clock, standing: Mutex::default() }
+    }
+
+    /// Raises an alarm, or renews its words; logged when it is new.
+    pub fn raise(&self, alarm: Alarm, what: impl Into<String>, cure: impl Into<String>) {
+        let (what, cure) = (what.into(), cure.into());
+        let mut standing = lock(&self.standing);
+        let since = match standing.get(&alarm) {
+            Some(before) => before.since,
+            None => {
+                tracing::warn!(%what, %cure, "needs attention");
+                self.clock.unix_seconds()
+            }
+        };
+        standing.insert(alarm, Standing { what, cure, since });
+    }
+
+    /// The cause is gone.
+    pub fn clear(&self, alarm: &Alarm) {
+        if let Some(standing) = lock(&self.standing).remove(alarm) {
+            tracing::info!(what = %standing.what, "no longer needs attention");
+        }
+    }
+
+    /// Whether an alarm stands.
+    pub fn stands(&self, alarm: &Alarm) -> bool {
+        lock(&self.standing).contains_key(alarm)
+    }
+
+    /// Every alarm that stands.
+    pub fn standing(&self) -> Vec<Standing> {
+        lock(&self.standing).values().cloned().collect()
+    }
+}
+
+/// Why a file is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its content is not yet what its name promises.
+    Incomplete,
+    /// Its name can't be mirrored, or it is no ordinary file.
+    Refused(String),
+    /// It can't be read.
+    Unreadable(String),
+}
+
+/// Files that are left alone, by folder and by the name on disk (made printable).
+#[derive(Default)]
+pub struct Troubles {
+    listed: Mutex<BTreeMap<(FolderName, String), Trouble>>,
+}
+
+impl Troubles {
+    /// Notes one; beyond 10,000 new ones are dropped.
+    pub fn note(&self, folder: &FolderName, name: &str, trouble: Trouble) {
+        let mut listed = lock(&self.listed);
+        let key = (folder.clone(), name.to_owned());
+        if listed.len() < MAX_LISTED || listed.contains_key(&key) {
+            if listed.get(&key) != Some(&trouble) {
+                tracing::info!(%folder, name, ?trouble, "a file is left alone");
+            }
+            listed.insert(key, trouble);
+        }
+    }
+
+    /// The file is fine, or gone.
+    pub fn clear(&self, folder: &FolderName, name: &FileName) {
+        lock(&self.listed).remove(&(folder.clone(), name.as_str().to_owned()));
+    }
+
+    /// A scan did not meet these again.
+    pub fn forget(&self, folder: &FolderName, names: &BTreeSet<String>) {
+        lock(&self.listed).retain(|(of, name), _| of != folder || !names.contains(name));
+    }
+
+    /// The trouble with one file.
+    pub fn of(&self, folder: &FolderName, name: &str) -> Option<Trouble> {
+        lock(&self.listed).get(&(folder.clone(), name.to_owned())).cloned()
+    }
+
+    /// Every trouble of a folder.
+    pub fn listed(&self, folder: &FolderName) -> Vec<(String, Trouble)> {
+        let listed = lock(&self.listed);
+        listed.iter().filter(|((of, _), _)| of == folder).map(|((_, name), why)| (name.clone(), why.clone())).collect()
+    }
+}
+
+/// A lock whose holder panicked guards data that every statement leaves whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,161 @@
+//! The main's pen: every change of the signed state goes through here, numbered, logged and signed
+//! in the commit that makes it.
+
+use super::{
+    error::RepositoryError,
+    open::Repository,
+    state_dir::{Epoch, StateDir},
+};
+use crate::{
+    catalog::{Batch, CatalogError, LogRecord},
+    domain::state::{Accepted, Body, Head, LineSigner, Namespace, SignedHead},
+};
+
+/// Changes that the log keeps; who is further behind compares trees.
+pub(super) const LOG_ROWS: u64 = 100_000;
+
+/// The line key with its numbering.
+pub(super) struct Author {
+    pub(super) signer: LineSigner,
+    epoch: Epoch,
+}
+
+impl Author {
+    /// Goes on with the epoch of the stored head if that is the newest ever signed, else starts one:
+    /// an index that was lost or restored from a copy must not number anything twice.
+    pub(super) fn begin(
+        state: &StateDir,
+        signer: LineSigner,
+        head: Option<&SignedHead>,
+        accepted: Option<&Accepted>,
+        now_ms: u64,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Self, RepositoryError> {
+        let stored = state.epoch()?;
+        let goes_on = match (stored, head.map(SignedHead::head)) {
+            (Some(epoch), Some(head)) => {
+                let signed_later = accepted.is_some_and(|last| (last.epoch, last.seq) > (head.epoch, head.seq));
+                head.epoch == epoch.number && head.epoch_nonce == epoch.nonce && !signed_later
+            }
+            _ => false,
+        };
+        if let (true, Some(epoch)) = (goes_on, stored) {
+            return Ok(Self { signer, epoch });
+        }
+        let last = [stored.map(|epoch| epoch.number), accepted.map(|last| last.epoch), head.map(|head| head.head().epoch)];
+        let after_last = last.into_iter().flatten().max().map_or(0, |last| last.saturating_add(1));
+        let mut nonce = [0; 16];
+        random(&mut nonce);
+        let epoch = Epoch { number: now_ms.max(after_last), nonce };
+        state.set_epoch(&epoch)?;
+        tracing::info!(epoch = epoch.number, "a new epoch begins");
+        Ok(Self { signer, epoch })
+    }
+
+    fn sign(
+        &self,
+        batch: &mut Batch<'_>,
+        seq: u64,
+        previous: Option<&SignedHead>,
+        now: u64,
+    ) -> Result<SignedHead, RepositoryError> {
+        let head = Head {
+            line: self.signer.line(),
+            epoch: self.epoch.number,
+            epoch_nonce: self.epoch.nonce,
+            seq,
+            roots: batch.roots()?,
+            previous: previous.map_or([0; 32], SignedHead::hash),
+            signed_at: now,
+        };
+        let signed = self.signer.sign(head)?;
+        batch.set_head(&signed.to_bytes())?;
+        Ok(signed)
+    }
+}
+
+/// The changes of one commit.
+pub(super) struct Changes<'b, 't> {
+    pub(super) batch: &'b mut Batch<'t>,
+    seq: u64,
+}
+
+impl Changes<'_, '_> {
+    /// Writes an entry; one that says what it said before is no change.
+    pub(super) fn put(&mut self, namespace: &Namespace, key: &[u8], body: &Body) -> Result<(), CatalogError> {
+        let bytes = body.encode();
+        if self.batch.entry(namespace, key)?.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        self.batch.put_entry(namespace, key, Some(&bytes))?;
+        self.seq += 1;
+        let record = LogRecord { namespace: namespace.clone(), key: key.to_vec(), body: Some(bytes) };
+        self.batch.append_log(self.seq, &record)
+    }
+}
+
+impl Repository {
+    /// Runs `change`, and signs and commits what it did.
+    pub(super) fn author<R>(
+        &self,
+        change: impl FnOnce(&mut Changes<'_, '_>) -> Result<R, RepositoryError>,
+    ) -> Result<R, RepositoryError> {
+        self.sign_commit(false, change)
+    }
+
+    /// Signs the state as it is once more, so that secondaries see that the main lives.
+    pub fn sign_again(&self) -> Result<(), RepositoryError> {
+        self.sign_commit(true, |_| Ok(()))
+    }
+
+    /// Signs a first head where there is none of this epoch.
+    pub(super) fn begin_line(&self) -> Result<(), RepositoryError> {
+        let first = {
+            let writer = self.writer();
+            let Some(author) = &writer.author else { return Err(RepositoryError::NotMain) };
+            writer.head.as_ref().is_none_or(|head| head.head().epoch != author.epoch.number)
+        };
+        if first {
+            self.restore_members()?;
+            self.sign_again()?;
+        }
+        Ok(())
+    }
+
+    fn sign_commit<R>(
+        &self,
+        even_unchanged: bool,
+        change: impl FnOnce(&mut Changes<'_, '_>) -> Result<R, RepositoryError>,
+    ) -> Result<R, RepositoryError> {
+        let mut writer = self.writer();
+        let Some(author) = &writer.author else { return Err(RepositoryError::NotMain) };
+        let before = writer.head.as_ref().filter(|head| head.head().epoch == author.epoch.number);
+        let first_seq = before.map_or(0, |head| head.head().seq);
+        let new_epoch = before.is_none();
+        let (result, signed) = self.state.index.write(|batch| {
+            if new_epoch {
+                batch.clear_log(0)?;
+            }
+            let mut changes = Changes { batch, seq: first_seq };
+            let result = change(&mut changes)?;
+            let seq = changes.seq;
+            if seq == first_seq && !even_unchanged {
+                return Ok::<_, RepositoryError>((result, None));
+            }
+            batch.trim_log(seq.saturating_sub(LOG_ROWS))?;
+            let signed = author.sign(batch, seq, writer.head.as_ref(), self.clock.unix_seconds())?;
+            Ok((result, Some(signed)))
+        })?;
+        if let Some(signed) = signed {
+            let accepted = Accepted::from(&signed);
+            if writer.accepted.as_ref() != Some(&accepted) {
+                self.state.set_accepted(&accepted)?;
+            }
+            writer.accepted = Some(accepted);
+            writer.head = Some(signed);
+        }
+        drop(writer);
+        self.note_change();
+        Ok(result)
+    }
+}

@@ -1,0 +1,55 @@
+//! What can go wrong between bytes and rows.
+
+use super::state_dir::SmallFileError;
+use crate::{
+    catalog::CatalogError,
+    domain::{
+        name::FolderName,
+        state::{HeadError, VerifyHeadError},
+        versioned::VersionedError,
+    },
+};
+use std::io;
+
+/// An operation that failed; what it had committed before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// Only a main signs.
+    #[error("this node signs nothing: it is a secondary")]
+    NotMain,
+    /// No such folder is configured.
+    #[error("no folder {0}")]
+    UnknownFolder(FolderName),
+    /// The rows.
+    #[error("reading or writing rows")]
+    Catalog(#[from] CatalogError),
+    /// The bytes.
+    #[error("{doing} {what}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The small files of the state folder.
+    #[error("the state folder")]
+    State(#[from] SmallFileError),
+    /// A value that can't be encoded or read.
+    #[error("a value of the signed state")]
+    Value(#[from] VersionedError),
+    /// A head that can't be built.
+    #[error("building a head")]
+    Head(#[from] HeadError),
+    /// The stored head is not of this line.
+    #[error("the stored head")]
+    StoredHead(#[from] VerifyHeadError),
+}
+
+impl RepositoryError {
+    pub(super) fn io(doing: &'static str, what: impl ToString) -> impl FnOnce(io::Error) -> Self {
+        let what = what.to_string();
+        move |source| Self::Io { doing, what, source }
+    }
+}

@@ -1,0 +1,223 @@
+//! A secondary follows its line: signed heads, and the changes that lead to them.
+//!
+//! A batch of changes is believed only if the roots that it leads to are the signed ones. The index
+//! changes at once; bytes follow.
+
+use super::{author::LOG_ROWS, error::RepositoryError, find::is_absent, open::Repository};
+use crate::{
+    catalog::{Batch, CatalogError, HoldingRecord, LogRecord},
+    domain::{
+        file::{FileRecord, MAX_FILE_BYTES},
+        key::LineKey,
+        name::{FileName, FolderName},
+        state::{Accepted, Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, judge},
+        versioned::VersionedError,
+    },
+};
+
+/// A change that the parent sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its number, if it comes from a log; differences between two trees have none.
+    pub seq: Option<u64>,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its body; `None` drops the entry without a tombstone.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why a head was not followed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The head can't be believed.
+    #[error("a head that can't be believed")]
+    Head(#[from] VerifyHeadError),
+    /// The head is behind what was accepted.
+    #[error("an older state than the accepted one: epoch {epoch}, change {seq}")]
+    Older {
+        /// The head's epoch.
+        epoch: u64,
+        /// The head's last change.
+        seq: u64,
+    },
+    /// Two mains sign one line.
+    #[error("two mains sign this line in epoch {epoch}")]
+    Forked {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The changes do not lead to the signed roots.
+    #[error("the changes do not lead to the signed state of {0}")]
+    OtherRoot(Namespace),
+    /// The changes could not be applied.
+    #[error("applying changes")]
+    Failed(#[from] RepositoryError),
+}
+
+impl From<CatalogError> for FollowError {
+    fn from(error: CatalogError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<VersionedError> for FollowError {
+    fn from(error: VersionedError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Repository {
+    /// The namespaces that this node keeps: the members, and its folders' files.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let folders = self.folders.keys().map(Namespace::folder);
+        std::iter::once(Namespace::members()).chain(folders).collect()
+    }
+
+    /// Verifies a head and says how it relates to the accepted one. `line` is asked for only before
+    /// the first head.
+    pub fn judge(&self, head: &[u8], line: &LineKey) -> Result<(SignedHead, Verdict), FollowError> {
+        let writer = self.writer();
+        let line = writer.accepted.as_ref().map_or(*line, |accepted| accepted.line);
+        let signed = SignedHead::verify(head, &line)?;
+        let verdict = judge(writer.accepted.as_ref(), signed.head());
+        Ok((signed, verdict))
+    }
+
+    /// Applies `changes` and follows `signed`, or does nothing.
+    pub fn follow(&self, signed: SignedHead, changes: &[Change]) -> Result<(), FollowError> {
+        let mut writer = self.writer();
+        let head = signed.head();
+        let new_epoch = writer.head.as_ref().is_none_or(|before| before.head().epoch != head.epoch);
+        match judge(writer.accepted.as_ref(), head) {
+            Verdict::Newer | Verdict::Same => {}
+            Verdict::Forked => return Err(FollowError::Forked { epoch: head.epoch }),
+            Verdict::Older => return Err(FollowError::Older { epoch: head.epoch, seq: head.seq }),
+            Verdict::OtherLine => {
+                let expected = writer.accepted.as_ref().map_or(head.line, |accepted| accepted.line);
+                return Err(VerifyHeadError::OtherLine { expected, found: head.line }.into());
+            }
+        }
+        let namespaces = self.namespaces();
+        let removed = self.state.index.write(|batch| {
+            let removed = self.apply(batch, changes)?;
+            check_roots(batch, head, &namespaces)?;
+            append_log(batch, head, changes, new_epoch)?;
+            batch.set_head(&signed.to_bytes())?;
+            Ok::<_, FollowError>(removed)
+        })?;
+        let accepted = Accepted::from(&signed);
+        if writer.accepted.as_ref() != Some(&accepted) {
+            self.state.set_accepted(&accepted).map_err(RepositoryError::from)?;
+        }
+        writer.accepted = Some(accepted);
+        writer.head = Some(signed);
+        for (folder, name) in removed {
+            self.carry_out_removal(&folder, &name)?;
+        }
+        drop(writer);
+        self.note_change();
+        Ok(())
+    }
+
+    /// Writes the changes; answers with the files whose bytes have to go.
+    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<Vec<(FolderName, FileName)>, FollowError> {
+        let mut removed = Vec::new();
+        for change in changes {
+            let before = batch.put_entry(&change.namespace, &change.key, change.body.as_deref())?;
+            let Some(folder) = change.namespace.as_folder().filter(|folder| self.folders.contains_key(folder)) else {
+                continue;
+            };
+            let Ok(name) = FileName::from_bytes(&change.key) else { continue };
+            let before = before.as_deref().and_then(file_of);
+            let after = change.body.as_deref().and_then(file_of);
+            batch.note_indexed(&folder, before.map(|file| file.size), after.map(|file| file.size))?;
+            let tombstone = change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
+            if apply_file(batch, &folder, &name, after, tombstone)? {
+                removed.push((folder, name));
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Moves a removed file's bytes to the trash and forgets the intent.
+    pub(super) fn carry_out_removal(&self, folder: &FolderName, name: &FileName) -> Result<(), RepositoryError> {
+        if let Ok(open) = self.folder(folder) {
+            match open.staging.trash(name, self.clock.unix_seconds()) {
+                Err(error) if !is_absent(&error) => return Err(RepositoryError::io("moving to the trash", name)(error)),
+                _ => {}
+            }
+        }
+        self.state.index.write(|batch| Ok(batch.clear_intent(folder, name)?))
+    }
+}
+
+/// Brings holdings and missing in step with what the index says of one file; `true` if its bytes have to go.
+fn apply_file(
+    batch: &mut Batch<'_>,
+    folder: &FolderName,
+    name: &FileName,
+    file: Option<FileRecord>,
+    tombstone: bool,
+) -> Result<bool, FollowError> {
+    let holding = batch.holding(folder, name)?;
+    match (file, holding) {
+        (Some(file), Some(holding)) if is_current(&file, &holding) => {
+            batch.set_missing(folder, name, None)?;
+            batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
+            Ok(false)
+        }
+        (Some(file), holding) => {
+            batch.set_missing(folder, name, Some(&file.into()))?;
+            if let Some(holding) = holding.filter(|holding| !holding.listed) {
+                batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
+            }
+            Ok(false)
+        }
+        (None, holding) => {
+            batch.set_missing(folder, name, None)?;
+            match holding {
+                Some(_) if tombstone => {
+                    batch.remove_holding(folder, name)?;
+                    batch.put_intent(folder, name)?;
+                    Ok(true)
+                }
+                Some(holding) => {
+                    batch.put_holding(folder, name, &HoldingRecord { listed: false, ..holding })?;
+                    Ok(false)
+                }
+                None => Ok(false),
+            }
+        }
+    }
+}
+
+fn is_current(file: &FileRecord, holding: &HoldingRecord) -> bool {
+    file.root == holding.root && file.modified == holding.modified_ns.div_euclid(1_000_000_000)
+}
+
+/// The file that a body names, if this program can read it and it is of a bearable size.
+fn file_of(body: &[u8]) -> Option<FileRecord> {
+    FileRecord::decode(Body::value_of(body)?).ok().filter(|file| file.size <= MAX_FILE_BYTES)
+}
+
+fn check_roots(batch: &mut Batch<'_>, head: &Head, namespaces: &[Namespace]) -> Result<(), FollowError> {
+    let roots = batch.roots()?;
+    match namespaces.iter().find(|namespace| roots.get(*namespace) != head.roots.get(*namespace)) {
+        Some(namespace) => Err(FollowError::OtherRoot(namespace.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Keeps numbered changes for children. Differences between two trees have no numbers: the log starts over.
+fn append_log(batch: &mut Batch<'_>, head: &Head, changes: &[Change], new_epoch: bool) -> Result<(), FollowError> {
+    if new_epoch || changes.iter().any(|change| change.seq.is_none()) {
+        return Ok(batch.clear_log(head.seq)?);
+    }
+    for change in changes.iter().cloned() {
+        let Change { seq: Some(seq), namespace, key, body } = change else { continue };
+        batch.append_log(seq, &LogRecord { namespace, key, body })?;
+    }
+    Ok(batch.trim_log(head.seq.saturating_sub(LOG_ROWS))?)
+}

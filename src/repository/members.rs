@@ -1,0 +1,72 @@
+//! Who belongs: the `members` namespace, and the main's own copy of it in the ledger.
+
+use super::{error::RepositoryError, open::Repository};
+use crate::domain::{
+    key::NodeKey,
+    member::MemberRecord,
+    state::{Body, Namespace},
+};
+
+/// What a node key is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// A member in good standing.
+    Member(MemberRecord),
+    /// A member whose time is over.
+    Expired(MemberRecord),
+    /// Nobody, or somebody who was revoked.
+    Stranger,
+}
+
+impl Repository {
+    /// Admits a member, or changes what is known of one. The ledger first: it survives a lost index.
+    pub fn admit(&self, member: &MemberRecord) -> Result<(), RepositoryError> {
+        self.state.ledger.put_member(member)?;
+        self.author(|changes| put_member(changes, member))
+    }
+
+    /// Revokes a member: its row becomes a tombstone.
+    pub fn revoke(&self, key: &NodeKey) -> Result<(), RepositoryError> {
+        self.state.ledger.remove_member(key)?;
+        let removed_at = self.clock.unix_seconds();
+        self.author(|changes| Ok(changes.put(&Namespace::members(), &key.0, &Body::Tombstone { removed_at })?))
+    }
+
+    /// Looks a key up among the members.
+    pub fn admission(&self, key: &NodeKey) -> Result<Admission, RepositoryError> {
+        let Some(body) = self.state.index.read()?.entry(&Namespace::members(), &key.0)? else {
+            return Ok(Admission::Stranger);
+        };
+        let Some(value) = Body::value_of(&body) else { return Ok(Admission::Stranger) };
+        let member = MemberRecord::decode(value)?;
+        let now = self.clock.unix_seconds();
+        if member.expires_at.is_some_and(|end| end <= now) {
+            Ok(Admission::Expired(member))
+        } else {
+            Ok(Admission::Member(member))
+        }
+    }
+
+    /// Every member, by name. Rows that this program can't read are passed over.
+    pub fn members(&self) -> Result<Vec<MemberRecord>, RepositoryError> {
+        let mut members = Vec::new();
+        self.state.index.read()?.each_entry(&Namespace::members(), |_, body| {
+            let member = Body::value_of(body).map(MemberRecord::decode);
+            members.extend(member.and_then(Result::ok));
+            Ok::<_, RepositoryError>(())
+        })?;
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(members)
+    }
+
+    /// Puts the ledger's members back into an index that was lost.
+    pub(super) fn restore_members(&self) -> Result<(), RepositoryError> {
+        let members = self.state.ledger.members()?;
+        self.author(|changes| members.iter().try_for_each(|member| put_member(changes, member)))
+    }
+}
+
+fn put_member(changes: &mut super::author::Changes<'_, '_>, member: &MemberRecord) -> Result<(), RepositoryError> {
+    let value = Body::Value(member.encode()?);
+    Ok(changes.put(&Namespace::members(), &member.key.0, &value)?)
+}

@@ -1,0 +1,144 @@
+//! Compares the whole tree with the rows: at start, now and then, and when the watcher lost events.
+
+use super::{
+    attention::{Alarm, Trouble},
+    error::RepositoryError,
+    find::{holds, is_absent},
+    open::{Folder, Repository, adopted_key},
+};
+use crate::{
+    domain::name::{FileName, FolderName},
+    store::{disk::Stat, staging::Walked},
+};
+use std::{collections::BTreeSet, sync::atomic::Ordering};
+
+/// Rows that are compared with the disk in one go.
+const PAGE: usize = 1_000;
+
+/// What a scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScanSummary {
+    /// Ordinary files with a name that can be mirrored.
+    pub files: u64,
+    /// Those that differ from the rows.
+    pub differing: u64,
+    /// Rows whose file is gone.
+    pub gone: Vec<FileName>,
+}
+
+impl Repository {
+    /// Walks a folder; `on_differing` gets every file that is not the known holding. Blocks; reads no
+    /// file's content.
+    pub fn scan(
+        &self,
+        folder: &FolderName,
+        on_differing: &mut dyn FnMut(FileName, Stat),
+    ) -> Result<ScanSummary, RepositoryError> {
+        let open = self.folder(folder)?;
+        let alarm = Alarm::FolderUnreadable(folder.clone());
+        let walked = self.walk(open, on_differing);
+        match &walked {
+            Ok(_) => self.attention.clear(&alarm),
+            Err(error) => self.attention.raise(
+                alarm,
+                format!("{} can't be read: {error}", open.path.display()),
+                "check that the folder exists and that the daemon may read it",
+            ),
+        }
+        let mut summary = walked?;
+        summary.gone = self.gone(open)?;
+        if summary.gone.is_empty() && !self.identity_is_known(open)? {
+            self.accept_identity(folder)?;
+        }
+        Ok(summary)
+    }
+
+    fn walk(
+        &self,
+        open: &Folder,
+        on_differing: &mut dyn FnMut(FileName, Stat),
+    ) -> Result<ScanSummary, RepositoryError> {
+        let snapshot = self.state.index.read()?;
+        let mut summary = ScanSummary::default();
+        let mut stale: BTreeSet<String> = self.troubles.listed(&open.name).into_iter().map(|(name, _)| name).collect();
+        let mut failed = None;
+        let walked = open.staging.walk(&mut |met| match met {
+            Walked::File(name, stat) => {
+                summary.files += 1;
+                match snapshot.holding(&open.name, &name) {
+                    Ok(Some(holding)) if holds(&stat, &holding) => {}
+                    Ok(_) => {
+                        summary.differing += 1;
+                        stale.remove(name.as_str());
+                        on_differing(name, stat);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            Walked::Refused { name, why } => {
+                self.troubles.note(&open.name, &name, Trouble::Refused(why.to_string()));
+                stale.remove(&name);
+            }
+        });
+        walked.map_err(RepositoryError::io("walking", &open.name))?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        self.troubles.forget(&open.name, &stale);
+        Ok(summary)
+    }
+
+    /// Holdings whose file is gone.
+    fn gone(&self, open: &Folder) -> Result<Vec<FileName>, RepositoryError> {
+        let snapshot = self.state.index.read()?;
+        let mut gone = Vec::new();
+        let mut after = None;
+        loop {
+            let page = snapshot.holdings_after(&open.name, after.as_ref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(gone) };
+            after = Some(last.clone());
+            for (name, _) in page {
+                match open.staging.stat(&name) {
+                    Err(error) if is_absent(&error) => gone.push(name),
+                    Err(error) => return Err(RepositoryError::io("looking at", &name)(error)),
+                    Ok(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Whether the folder is the directory, on the device, that it was when its state was last signed.
+    pub(super) fn identity_is_known(&self, open: &Folder) -> Result<bool, RepositoryError> {
+        let identity = identity_bytes(open)?;
+        Ok(self.state.index.read()?.meta(&identity_key(&open.name))? == Some(identity))
+    }
+
+    /// From here on the folder's present directory and device are the right ones.
+    pub(super) fn accept_identity(&self, folder: &FolderName) -> Result<(), RepositoryError> {
+        let open = self.folder(folder)?;
+        let identity = identity_bytes(open)?;
+        self.state.index.write(|batch| batch.set_meta(&identity_key(folder), &identity))?;
+        self.attention.clear(&Alarm::FolderReplaced(folder.clone()));
+        Ok(())
+    }
+
+    /// Every file of the first scan has been looked at: from here on only holdings are served.
+    pub(super) fn finish_adoption(&self, folder: &FolderName) -> Result<(), RepositoryError> {
+        let open = self.folder(folder)?;
+        if !open.adopted.load(Ordering::Acquire) {
+            self.state.index.write(|batch| batch.set_meta(&adopted_key(folder), &[1]))?;
+            open.adopted.store(true, Ordering::Release);
+            tracing::info!(%folder, "the folder is adopted");
+        }
+        Ok(())
+    }
+}
+
+fn identity_key(folder: &FolderName) -> String {
+    format!("identity/{folder}")
+}
+
+fn identity_bytes(open: &Folder) -> Result<Vec<u8>, RepositoryError> {
+    let (device, inode) = open.staging.identity().map_err(RepositoryError::io("looking at folder", &open.name))?;
+    Ok([device.to_be_bytes(), inode.to_be_bytes()].concat())
+}

@@ -1,0 +1,275 @@
+//! The state folder: keys, databases, and the small files that must survive both.
+//!
+//! Order at open: the version file first, so that a newer state is left untouched; then the
+//! databases. An index that can't be opened is set aside and made anew: it is rebuilt from the tree.
+
+use crate::{
+    base::{random_access::RandomAccess, read_at::ReadAt},
+    catalog::{Index, Ledger, OpenCatalogError},
+    domain::{
+        key::LineKey,
+        state::{Accepted, LineSigner},
+        versioned::{self, VersionedError},
+    },
+    store::{
+        disk::{DiskFile, Open, Replace, RootId, SharedDisk},
+        layout,
+        outboards::Outboards,
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The newest form of the state folder.
+const VERSION: u32 = 1;
+const SMALL_FILE_VERSION: u8 = 1;
+/// Most bytes in one of the small files.
+const MAX_SMALL_BYTES: u64 = 64 * 1024;
+
+/// A state folder that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStateError {
+    /// It was written by a newer program, and was left untouched.
+    #[error("{path}: state of version {found}, this program knows {VERSION}; install the newer program again")]
+    Newer {
+        /// The state folder.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// The disk refused.
+    #[error("{path}: {doing}")]
+    Io {
+        /// The state folder.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A database refused.
+    #[error("{path}: {file}")]
+    Catalog {
+        /// The state folder.
+        path: PathBuf,
+        /// Which database.
+        file: &'static str,
+        /// Why.
+        source: OpenCatalogError,
+    },
+}
+
+/// A small file that can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SmallFileError {
+    /// The disk refused.
+    #[error("{file} in the state folder")]
+    Io {
+        /// Which file.
+        file: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its content is no such value.
+    #[error("{file} in the state folder is damaged")]
+    Damaged {
+        /// Which file.
+        file: &'static str,
+        /// Why.
+        source: VersionedError,
+    },
+}
+
+/// The numbering of a line, kept beside the line key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Grows with every restart of numbering.
+    pub number: u64,
+    /// Drawn with it.
+    pub nonce: [u8; 16],
+}
+
+/// An open state folder.
+pub struct StateDir {
+    disk: SharedDisk,
+    root: RootId,
+    /// The signed state and the holdings.
+    pub index: Index,
+    /// What can't be rebuilt.
+    pub ledger: Ledger,
+    /// The hash trees of large blobs.
+    pub outboards: Outboards,
+    /// Whether the index was lost and starts empty.
+    pub index_was_lost: bool,
+}
+
+impl StateDir {
+    /// Opens the folder at `path`, making it if absent. `now` names a damaged index that is set aside.
+    pub fn open(disk: SharedDisk, path: &Path, now: u64) -> Result<Self, OpenStateError> {
+        let io = |doing| move |source| OpenStateError::Io { path: path.to_owned(), doing, source };
+        let root = disk.open_root(path, true).map_err(io("opening the state folder"))?;
+        check_version(&disk, root, path)?;
+        disk.make_directory(root.at(layout::KEYS)).map_err(io("making the folder of keys"))?;
+        let outboards = Outboards::open(disk.clone(), root).map_err(io("opening the outboards"))?;
+        let (index, index_was_lost) = open_index(&disk, root, path, now)?;
+        let ledger = open_file(&disk, root, layout::LEDGER).map_err(io("opening the ledger"))?;
+        let ledger = Ledger::open(ledger).map_err(|source| OpenStateError::Catalog {
+            path: path.to_owned(),
+            file: layout::LEDGER,
+            source,
+        })?;
+        Ok(Self { disk, root, index, ledger, outboards, index_was_lost })
+    }
+
+    /// The head that was accepted last, or signed last on a main.
+    pub fn accepted(&self) -> Result<Option<Accepted>, SmallFileError> {
+        self.read_value(layout::ACCEPTED)
+    }
+
+    /// Keeps the head that was accepted last; durable when it returns.
+    pub fn set_accepted(&self, accepted: &Accepted) -> Result<(), SmallFileError> {
+        self.write_value(layout::ACCEPTED, accepted)
+    }
+
+    /// The numbering of the line, on a main.
+    pub fn epoch(&self) -> Result<Option<Epoch>, SmallFileError> {
+        self.read_value(layout::EPOCH)
+    }
+
+    /// Starts a numbering; durable when it returns.
+    pub fn set_epoch(&self, epoch: &Epoch) -> Result<(), SmallFileError> {
+        self.write_value(layout::EPOCH, epoch)
+    }
+
+    /// The line key, on a main.
+    pub fn line_signer(&self) -> Result<Option<LineSigner>, SmallFileError> {
+        let secret: Option<[u8; 32]> = self.read_value(layout::LINE_KEY)?;
+        Ok(secret.map(|secret| LineSigner::from_secret(&secret)))
+    }
+
+    /// Keeps the line key; durable when it returns.
+    pub fn set_line_signer(&self, signer: &LineSigner) -> Result<LineKey, SmallFileError> {
+        self.write_value(layout::LINE_KEY, &signer.secret())?;
+        Ok(signer.line())
+    }
+
+    /// A small file's bytes.
+    pub fn read_small(&self, file: &'static str) -> Result<Option<Vec<u8>>, SmallFileError> {
+        read_small(&self.disk, self.root, file).map_err(|source| SmallFileError::Io { file, source })
+    }
+
+    /// Replaces a small file atomically; durable when it returns.
+    pub fn write_small(&self, file: &'static str, bytes: &[u8]) -> Result<(), SmallFileError> {
+        write_small(&self.disk, self.root, file, bytes).map_err(|source| SmallFileError::Io { file, source })
+    }
+
+    fn read_value<T: serde::de::DeserializeOwned>(&self, file: &'static str) -> Result<Option<T>, SmallFileError> {
+        let Some(bytes) = self.read_small(file)? else { return Ok(None) };
+        let value = versioned::decode(SMALL_FILE_VERSION, &bytes);
+        value.map(Some).map_err(|source| SmallFileError::Damaged { file, source })
+    }
+
+    fn write_value<T: Serialize>(&self, file: &'static str, value: &T) -> Result<(), SmallFileError> {
+        let bytes = versioned::encode(SMALL_FILE_VERSION, value);
+        self.write_small(file, &bytes.map_err(|source| SmallFileError::Damaged { file, source })?)
+    }
+}
+
+fn check_version(disk: &SharedDisk, root: RootId, path: &Path) -> Result<(), OpenStateError> {
+    let io = |doing| move |source| OpenStateError::Io { path: path.to_owned(), doing, source };
+    match read_small(disk, root, layout::VERSION).map_err(io("reading its version"))? {
+        Some(bytes) => {
+            let found = String::from_utf8_lossy(&bytes).trim().to_owned();
+            if found.parse() == Ok(VERSION) {
+                Ok(())
+            } else {
+                Err(OpenStateError::Newer { path: path.to_owned(), found })
+            }
+        }
+        None => {
+            let text = format!("{VERSION}\n");
+            write_small(disk, root, layout::VERSION, text.as_bytes()).map_err(io("writing its version"))
+        }
+    }
+}
+
+fn open_index(disk: &SharedDisk, root: RootId, path: &Path, now: u64) -> Result<(Index, bool), OpenStateError> {
+    let io = |doing| move |source| OpenStateError::Io { path: path.to_owned(), doing, source };
+    let catalog = |source| OpenStateError::Catalog { path: path.to_owned(), file: layout::INDEX, source };
+    let existed = disk.stat(root.at(layout::INDEX)).is_ok_and(|stat| stat.size > 0);
+    let file = open_file(disk, root, layout::INDEX).map_err(io("opening the index"))?;
+    match Index::open(file) {
+        Ok(index) => Ok((index, !existed)),
+        Err(error @ OpenCatalogError::Newer { .. }) => Err(catalog(error)),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the index is damaged; it is set aside and rebuilt");
+            let aside = format!("{}.damaged-{now}", layout::INDEX);
+            disk.rename(root.at(layout::INDEX), root.at(&aside), Replace::Yes).map_err(io("setting the index aside"))?;
+            let file = open_file(disk, root, layout::INDEX).map_err(io("opening the index"))?;
+            Ok((Index::open(file).map_err(catalog)?, true))
+        }
+    }
+}
+
+fn open_file(disk: &SharedDisk, root: RootId, file: &str) -> io::Result<Arc<dyn RandomAccess>> {
+    let file = disk.open(root.at(file), Open::Create)?;
+    disk.sync_directory(root.at(""))?;
+    Ok(Arc::new(DatabaseFile(file)))
+}
+
+fn read_small(disk: &SharedDisk, root: RootId, file: &str) -> io::Result<Option<Vec<u8>>> {
+    let file = match disk.open(root.at(file), Open::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = vec![0; file.stat()?.size.min(MAX_SMALL_BYTES) as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(bytes))
+}
+
+fn write_small(disk: &SharedDisk, root: RootId, file: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = format!("{file}.new");
+    match disk.remove(root.at(&temporary)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = disk.open(root.at(&temporary), Open::CreateNew)?;
+    written.set_mode(0o600)?;
+    written.write_all_at(bytes, 0)?;
+    written.sync()?;
+    disk.rename(root.at(&temporary), root.at(file), Replace::Yes)?;
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    disk.sync_directory(root.at(folder))
+}
+
+/// A file of the disk seam as a home for a database.
+struct DatabaseFile(Arc<dyn DiskFile>);
+
+impl ReadAt for DatabaseFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+}
+
+impl RandomAccess for DatabaseFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.stat()?.size)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+}
