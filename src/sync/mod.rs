@@ -1,1 +1,8 @@
-//! sync
+//! QUIC between repositories: who may connect, what is said, and how a new node is admitted.
+pub mod bounded;
+pub mod close;
+pub mod frames;
+pub mod limiter;
+pub mod secret;
+pub mod tls;
+pub mod wire;
