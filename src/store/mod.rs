@@ -4,3 +4,7 @@
 //! power cut can be replayed.
 
 pub mod disk;
+pub mod layout;
+pub mod staging;
+pub mod trash;
+pub mod walk;

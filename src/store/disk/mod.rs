@@ -3,6 +3,9 @@
 //! Paths never appear here: a place is a directory that was opened once and a relative path beneath
 //! it, and no operation follows a symbolic link or leaves that directory.
 
+mod path;
+pub mod real;
+
 use crate::base::read_at::ReadAt;
 use std::{io, path::Path, sync::Arc};
 

@@ -1,0 +1,150 @@
+//! Every name that this daemon gives to something on disk. Pure.
+//!
+//! Two places: the state directory (`/var/lib/wuasync`), and for each folder a staging directory on
+//! the folder's own mount:
+//!
+//! ```text
+//! .wuasync/<folder>/incoming/<number>          whole files on their way to their names
+//! .wuasync/<folder>/partials/<root>.data       blobs that arrive in pieces, with their outboards
+//! .wuasync/<folder>/partials/<root>.obao
+//! .wuasync/<folder>/trash/<unix seconds>/...   removed files, at rest for the time of grace
+//! ```
+
+use crate::domain::{digest::Root, name::FolderName};
+use std::path::{Path, PathBuf};
+
+/// Index, holdings and log; rebuilt from the tree when lost.
+pub const INDEX: &str = "index.redb";
+/// Members, rules, wants, hosts, jobs, audit.
+pub const LEDGER: &str = "ledger.redb";
+/// Hash trees of the blobs above one group.
+pub const OUTBOARDS: &str = "outboards";
+/// Private keys, mode 0600.
+pub const KEYS: &str = "keys";
+/// The last accepted head and line key.
+pub const ACCEPTED: &str = "accepted";
+/// Held by the one process that owns the state.
+pub const LOCK: &str = "lock";
+/// Address and key of the node that this one pulls from.
+pub const PARENT: &str = "parent.toml";
+
+/// Whole files on their way to their names.
+pub const INCOMING: &str = "incoming";
+/// Blobs that arrive in pieces.
+pub const PARTIALS: &str = "partials";
+/// Removed files at rest.
+pub const TRASH: &str = "trash";
+/// What is renamed into the folder and removed, to see that staging shares its mount.
+pub const PROBE: &str = ".wuasync-probe";
+
+/// Hash trees on their way to their names, in the state directory.
+pub const NEW_OUTBOARDS: &str = "outboards/new";
+/// Beside the folder.
+const BESIDE: &str = ".wuasync";
+/// In the folder: the one subfolder that WAPT's upgrade leaves alone.
+const INSIDE: &str = ".stfolder/wuasync";
+const DATA: &str = ".data";
+const OUTBOARD: &str = ".obao";
+
+/// Staging of a folder whose neighbours are on the same mount; none for the root of the file system.
+pub fn staging_beside(folder_path: &Path, folder: &FolderName) -> Option<PathBuf> {
+    folder_path.parent().map(|parent| staging_in(&parent.join(BESIDE), folder))
+}
+
+/// Staging of a folder that is a mount point itself.
+pub fn staging_inside(folder_path: &Path) -> PathBuf {
+    folder_path.join(INSIDE)
+}
+
+/// Staging of one folder in a place that several may share.
+pub fn staging_in(place: &Path, folder: &FolderName) -> PathBuf {
+    place.join(folder.as_str())
+}
+
+/// A whole file on its way to its name.
+pub fn incoming(number: u64) -> String {
+    format!("{INCOMING}/{number:x}")
+}
+
+/// The number in a name that [`incoming`] or [`new_outboard`] gave.
+pub fn number_of(name: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(name).ok()?, 16).ok()
+}
+
+/// A blob's bytes, as far as they have arrived.
+pub fn partial_data(root: Root) -> String {
+    format!("{PARTIALS}/{root}{DATA}")
+}
+
+/// A blob's hash tree, as far as it has arrived.
+pub fn partial_outboard(root: Root) -> String {
+    format!("{PARTIALS}/{root}{OUTBOARD}")
+}
+
+/// The blob that a name in [`PARTIALS`] belongs to.
+pub fn partial_root(name: &[u8]) -> Option<Root> {
+    let name = std::str::from_utf8(name).ok()?;
+    name.strip_suffix(DATA).or_else(|| name.strip_suffix(OUTBOARD))?.parse().ok()
+}
+
+/// Where what was removed at one time rests; `attempt` tells apart equal names of one second.
+pub fn trash(unix_seconds: u64, attempt: u32) -> String {
+    match attempt {
+        0 => format!("{TRASH}/{unix_seconds}"),
+        _ => format!("{TRASH}/{unix_seconds}-{attempt}"),
+    }
+}
+
+/// When what rests under a name in [`TRASH`] was removed, in seconds since 1970 UTC.
+pub fn trashed_at(name: &str) -> Option<u64> {
+    name.split('-').next()?.parse().ok()
+}
+
+/// The directory that holds a blob's hash tree, in the state directory.
+pub fn outboard_directory(root: Root) -> String {
+    format!("{OUTBOARDS}/{}", &root.to_string()[..2])
+}
+
+/// A blob's hash tree, in the state directory.
+pub fn outboard(root: Root) -> String {
+    format!("{}/{root}", outboard_directory(root))
+}
+
+/// A hash tree that is being made.
+pub fn new_outboard(number: u64) -> String {
+    format!("{NEW_OUTBOARDS}/{number:x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_as_what_they_were_made_of() {
+        let root = Root([0xab; 32]);
+        let last = |path: String| path.rsplit('/').next().unwrap().to_owned();
+        assert_eq!(number_of(last(incoming(0xbeef)).as_bytes()), Some(0xbeef));
+        assert_eq!(partial_root(last(partial_data(root)).as_bytes()), Some(root));
+        assert_eq!(partial_root(last(partial_outboard(root)).as_bytes()), Some(root));
+        assert_eq!(trashed_at(&last(trash(12, 0))), Some(12));
+        assert_eq!(trashed_at(&last(trash(12, 3))), Some(12));
+        assert_eq!(outboard(root), format!("outboards/ab/{root}"));
+    }
+
+    #[test]
+    fn names_that_were_not_given_here_mean_nothing() {
+        assert_eq!(number_of(b"xyz"), None);
+        assert_eq!(partial_root(b"ab.data"), None);
+        assert_eq!(partial_root(b"\xff"), None);
+        assert_eq!(trashed_at("lost+found"), None);
+    }
+
+    #[test]
+    fn staging_is_beside_the_folder_or_inside_it() {
+        let waptwua = FolderName::new("waptwua").unwrap();
+        let folder = Path::new("/var/www/waptwua");
+        assert_eq!(staging_beside(folder, &waptwua), Some("/var/www/.wuasync/waptwua".into()));
+        assert_eq!(staging_inside(folder), Path::new("/var/www/waptwua/.stfolder/wuasync"));
+        assert_eq!(staging_beside(Path::new("/"), &waptwua), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Removed files at rest: how they get there, and how they go for good.
+//!
+//! A file keeps its path beneath the second of its removal, so that an administrator finds it again.
+
+use super::{
+    disk::{Kind, Replace},
+    layout,
+    staging::Staging,
+};
+use crate::domain::name::{FileName, MAX_COMPONENTS};
+use std::io;
+
+/// Equal names that may be removed within one second: more than any job could want.
+const MAX_ATTEMPTS: u32 = 1000;
+
+/// What rests in trash, or was swept out of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// How many files.
+    pub files: u64,
+    /// Their lengths, in bytes; a file with a second name elsewhere frees nothing.
+    pub bytes: u64,
+}
+
+impl Staging {
+    /// Moves a file of the folder to trash; `now_unix` is in seconds since 1970 UTC.
+    pub fn trash(&self, name: &FileName, now_unix: u64) -> io::Result<()> {
+        let from = self.folder_root().at(name.as_str());
+        // Asked first, so that a missing file leaves no directory behind.
+        self.disk().stat(from)?;
+        for attempt in 0..MAX_ATTEMPTS {
+            let path = format!("{}/{name}", layout::trash(now_unix, attempt));
+            let made = self.make_parents(self.stage_root(), &path);
+            let moved = made.and_then(|()| self.disk().rename(from, self.stage_root().at(&path), Replace::No));
+            match moved.map_err(|e| (e.kind(), e)) {
+                Ok(()) => return Ok(()),
+                // Another file has the name, or the name of a directory above it.
+                Err((io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, _)) => {}
+                Err((_, e)) => return Err(e),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Removes for good what was moved to trash before `older_than_unix` (seconds since 1970 UTC).
+    pub fn sweep_trash(&self, older_than_unix: u64) -> io::Result<Swept> {
+        let mut swept = Swept::default();
+        for name in self.trash_directories()? {
+            if layout::trashed_at(&name).is_some_and(|at| at < older_than_unix) {
+                self.descend(&format!("{}/{name}", layout::TRASH), 0, true, &mut swept)?;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// How much rests in trash.
+    pub fn trash_usage(&self) -> io::Result<Swept> {
+        let mut usage = Swept::default();
+        for name in self.trash_directories()? {
+            self.descend(&format!("{}/{name}", layout::TRASH), 0, false, &mut usage)?;
+        }
+        Ok(usage)
+    }
+
+    /// The oldest first.
+    fn trash_directories(&self) -> io::Result<Vec<String>> {
+        let names = self.staged_names(layout::TRASH)?;
+        let mut names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
+        names.sort_by_key(|name| layout::trashed_at(name));
+        Ok(names)
+    }
+
+    /// Counts, and if asked removes, everything beneath `directory`.
+    fn descend(&self, directory: &str, depth: usize, remove: bool, counted: &mut Swept) -> io::Result<()> {
+        // The second of removal, and the components of a name.
+        if depth > MAX_COMPONENTS {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "directories too deep"));
+        }
+        for (name, kind) in self.staged_names(directory)? {
+            let path = format!("{directory}/{name}");
+            if kind == Kind::Directory {
+                self.descend(&path, depth + 1, remove, counted)?;
+                continue;
+            }
+            counted.bytes += self.disk().stat(self.stage_root().at(&path))?.size;
+            counted.files += 1;
+            if remove {
+                self.disk().remove(self.stage_root().at(&path))?;
+            }
+        }
+        if remove { self.disk().remove_directory(self.stage_root().at(directory)) } else { Ok(()) }
+    }
+
+    /// Names of one directory in staging; names that are no text are nobody's of ours.
+    fn staged_names(&self, directory: &str) -> io::Result<Vec<(String, Kind)>> {
+        let mut names = Vec::new();
+        self.disk().list(self.stage_root().at(directory), &mut |name, kind| {
+            names.extend(std::str::from_utf8(name).ok().map(|name| (name.to_owned(), kind)));
+        })?;
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::staging::tests::{name, place};
+    use std::fs;
+
+    #[test]
+    fn a_removed_file_rests_under_its_second_and_path() {
+        let place = place();
+        fs::create_dir(place.folder("sub")).unwrap();
+        fs::write(place.folder("sub/f"), "12345").unwrap();
+        place.staging.trash(&name("sub/f"), 77).unwrap();
+        assert!(!place.folder("sub/f").exists());
+        assert_eq!(fs::read(place.stage("trash/77/sub/f")).unwrap(), b"12345");
+        assert_eq!(place.staging.trash_usage().unwrap(), Swept { files: 1, bytes: 5 });
+    }
+
+    #[test]
+    fn equal_names_of_one_second_do_not_replace_each_other() {
+        let place = place();
+        for content in ["1", "22", "333"] {
+            fs::write(place.folder("f"), content).unwrap();
+            place.staging.trash(&name("f"), 77).unwrap();
+        }
+        // A directory where a file rests.
+        fs::create_dir(place.folder("f")).unwrap();
+        fs::write(place.folder("f/g"), "4444").unwrap();
+        place.staging.trash(&name("f/g"), 77).unwrap();
+        assert_eq!(place.staging.trash_usage().unwrap(), Swept { files: 4, bytes: 10 });
+    }
+
+    #[test]
+    fn only_what_is_older_goes_for_good() {
+        let place = place();
+        for (file, at) in [("a", 10), ("b", 20), ("c", 20), ("d", 21)] {
+            fs::write(place.folder(file), "xx").unwrap();
+            place.staging.trash(&name(file), at).unwrap();
+        }
+        assert_eq!(place.staging.sweep_trash(10).unwrap(), Swept::default());
+        assert_eq!(place.staging.sweep_trash(21).unwrap(), Swept { files: 3, bytes: 6 });
+        assert!(place.stage("trash/21/d").exists() && !place.stage("trash/20").exists());
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_and_leaves_no_directory() {
+        let place = place();
+        let missing = place.staging.trash(&name("gone"), 5).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(!place.stage("trash/5").exists());
+    }
+
+    #[test]
+    fn the_deepest_name_can_be_swept() {
+        let place = place();
+        fs::create_dir_all(place.folder("1/2/3/4/5/6/7")).unwrap();
+        fs::write(place.folder("1/2/3/4/5/6/7/8"), "x").unwrap();
+        place.staging.trash(&name("1/2/3/4/5/6/7/8"), 5).unwrap();
+        assert_eq!(place.staging.sweep_trash(6).unwrap(), Swept { files: 1, bytes: 1 });
+    }
+}
