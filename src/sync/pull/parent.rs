@@ -1,0 +1,232 @@
+//! Stays connected to the parent.
+
+use super::{fetch, session};
+use crate::{
+    base::{backoff::Backoff, units},
+    domain::key::{LineKey, NodeKey},
+    repository::{Alarm, FollowError, RepositoryError},
+    sync::{
+        close::CloseCode,
+        endpoint::{ConnectError, Endpoint},
+        shared::Shared,
+        tls::Purpose,
+        wire::{ReadFrameError, WriteFrameError},
+    },
+};
+use quinn::Connection;
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// First wait after a lost connection.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait between two tries.
+const RETRY_MOST: Duration = Duration::from_secs(60);
+/// A parent that is away for less than this is not worth an alarm.
+const PATIENCE_SECONDS: u64 = 5;
+
+/// Where the parent is and who it must be; what `join` learned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentAddress {
+    /// `host:port`, tried in order.
+    pub addresses: Vec<String>,
+    /// The parent's transport key.
+    pub key: NodeKey,
+    /// The line that is followed.
+    pub line: LineKey,
+}
+
+/// Why the connection to the parent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// It can't be reached.
+    #[error("connecting to {address}")]
+    Connect {
+        /// The address that was tried last.
+        address: String,
+        /// Why.
+        source: ConnectError,
+    },
+    /// No address is known.
+    #[error("no address of the parent is known")]
+    NoAddress,
+    /// The connection was lost or closed.
+    #[error("the connection to the parent ended")]
+    Connection(#[from] quinn::ConnectionError),
+    /// Its frames can't be read.
+    #[error("reading from the parent")]
+    Read(#[from] ReadFrameError),
+    /// Questions can't be written.
+    #[error("writing to the parent")]
+    Write(#[from] WriteFrameError),
+    /// A frame that does not belong there.
+    #[error("the parent sent a {0} frame out of place")]
+    OutOfPlace(&'static str),
+    /// The parent ended a stream.
+    #[error("the parent ended the stream of states")]
+    Ended,
+    /// It shows a state that must not be followed.
+    #[error("the parent's state is refused")]
+    State(#[from] FollowError),
+    /// It lies about its trees.
+    #[error("the parent's {0} does not match the signed state")]
+    Lie(&'static str),
+    /// It sends more than any honest parent.
+    #[error("the parent sends too much before a head")]
+    Flood,
+    /// Bytes or rows here.
+    #[error("working on what the parent sent")]
+    Repository(#[from] RepositoryError),
+    /// Work on a blocking thread was cut short.
+    #[error("stopping")]
+    Stopping(#[from] tokio::task::JoinError),
+}
+
+/// Keeps a node connected to its parent.
+pub struct Parent {
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    address: ParentAddress,
+    wake: Arc<Notify>,
+}
+
+impl Parent {
+    /// A parent at `address`; `wake` cuts a wait between two tries short.
+    pub fn new(shared: Arc<Shared>, endpoint: Endpoint, address: ParentAddress, wake: Arc<Notify>) -> Self {
+        Self { shared, endpoint, address, wake }
+    }
+
+    /// Follows and fetches until `cancel`.
+    pub async fn run(self, cancel: CancellationToken, mut random: impl FnMut() -> u64) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+        self.on_lost(None);
+        loop {
+            let ended = tokio::select! {
+                () = cancel.cancelled() => break,
+                ended = self.once(&mut backoff, &cancel) => ended,
+            };
+            if cancel.is_cancelled() {
+                break;
+            }
+            self.on_lost(Some(&ended));
+            let wait = backoff.on_failure(random());
+            tracing::info!(error = &ended as &dyn std::error::Error, wait = %units::duration(wait), "not connected to the parent");
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn once(&self, backoff: &mut Backoff, cancel: &CancellationToken) -> PullError {
+        let (connection, address) = match self.connect().await {
+            Ok(connected) => connected,
+            Err(error) => return error,
+        };
+        self.on_connected(&connection, address);
+        let ended = tokio::select! {
+            Err(error) = session::follow(&self.shared, &connection, &self.address.line, backoff) => error,
+            Err(error) = fetch::run(&self.shared, &connection) => error,
+            () = cancel.cancelled() => PullError::Ended,
+            closed = connection.closed() => closed.into(),
+        };
+        self.shared.set_parent_connection(None);
+        let code = match &ended {
+            PullError::OutOfPlace(_) | PullError::Lie(_) | PullError::Flood => CloseCode::Protocol,
+            _ => CloseCode::Done,
+        };
+        code.close(&connection);
+        match (&ended, connection.close_reason()) {
+            // A stream fails before the connection tells why.
+            (PullError::Read(_) | PullError::Write(_) | PullError::Ended, Some(quinn::ConnectionError::LocallyClosed)) => ended,
+            (PullError::Read(_) | PullError::Write(_), Some(reason)) => reason.into(),
+            _ => ended,
+        }
+    }
+
+    async fn connect(&self) -> Result<(Connection, String), PullError> {
+        let mut last = PullError::NoAddress;
+        for address in &self.address.addresses {
+            match self.endpoint.connect(address, self.address.key, Purpose::Member).await {
+                Ok(connection) => return Ok((connection, address.clone())),
+                Err(source) => last = PullError::Connect { address: address.clone(), source },
+            }
+        }
+        Err(last)
+    }
+
+    fn on_connected(&self, connection: &Connection, address: String) {
+        tracing::info!(%address, "connected to the parent");
+        let now = self.shared.clock().unix_seconds();
+        self.shared.update_parent(|parent| {
+            parent.address = address;
+            parent.connected_since = Some(now);
+            parent.lost_since = None;
+            parent.last_error = None;
+        });
+        self.shared.set_parent_connection(Some(connection.clone()));
+        self.shared.repository.attention.clear(&Alarm::ParentUnreachable);
+    }
+
+    fn on_lost(&self, error: Option<&PullError>) {
+        let now = self.shared.clock().unix_seconds();
+        let mut away = 0;
+        self.shared.update_parent(|parent| {
+            parent.connected_since = None;
+            let since = *parent.lost_since.get_or_insert(now);
+            away = now.saturating_sub(since);
+            if parent.address.is_empty() {
+                parent.address = self.address.addresses.first().cloned().unwrap_or_default();
+            }
+            parent.last_error = error.map(chain);
+        });
+        let Some(error) = error else { return };
+        let attention = &self.shared.repository.attention;
+        match error {
+            PullError::State(FollowError::Failed(_)) => {}
+            PullError::State(refused) => attention.raise(
+                Alarm::StateRefused,
+                format!("the parent's state is refused: {refused}"),
+                "if the main was replaced on purpose, join again with a new token",
+            ),
+            _ if away >= PATIENCE_SECONDS || is_final(error) => {
+                let what = format!("the parent {} can't be reached: {}", self.address.addresses.join(", "), chain(error));
+                attention.raise(Alarm::ParentUnreachable, what, cure(error));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_final(error: &PullError) -> bool {
+    matches!(closed_with(error), Some(CloseCode::NotMember | CloseCode::Revoked | CloseCode::Version))
+}
+
+fn cure(error: &PullError) -> &'static str {
+    match closed_with(error) {
+        Some(CloseCode::NotMember | CloseCode::Revoked) => "ask the main's administrator for a new token and join again",
+        Some(CloseCode::Version) => "install the parent's version of this program",
+        _ => "check the network, the parent's address and its UDP port; hosts are served meanwhile",
+    }
+}
+
+fn closed_with(error: &PullError) -> Option<CloseCode> {
+    match error {
+        PullError::Connection(error) => CloseCode::of(error),
+        _ => None,
+    }
+}
+
+/// An error with its causes, for people.
+pub(in crate::sync) fn chain(error: &(impl std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,191 @@
+//! What to fetch next. Pure: given what is missing and what is under way, it answers with jobs.
+
+use crate::{
+    catalog::MissingRecord,
+    domain::{
+        digest::Root,
+        name::{FileName, FolderName},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// Small files that share one request.
+const BATCH_FILES: usize = 256;
+/// Bytes of small files that share one request.
+const BATCH_BYTES: u64 = 1 << 20;
+/// First wait before a file that the parent did not have is asked for again.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Longest such wait.
+const RETRY_MOST: Duration = Duration::from_secs(30);
+
+/// One file that is to arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) folder: FolderName,
+    pub(super) name: FileName,
+    pub(super) wanted: MissingRecord,
+}
+
+type Key = (FolderName, FileName);
+
+struct Retry {
+    wanted: Root,
+    at: Instant,
+    wait: Duration,
+}
+
+/// What is under way, and what has to wait.
+#[derive(Default)]
+pub(super) struct Plan {
+    names: BTreeSet<Key>,
+    roots: BTreeSet<Root>,
+    retries: BTreeMap<Key, Retry>,
+}
+
+impl Plan {
+    /// Takes a job out of `queue`: one large file, or small ones together. What is under way already, or
+    /// has to wait, is dropped from the queue; a later pass over what is missing meets it again.
+    /// `small` is the size in bytes up to which a file is small.
+    pub(super) fn next_job(&mut self, queue: &mut VecDeque<Item>, small: u64, now: Instant) -> Vec<Item> {
+        let mut job: Vec<Item> = Vec::new();
+        let mut set_aside = Vec::new();
+        let mut bytes = 0;
+        while job.len() < BATCH_FILES && bytes < BATCH_BYTES {
+            let Some(item) = queue.pop_front() else { break };
+            if !self.may_begin(&item, now) {
+                continue;
+            }
+            let large = item.wanted.size > small;
+            if large && !job.is_empty() {
+                set_aside.push(item);
+                continue;
+            }
+            bytes += item.wanted.size;
+            self.names.insert((item.folder.clone(), item.name.clone()));
+            self.roots.insert(item.wanted.root);
+            job.push(item);
+            if large {
+                break;
+            }
+        }
+        set_aside.into_iter().rev().for_each(|item| queue.push_front(item));
+        job
+    }
+
+    /// Two names of one content are fetched one after the other: the second finds it on disk.
+    fn may_begin(&self, item: &Item, now: Instant) -> bool {
+        let key = (item.folder.clone(), item.name.clone());
+        let waits = self.retries.get(&key).is_some_and(|retry| retry.wanted == item.wanted.root && retry.at > now);
+        !waits && !self.names.contains(&key) && !self.roots.contains(&item.wanted.root)
+    }
+
+    /// The file arrived and is committed, or is no longer wanted.
+    pub(super) fn on_done(&mut self, item: &Item) {
+        self.end(item);
+        self.retries.remove(&(item.folder.clone(), item.name.clone()));
+    }
+
+    /// The file did not arrive; it waits, longer each time.
+    pub(super) fn on_failed(&mut self, item: &Item, now: Instant) {
+        self.end(item);
+        let key = (item.folder.clone(), item.name.clone());
+        let before = self.retries.get(&key).filter(|retry| retry.wanted == item.wanted.root);
+        let wait = before.map_or(RETRY_FIRST, |retry| (retry.wait * 2).min(RETRY_MOST));
+        self.retries.insert(key, Retry { wanted: item.wanted.root, at: now + wait, wait });
+    }
+
+    fn end(&mut self, item: &Item) {
+        self.names.remove(&(item.folder.clone(), item.name.clone()));
+        self.roots.remove(&item.wanted.root);
+    }
+
+    /// The parent has new content: nothing needs to wait.
+    pub(super) fn on_new_content(&mut self, now: Instant) {
+        self.retries.values_mut().for_each(|retry| retry.at = now);
+    }
+
+    /// When the next file that waits may be asked for.
+    pub(super) fn next_retry(&self, now: Instant) -> Option<Instant> {
+        self.retries.values().map(|retry| retry.at).filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(name: &str, size: u64) -> Item {
+        Item {
+            folder: FolderName::new("waptwua").unwrap(),
+            name: FileName::new(name).unwrap(),
+            wanted: MissingRecord { root: blake3::hash(name.as_bytes()).into(), size, modified: 0 },
+        }
+    }
+
+    fn names(job: &[Item]) -> Vec<&str> {
+        job.iter().map(|item| item.name.as_str()).collect()
+    }
+
+    #[test]
+    fn small_files_share_a_job_and_a_large_one_has_its_own() {
+        let mut queue = VecDeque::from([item("a", 10), item("b", 100_000), item("c", 10)]);
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let mut next = || plan.next_job(&mut queue, 65_536, now);
+        assert_eq!(names(&next()), ["a", "c"]);
+        assert_eq!(names(&next()), ["b"]);
+        assert!(next().is_empty());
+    }
+
+    #[test]
+    fn a_job_ends_at_its_limits() {
+        let many: Vec<_> = (0..300).map(|i| item(&format!("{i}"), 1)).collect();
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        assert_eq!(plan.next_job(&mut many.iter().cloned().collect(), 65_536, now).len(), BATCH_FILES);
+        let heavy: Vec<_> = (0..300).map(|i| item(&format!("h{i}"), 65_536)).collect();
+        assert_eq!(plan.next_job(&mut heavy.iter().cloned().collect(), 65_536, now).len(), 16);
+    }
+
+    #[test]
+    fn one_content_under_two_names_is_fetched_once() {
+        let twin = Item { name: FileName::new("twin").unwrap(), ..item("a", 100_000) };
+        let missing = [item("a", 100_000), twin];
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let job = plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
+        assert_eq!(names(&job), ["a"]);
+        assert!(plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now).is_empty());
+        plan.on_done(&job[0]);
+        assert_eq!(names(&plan.next_job(&mut missing[1..].iter().cloned().collect(), 65_536, now)), ["twin"]);
+    }
+
+    #[test]
+    fn a_file_that_the_parent_lacks_waits_longer_each_time_until_there_is_news() {
+        let missing = [item("a", 10)];
+        let (mut plan, start) = (Plan::default(), Instant::now());
+        let mut now = start;
+        for wait in [250, 500, 1_000] {
+            let job = plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
+            assert_eq!(names(&job), ["a"]);
+            plan.on_failed(&job[0], now);
+            assert!(plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now).is_empty());
+            assert_eq!(plan.next_retry(now), Some(now + Duration::from_millis(wait)));
+            now += Duration::from_millis(wait);
+        }
+        let job = plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
+        plan.on_failed(&job[0], now);
+        plan.on_new_content(now);
+        assert_eq!(names(&plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now)), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_changed_at_the_main_does_not_wait_for_its_old_content() {
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let old = item("a", 10);
+        let job = plan.next_job(&mut VecDeque::from([old.clone()]), 65_536, now);
+        plan.on_failed(&job[0], now);
+        let new = Item { wanted: MissingRecord { root: Root([9; 32]), ..old.wanted }, ..old };
+        assert_eq!(names(&plan.next_job(&mut VecDeque::from([new]), 65_536, now)), ["a"]);
+    }
+}

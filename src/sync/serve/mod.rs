@@ -1,0 +1,14 @@
+//! What a node does for those who connect to it: state, content, admission.
+//!
+//! The first frame of each stream says what it is for. Nothing is served before the key behind the
+//! connection is a member in good standing; when it stops being one the connection is closed.
+
+mod blobs;
+mod connection;
+mod descent;
+mod joining;
+pub(in crate::sync) mod session;
+
+pub(in crate::sync) use blobs::SMALL_BYTES;
+pub use connection::{ServeError, Server};
+pub use joining::{Doorkeeper, invite};

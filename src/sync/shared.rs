@@ -1,0 +1,205 @@
+//! What a node's connections share: the repository, who is connected, what moves.
+
+use crate::{
+    base::clock::SharedClock,
+    domain::{
+        key::NodeKey,
+        name::{FileName, FolderName},
+        state::Namespace,
+    },
+    repository::Repository,
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::frames::NamespaceName;
+
+/// A member that is connected to this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// Its key.
+    pub key: NodeKey,
+    /// Its name.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    /// Where it connected from.
+    pub address: SocketAddr,
+    /// Since when, in seconds since 1970 UTC.
+    pub since: u64,
+    /// The state that it has applied: epoch and last change.
+    pub at: (u64, u64),
+    /// Files that it lacks, and their bytes.
+    pub missing: (u64, u64),
+}
+
+/// The connection to the parent as it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParentState {
+    /// The parent's name, once it has told it.
+    pub name: String,
+    /// Where it is reached.
+    pub address: String,
+    /// Connected since, in seconds since 1970 UTC.
+    pub connected_since: Option<u64>,
+    /// Not connected since, in seconds since 1970 UTC.
+    pub lost_since: Option<u64>,
+    /// Why not.
+    pub last_error: Option<String>,
+}
+
+/// A file that is arriving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its folder.
+    pub folder: FolderName,
+    /// Its name.
+    pub name: FileName,
+    /// Verified bytes so far.
+    pub done_bytes: u64,
+    /// All bytes.
+    pub size_bytes: u64,
+}
+
+/// State that outlives single connections.
+pub struct Shared {
+    /// Bytes and rows.
+    pub repository: Arc<Repository>,
+    /// The node's own name.
+    pub name: String,
+    children: Mutex<BTreeMap<u64, Child>>,
+    next_child: AtomicU64,
+    parent: Mutex<ParentState>,
+    parent_connection: Mutex<Option<quinn::Connection>>,
+    transfers: Mutex<BTreeMap<(FolderName, FileName), Transfer>>,
+    /// Content bytes that arrived and verified since start.
+    pub received_bytes: AtomicU64,
+    /// Wakes fetchers when the parent says that its own holdings changed.
+    pub(super) content_may_be_there: tokio::sync::Notify,
+    /// Content bytes that were sent since start.
+    pub sent_bytes: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing is connected yet.
+    pub fn new(repository: Arc<Repository>, name: String) -> Arc<Self> {
+        Arc::new(Self {
+            repository,
+            name,
+            children: Mutex::default(),
+            next_child: AtomicU64::new(0),
+            parent: Mutex::default(),
+            parent_connection: Mutex::default(),
+            transfers: Mutex::default(),
+            received_bytes: AtomicU64::new(0),
+            content_may_be_there: tokio::sync::Notify::new(),
+            sent_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// The time that everything here goes by.
+    pub fn clock(&self) -> &SharedClock {
+        self.repository.clock()
+    }
+
+    /// Who is connected, by name.
+    pub fn children(&self) -> Vec<Child> {
+        let mut children: Vec<_> = lock(&self.children).values().cloned().collect();
+        children.sort_by(|a, b| a.name.cmp(&b.name));
+        children
+    }
+
+    pub(super) fn add_child(self: &Arc<Self>, child: Child) -> ChildGuard {
+        let id = self.next_child.fetch_add(1, Relaxed);
+        lock(&self.children).insert(id, child);
+        ChildGuard { shared: self.clone(), id }
+    }
+
+    /// The connection to the parent as it stands.
+    pub fn parent(&self) -> ParentState {
+        lock(&self.parent).clone()
+    }
+
+    pub(super) fn update_parent(&self, update: impl FnOnce(&mut ParentState)) {
+        update(&mut lock(&self.parent));
+    }
+
+    pub(super) fn parent_connection(&self) -> Option<quinn::Connection> {
+        lock(&self.parent_connection).clone()
+    }
+
+    pub(super) fn set_parent_connection(&self, connection: Option<quinn::Connection>) {
+        *lock(&self.parent_connection) = connection;
+    }
+
+    /// What is arriving.
+    pub fn transfers(&self) -> Vec<Transfer> {
+        lock(&self.transfers).values().cloned().collect()
+    }
+
+    pub(super) fn begin_transfer(self: &Arc<Self>, transfer: Transfer) -> TransferGuard {
+        let key = (transfer.folder.clone(), transfer.name.clone());
+        lock(&self.transfers).insert(key.clone(), transfer);
+        TransferGuard { shared: self.clone(), key }
+    }
+}
+
+/// A connected child; dropping it takes it off the list.
+pub(super) struct ChildGuard {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl ChildGuard {
+    pub(super) fn update(&self, update: impl FnOnce(&mut Child)) {
+        if let Some(child) = lock(&self.shared.children).get_mut(&self.id) {
+            update(child);
+        }
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        lock(&self.shared.children).remove(&self.id);
+    }
+}
+
+/// A file that is arriving; dropping it takes it off the list.
+pub(super) struct TransferGuard {
+    shared: Arc<Shared>,
+    key: (FolderName, FileName),
+}
+
+impl TransferGuard {
+    pub(super) fn advance(&self, bytes: u64) {
+        if let Some(transfer) = lock(&self.shared.transfers).get_mut(&self.key) {
+            transfer.done_bytes += bytes;
+        }
+    }
+}
+
+impl Drop for TransferGuard {
+    fn drop(&mut self) {
+        lock(&self.shared.transfers).remove(&self.key);
+    }
+}
+
+/// The namespaces of a frame that this program understands.
+pub(super) fn read_namespaces(names: &[NamespaceName]) -> Vec<Namespace> {
+    names.iter().filter_map(|name| Namespace::new(name.as_str()).ok()).collect()
+}
+
+/// A namespace as it goes into a frame.
+pub(super) fn write_namespace(namespace: &Namespace) -> Option<NamespaceName> {
+    NamespaceName::new(namespace.as_str())
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
