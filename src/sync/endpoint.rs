@@ -255,24 +255,26 @@ mod tests {
         assert_eq!((accepted.key, accepted.purpose), (key(2).public(), Purpose::Member));
     }
 
+    const STREAMS_OF_A_MEMBER: usize = 20;
+
     #[tokio::test]
     async fn a_member_gets_past_the_limits_of_a_stranger() {
         let (main, site) = (node(1, &[2]), node(2, &[]));
         let (connection, accepted) = tokio::join!(connect(&site, &main, Purpose::Member), main.accept());
         let (connection, accepted) = (connection.unwrap(), accepted.unwrap());
-        let mut streams = Vec::new();
-        for _ in 0..MEMBERS_STREAMS_IN_TEST {
-            let (mut send, receive) = connection.open_bi().await.unwrap();
-            send.write_all(&[7; 50_000]).await.unwrap();
-            streams.push((send, receive));
-        }
+        let sent = timeout(CONNECT_DEADLINE, async {
+            for _ in 0..STREAMS_OF_A_MEMBER {
+                let (mut send, _) = connection.open_bi().await.unwrap();
+                send.write_all(&[7; 50_000]).await.unwrap();
+                send.finish().unwrap();
+            }
+        });
+        sent.await.expect("the limits of a stranger were lifted");
         let (_, mut first) = accepted.connection.accept_bi().await.unwrap();
         let mut bytes = vec![0; 50_000];
         first.read_exact(&mut bytes).await.unwrap();
         assert_eq!(bytes, [7; 50_000]);
     }
-
-    const MEMBERS_STREAMS_IN_TEST: usize = 20;
 
     #[tokio::test]
     async fn a_stranger_is_closed_as_no_member_and_never_handed_over() {
