@@ -247,6 +247,10 @@ mod tests {
         from.connect(to.local_addr().unwrap(), to.public_key(), purpose).await
     }
 
+    async fn closed(connection: &Connection) -> ConnectionError {
+        timeout(CONNECT_DEADLINE, connection.closed()).await.expect("the peer closes the connection")
+    }
+
     #[tokio::test]
     async fn a_member_is_accepted_with_its_key_and_purpose() {
         let (main, site) = (node(1, &[2]), node(2, &[]));
@@ -280,7 +284,7 @@ mod tests {
     async fn a_stranger_is_closed_as_no_member_and_never_handed_over() {
         let (main, stranger, site) = (node(1, &[2]), node(3, &[]), node(2, &[]));
         let refused = match connect(&stranger, &main, Purpose::Member).await {
-            Ok(connection) => CloseCode::of(&connection.closed().await),
+            Ok(connection) => CloseCode::of(&closed(&connection).await),
             Err(ConnectError::Refused(code)) => Some(code),
             Err(error) => panic!("{error}"),
         };
@@ -338,7 +342,7 @@ mod tests {
         let (connection, _accepted) = tokio::join!(connect(&site, &main, Purpose::Member), main.accept());
         let connection = connection.unwrap();
         main.close(CloseCode::ShuttingDown).await;
-        assert_eq!(CloseCode::of(&connection.closed().await), Some(CloseCode::ShuttingDown));
+        assert_eq!(CloseCode::of(&closed(&connection).await), Some(CloseCode::ShuttingDown));
         assert!(main.accept().await.is_none());
     }
 
