@@ -21,8 +21,8 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tracing::{debug, warn};
 
-/// Handshakes at once: a thousand sites that come back after an outage pass in seconds at 1 ms of
-/// processor each, and memory stays below 10 MiB.
+/// Handshakes at once: a handshake takes about two round trips, so that a thousand sites that come
+/// back together after an outage pass in a few turns.
 const MAX_HANDSHAKES: usize = 128;
 /// From here on an address has to prove itself first, which a sender of forged packets can't.
 const BUSY_HANDSHAKES: usize = 32;
