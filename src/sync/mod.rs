@@ -1,8 +1,21 @@
 //! QUIC between repositories: who may connect, what is said, and how a new node is admitted.
+//!
+//! From the bottom: `bounded` and `frames` (what is said), `wire` (frames on any byte stream), `tls`,
+//! `transport` and `endpoint` (who is there, and what he may use), `secret`, `token` and `join` (how a
+//! node becomes a member), `limiter` (how often strangers may try), `close` (why a connection ended).
+//!
+//! Never: file paths or rows, nor the decision who is a member; that is asked through
+//! [`tls::Admission`] and the handlers that callers hand in.
+
+mod acceptor;
 pub mod bounded;
 pub mod close;
+pub mod endpoint;
 pub mod frames;
+pub mod join;
 pub mod limiter;
 pub mod secret;
 pub mod tls;
+pub mod token;
+pub mod transport;
 pub mod wire;

@@ -1,0 +1,165 @@
+//! Incoming connections: how many handshakes run at once, and who is let through.
+//!
+//! Order of events: a first packet is accepted, sent back for a proof of its address, or refused,
+//! by load alone; the handshake proves a key; ALPN and key decide. Strangers get a close code, and
+//! one line in the log per address and minute.
+
+use super::{
+    close::CloseCode,
+    limiter::{PerSource, Rate},
+    tls::{Admission, Purpose, node_key},
+    transport,
+};
+use crate::{base::clock::SharedClock, domain::key::NodeKey};
+use quinn::{Connection, Incoming, crypto::rustls::HandshakeData};
+use rustls_pki_types::CertificateDer;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tracing::{debug, warn};
+
+/// Handshakes at once: a handshake takes about two round trips, so that a thousand sites that come
+/// back together after an outage pass in a few turns.
+const MAX_HANDSHAKES: usize = 128;
+/// From here on an address has to prove itself first, which a sender of forged packets can't.
+const BUSY_HANDSHAKES: usize = 32;
+/// Several round trips of the slowest link, with losses.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
+const STRANGER_LOG: Rate = Rate { burst: 1, every: Duration::from_secs(60) };
+const STRANGER_SOURCES: usize = 1024;
+
+/// A connection whose peer has proved its key, and may be here for what it asks.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub connection: Connection,
+    /// Whose it is.
+    pub key: NodeKey,
+    /// What it is for. `Member` was admitted a moment ago; who keeps connections asks again once the
+    /// connection is in his table, so that a revocation in between is not missed.
+    pub purpose: Purpose,
+}
+
+/// What happens to a first packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IncomingPlan {
+    Accept,
+    ProveAddress,
+    Refuse,
+}
+
+fn plan_incoming(handshakes: usize, address_is_proven: bool) -> IncomingPlan {
+    match handshakes {
+        MAX_HANDSHAKES.. => IncomingPlan::Refuse,
+        BUSY_HANDSHAKES.. if !address_is_proven => IncomingPlan::ProveAddress,
+        _ => IncomingPlan::Accept,
+    }
+}
+
+/// Decides after the handshake.
+pub(super) struct Gate {
+    admission: Arc<dyn Admission>,
+    clock: SharedClock,
+    logged: Mutex<PerSource>,
+}
+
+impl Gate {
+    pub(super) fn new(admission: Arc<dyn Admission>, clock: SharedClock) -> Self {
+        Self { admission, clock, logged: Mutex::new(PerSource::new(STRANGER_LOG, STRANGER_SOURCES)) }
+    }
+
+    fn check(&self, connection: &Connection) -> Result<(NodeKey, Purpose), CloseCode> {
+        let (key, purpose) = identify(connection).ok_or(CloseCode::Protocol)?;
+        if purpose == Purpose::Member && !self.admission.admits(&key) {
+            self.log_stranger(connection.remote_address().ip(), key);
+            return Err(CloseCode::NotMember);
+        }
+        Ok((key, purpose))
+    }
+
+    fn log_stranger(&self, source: IpAddr, key: NodeKey) {
+        let now = self.clock.monotonic();
+        if self.logged.lock().unwrap_or_else(PoisonError::into_inner).admit(source, now) {
+            warn!(source = %source.to_canonical(), %key, "refused a node that is no member");
+        }
+    }
+}
+
+fn identify(connection: &Connection) -> Option<(NodeKey, Purpose)> {
+    let shown = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    let handshake = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    Some((node_key(shown.first()?)?, Purpose::from_alpn(&handshake.protocol?)?))
+}
+
+/// Accepts until the endpoint closes.
+pub(super) async fn run(endpoint: quinn::Endpoint, gate: Arc<Gate>, accepted: mpsc::Sender<Accepted>) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => on_incoming(incoming, &gate, &accepted, &mut handshakes),
+                None => return,
+            },
+            Some(_) = handshakes.join_next() => {}
+        }
+    }
+}
+
+fn on_incoming(incoming: Incoming, gate: &Arc<Gate>, accepted: &mpsc::Sender<Accepted>, handshakes: &mut JoinSet<()>) {
+    match plan_incoming(handshakes.len(), incoming.remote_address_validated()) {
+        IncomingPlan::Accept => {
+            handshakes.spawn(shake_hands(incoming, gate.clone(), accepted.clone()));
+        }
+        IncomingPlan::ProveAddress => {
+            // Only an address that is proven can't be sent back, and that one is not sent here.
+            let _ = incoming.retry();
+        }
+        IncomingPlan::Refuse => incoming.refuse(),
+    }
+}
+
+async fn shake_hands(incoming: Incoming, gate: Arc<Gate>, accepted: mpsc::Sender<Accepted>) {
+    let source = incoming.remote_address().ip().to_canonical();
+    let connection = match timeout(HANDSHAKE_DEADLINE, incoming.into_future()).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return debug!(%source, %error, "a handshake failed"),
+        Err(_) => return debug!(%source, "a handshake took too long"),
+    };
+    match gate.check(&connection) {
+        Ok((key, purpose)) => hand_over(Accepted { connection, key, purpose }, &accepted).await,
+        Err(code) => code.close(&connection),
+    }
+}
+
+/// Waits in the queue only as long as the peer does.
+async fn hand_over(peer: Accepted, accepted: &mpsc::Sender<Accepted>) {
+    let connection = peer.connection.clone();
+    let place = tokio::select! {
+        place = accepted.reserve() => place,
+        _ = connection.closed() => return,
+    };
+    let Ok(place) = place else { return CloseCode::ShuttingDown.close(&connection) };
+    if peer.purpose == Purpose::Member {
+        transport::grow_to_member(&connection);
+    }
+    place.send(peer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn under_load_an_address_proves_itself_and_beyond_the_limit_nobody_comes_in() {
+        assert_eq!(plan_incoming(0, false), IncomingPlan::Accept);
+        assert_eq!(plan_incoming(BUSY_HANDSHAKES - 1, false), IncomingPlan::Accept);
+        assert_eq!(plan_incoming(BUSY_HANDSHAKES, false), IncomingPlan::ProveAddress);
+        assert_eq!(plan_incoming(BUSY_HANDSHAKES, true), IncomingPlan::Accept);
+        assert_eq!(plan_incoming(MAX_HANDSHAKES, true), IncomingPlan::Refuse);
+        assert_eq!(plan_incoming(MAX_HANDSHAKES, false), IncomingPlan::Refuse);
+    }
+}

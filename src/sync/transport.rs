@@ -1,0 +1,118 @@
+//! What a connection may use: windows, streams, times. One file of numbers, each with its reason.
+
+use quinn::{
+    IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
+    congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig},
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+
+/// A stream with more than 1,024 gaps ends its connection (GHSA-4w2j-m93h-cj5j); 1 MiB is about 720
+/// packets, so that no loss pattern comes near.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Eight streams at their full window: 1 Gbit/s at a round trip of 64 ms.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Unacknowledged bytes kept for a peer: 1 Gbit/s at 32 ms; a thousand busy members cost 4 GiB at
+/// the worst, which is why it is not the receive window.
+const SEND_WINDOW_BYTES: u64 = 4 << 20;
+/// Control, push and the range streams of one peer, with room.
+const MEMBER_STREAMS: u32 = 64;
+
+/// What somebody unknown may send before he is known: a request to join is at most 1 KiB.
+const STRANGER_WINDOW_BYTES: u32 = 16 << 10;
+/// The answer to a request to join: a member record and a head.
+const STRANGER_SEND_WINDOW_BYTES: u64 = 128 << 10;
+/// One request to join.
+const STRANGER_STREAMS: u32 = 1;
+
+/// Below the 30 s after which many a middlebox forgets a silent UDP flow.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Three keep-alives lost in a row.
+const IDLE_TIMEOUT_MS: u32 = 30_000;
+
+/// How the send rate follows the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Congestion {
+    /// Shares fairly with other traffic; slow on lossy links.
+    #[default]
+    Cubic,
+    /// The plainest.
+    NewReno,
+    /// Fast on lossy links; floods clean ones.
+    Bbr,
+}
+
+impl Congestion {
+    fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+        match self {
+            Self::Cubic => Arc::new(CubicConfig::default()),
+            Self::NewReno => Arc::new(NewRenoConfig::default()),
+            Self::Bbr => Arc::new(BbrConfig::default()),
+        }
+    }
+}
+
+/// For a peer that is known: the one that a client has pinned.
+pub(super) fn for_member(congestion: Congestion) -> TransportConfig {
+    let mut transport = common(congestion);
+    transport
+        .max_concurrent_bidi_streams(MEMBER_STREAMS.into())
+        .receive_window(CONNECTION_WINDOW_BYTES.into())
+        .send_window(SEND_WINDOW_BYTES);
+    transport
+}
+
+/// For a peer that is not known yet, or that only joins; [`grow_to_member`] lifts the limits.
+pub(super) fn for_stranger(congestion: Congestion) -> TransportConfig {
+    let mut transport = common(congestion);
+    transport
+        .max_concurrent_bidi_streams(STRANGER_STREAMS.into())
+        .receive_window(STRANGER_WINDOW_BYTES.into())
+        .send_window(STRANGER_SEND_WINDOW_BYTES);
+    transport
+}
+
+/// For the client that asks to join: the other side opens no streams.
+pub(super) fn for_joining(congestion: Congestion) -> TransportConfig {
+    let mut transport = common(congestion);
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(0)).receive_window(STRANGER_WINDOW_BYTES.into());
+    transport
+}
+
+/// Gives a connection that began [`for_stranger`] what a member has.
+pub(super) fn grow_to_member(connection: &quinn::Connection) {
+    connection.set_send_window(SEND_WINDOW_BYTES);
+    connection.set_receive_window(CONNECTION_WINDOW_BYTES.into());
+    connection.set_max_concurrent_bi_streams(MEMBER_STREAMS.into());
+}
+
+fn common(congestion: Congestion) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .enable_segmentation_offload(true)
+        .congestion_controller_factory(congestion.factory());
+    transport
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_is_one_of_three_words_and_cubic_by_default() {
+        for (word, expected) in
+            [("cubic", Congestion::Cubic), ("newreno", Congestion::NewReno), ("bbr", Congestion::Bbr)]
+        {
+            assert_eq!(serde_json::from_value::<Congestion>(word.into()).unwrap(), expected);
+        }
+        assert!(serde_json::from_value::<Congestion>("vegas".into()).is_err());
+        assert_eq!(Congestion::default(), Congestion::Cubic);
+    }
+}
