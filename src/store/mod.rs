@@ -4,7 +4,10 @@
 //! power cut can be replayed.
 
 pub mod disk;
+pub mod hash;
 pub mod layout;
+pub mod segment;
 pub mod staging;
 pub mod trash;
+mod tree;
 pub mod walk;
