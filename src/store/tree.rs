@@ -5,7 +5,7 @@
 use super::disk::DiskFile;
 use crate::{base::read_at::ReadAt, domain::digest::Root};
 use bao_tree::{
-    BaoTree, BlockSize, ChunkNum, ChunkRanges, ChunkRangesRef,
+    BaoTree, BlockSize, ChunkNum, ChunkRanges,
     io::{outboard::PreOrderOutboard, sync},
 };
 use blake3::{
@@ -52,11 +52,6 @@ pub(super) fn chunks(range: &Range<u64>, size: u64) -> ChunkRanges {
     }
 }
 
-/// The bytes of a range of chunks in a blob of `size` bytes.
-pub(super) fn bytes(chunks: &Range<ChunkNum>, size: u64) -> Range<u64> {
-    chunks.start.to_bytes()..chunks.end.to_bytes().min(size)
-}
-
 /// Everything between 0 and `size` that is in none of `ranges`, which are ordered.
 pub(super) fn gaps(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
     let starts = std::iter::once(0).chain(ranges.iter().map(|range| range.end));
@@ -67,18 +62,31 @@ pub(super) fn gaps(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
 /// What of the blob proves itself, as ordered ranges that do not touch. Reads and hashes all of it that
 /// the outboard can speak of; a blob of one group needs no outboard.
 pub(super) fn proven(data: &dyn ReadAt, outboard: &dyn ReadAt, root: Root, size: u64) -> io::Result<Vec<Range<u64>>> {
-    let outboard = PreOrderOutboard { root: root.into(), tree: tree(size), data: Positioned(outboard) };
     let all = ChunkRanges::all();
-    let all: &ChunkRangesRef = all.as_ref();
-    let mut proven: Vec<Range<u64>> = Vec::new();
-    for range in sync::valid_ranges(outboard, Positioned(data), all) {
-        let range = bytes(&range?, size);
-        match proven.last_mut() {
+    joined(sync::valid_ranges(stored(outboard, root, size), Positioned(data), all.as_ref()), size)
+}
+
+/// The same for the outboard alone: what it could prove if the data were right.
+pub(super) fn proven_by_outboard(outboard: &dyn ReadAt, root: Root, size: u64) -> io::Result<Vec<Range<u64>>> {
+    let all = ChunkRanges::all();
+    joined(sync::valid_outboard_ranges(stored(outboard, root, size), all.as_ref()), size)
+}
+
+fn stored(outboard: &dyn ReadAt, root: Root, size: u64) -> PreOrderOutboard<Positioned<'_, dyn ReadAt + '_>> {
+    PreOrderOutboard { root: root.into(), tree: tree(size), data: Positioned(outboard) }
+}
+
+fn joined(ranges: impl IntoIterator<Item = io::Result<Range<ChunkNum>>>, size: u64) -> io::Result<Vec<Range<u64>>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        let range = range?;
+        let range = range.start.to_bytes()..range.end.to_bytes().min(size);
+        match joined.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
-            _ => proven.push(range),
+            _ => joined.push(range),
         }
     }
-    Ok(proven)
+    Ok(joined)
 }
 
 /// The hash of one group; `is_root` where the blob is no longer than it.
