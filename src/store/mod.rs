@@ -4,7 +4,13 @@
 //! power cut can be replayed.
 
 pub mod disk;
+pub mod hash;
 pub mod layout;
+pub mod outboards;
+pub mod partial;
+pub mod segment;
 pub mod staging;
 pub mod trash;
+mod tree;
+pub mod verified;
 pub mod walk;

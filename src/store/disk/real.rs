@@ -409,7 +409,7 @@ mod tests {
         let mut seen = BTreeMap::new();
         for _ in 0..2 {
             seen.clear();
-            here.disk.list(here.root.at(""), &mut |name, kind| drop(seen.insert(name.to_vec(), kind))).unwrap();
+            here.disk.list(here.root.at(""), &mut |name, kind| seen.extend([(name.to_vec(), kind)])).unwrap();
         }
         let expected = [("directory", Kind::Directory), ("file", Kind::File), ("link", Kind::Other)];
         assert_eq!(seen, expected.map(|(name, kind)| (name.as_bytes().to_vec(), kind)).into());
