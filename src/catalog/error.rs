@@ -1,6 +1,9 @@
 //! What can go wrong with rows.
 
-use crate::domain::versioned::VersionedError;
+use crate::domain::{
+    member::{DecodeMemberError, EncodeMemberError},
+    versioned::VersionedError,
+};
 
 /// A database that can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,12 @@ pub enum CatalogError {
         /// What is wrong with it.
         source: VersionedError,
     },
+    /// A member's row that can't be written.
+    #[error("writing a row of members")]
+    EncodeMember(#[from] EncodeMemberError),
+    /// A member's row that can't be read.
+    #[error("reading a row of members")]
+    DecodeMember(#[from] DecodeMemberError),
     /// A row whose key or fixed-size value has another shape.
     #[error("damaged row in {0}")]
     Damaged(&'static str),

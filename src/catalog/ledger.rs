@@ -56,12 +56,12 @@ impl Ledger {
     /// Every member, by key.
     pub fn members(&self) -> Result<Vec<MemberRecord>, CatalogError> {
         let table = self.database.begin_read()?.open_table(tables::MEMBERS)?;
-        table.iter()?.map(|row| MemberRecord::decode(row?.1.value()).map_err(row_of("members"))).collect()
+        table.iter()?.map(|row| Ok(MemberRecord::decode(row?.1.value())?)).collect()
     }
 
     /// Admits or changes a member.
     pub fn put_member(&self, member: &MemberRecord) -> Result<(), CatalogError> {
-        let bytes = member.encode().map_err(row_of("members"))?;
+        let bytes = member.encode()?;
         self.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?.insert(&member.key.0, bytes.as_slice())?;
             Ok(())

@@ -18,11 +18,14 @@ use crate::{
     },
     store::{
         disk::{DiskFile, Stat},
-        hash::{HashFileError, Hashed, hash_file},
-        segment::GROUP_BYTES,
+        hash::{Changed, Hashed, hash_file},
     },
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 /// Over how long deletions are counted against the cap, in seconds.
 const DELETION_WINDOW: u64 = 3_600;
@@ -90,8 +93,8 @@ impl Repository {
     ) -> Result<Examined, RepositoryError> {
         let hashed = match self.hash_with_outboard(folder, name, file.as_ref(), before.size) {
             Ok(hashed) => hashed,
-            Err(HashFileError::Changed) => return Ok(Examined::Unsettled),
-            Err(HashFileError::Io(error)) => {
+            Err(error) if Changed::is(&error) => return Ok(Examined::Unsettled),
+            Err(error) => {
                 self.troubles.note(&folder.name, name.as_str(), Trouble::Unreadable(error.to_string()));
                 return Ok(Examined::Unreadable);
             }
@@ -120,18 +123,24 @@ impl Repository {
         name: &FileName,
         file: &dyn DiskFile,
         size: u64,
-    ) -> Result<Hashed, HashFileError> {
+    ) -> io::Result<Hashed> {
         let want_sha1 = name.promised_sha1().is_some();
-        let mut on_progress = |bytes| {
-            folder.progress.done_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        let mut told = 0;
+        let mut on_progress = |so_far: u64| {
+            folder.progress.done_bytes.fetch_add(so_far.saturating_sub(told), Relaxed);
+            told = so_far;
         };
-        if size <= GROUP_BYTES {
+        let outboards = &self.state.outboards;
+        let Some(new) = outboards.begin(size)? else {
             return hash_file(file, size, want_sha1, None, &mut on_progress);
+        };
+        match hash_file(file, size, want_sha1, Some(new.file()), &mut on_progress) {
+            Ok(hashed) => outboards.adopt(new, hashed.root).map(|()| hashed),
+            Err(error) => {
+                outboards.discard(new)?;
+                Err(error)
+            }
         }
-        let draft = self.state.outboards.draft()?;
-        let hashed = hash_file(file, size, want_sha1, Some(draft.file()), &mut on_progress)?;
-        self.state.outboards.keep(draft, &hashed.root)?;
-        Ok(hashed)
     }
 
     /// Takes files that were examined into the rows: on a main signed into the index; on a secondary

@@ -86,14 +86,14 @@ impl Repository {
     ) -> Result<Arc<dyn DiskFile>, RepositoryError> {
         let outboards = &self.state.outboards;
         let io = || RepositoryError::io("reading the hash tree of", name);
-        if let Some(outboard) = outboards.read(&holding.root, holding.size).map_err(io())? {
+        if let Some(outboard) = outboards.read(holding.root, holding.size).map_err(io())? {
             return Ok(outboard);
         }
-        let draft = outboards.draft().map_err(io())?;
-        let hashed = hash_file(file, holding.size, false, Some(draft.file()), &mut |_| {}).map_err(io())?;
-        outboards.keep(draft, &hashed.root).map_err(io())?;
-        outboards.read(&holding.root, holding.size).map_err(io())?.ok_or_else(|| {
-            RepositoryError::io("reading the hash tree of", name)(std::io::ErrorKind::InvalidData.into())
-        })
+        if let Some(new) = outboards.begin(holding.size).map_err(io())? {
+            let hashed = hash_file(file, holding.size, false, Some(new.file()), &mut |_| {}).map_err(io())?;
+            outboards.adopt(new, hashed.root).map_err(io())?;
+        }
+        let found = outboards.read(holding.root, holding.size).map_err(io())?;
+        found.ok_or_else(|| io()(std::io::ErrorKind::InvalidData.into()))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         name::{FileName, FolderName},
         state::{Body, Namespace},
     },
-    store::{disk::DiskFile, verified::verify},
+    store::{disk::DiskFile, verified::verify, walk::Walked},
 };
 use std::sync::Arc;
 
@@ -91,9 +91,9 @@ impl Repository {
         if !holds(&stat, holding) {
             return Ok(Some("its file was changed since it was verified".into()));
         }
-        let outboard = self.state.outboards.read(&holding.root, holding.size);
+        let outboard = self.state.outboards.read(holding.root, holding.size);
         let outboard = outboard.map_err(RepositoryError::io("reading the hash tree of", name))?;
-        let bad = verify(as_read_at(&file), outboard.as_ref().map(as_read_at), &holding.root, holding.size)
+        let bad = verify(as_read_at(&file), outboard.as_ref().map(as_read_at), holding.root, holding.size)
             .map_err(RepositoryError::io("reading", name))?;
         Ok((!bad.is_empty()).then(|| format!("{} ranges of its bytes do not match its root", bad.len())))
     }
@@ -130,12 +130,12 @@ impl Repository {
         let mut failed = None;
         let open = self.folder(folder)?;
         let walked = open.staging.walk(&mut |met| match met {
-            crate::store::staging::Walked::File(name, _) => match snapshot.holding(folder, &name) {
+            Walked::File(name, _) => match snapshot.holding(folder, &name) {
                 Ok(Some(_)) => {}
                 Ok(None) => note(name.as_str(), "it lies in the folder and is no holding".into()),
                 Err(error) => failed = Some(error),
             },
-            crate::store::staging::Walked::Refused { name, why } => note(&name, format!("it is left alone: {why}")),
+            Walked::Refused { name, why } => note(&name, format!("it is left alone: {why}")),
         });
         walked.map_err(RepositoryError::io("walking", folder))?;
         summary.findings.extend(findings);

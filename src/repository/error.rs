@@ -4,6 +4,7 @@ use super::state_dir::SmallFileError;
 use crate::{
     catalog::CatalogError,
     domain::{
+        member::{DecodeMemberError, EncodeMemberError},
         name::FolderName,
         state::{HeadError, VerifyHeadError},
         versioned::VersionedError,
@@ -39,6 +40,12 @@ pub enum RepositoryError {
     /// A value that can't be encoded or read.
     #[error("a value of the signed state")]
     Value(#[from] VersionedError),
+    /// A member's row that can't be written.
+    #[error("writing a member's row")]
+    EncodeMember(#[from] EncodeMemberError),
+    /// A member's row that can't be read.
+    #[error("reading a member's row")]
+    DecodeMember(#[from] DecodeMemberError),
     /// A head that can't be built.
     #[error("building a head")]
     Head(#[from] HeadError),

@@ -81,9 +81,9 @@ impl Repository {
         }
     }
 
-    /// The faults noted since the last call.
-    pub(super) fn take_faults(&self) -> Vec<(FolderName, FileName)> {
-        std::mem::take(&mut *super::attention::lock(&self.faults)).into_iter().collect()
+    /// The faults of a folder noted since the last call.
+    pub(super) fn take_faults(&self, folder: &FolderName) -> Vec<FileName> {
+        super::attention::lock(&self.faults).extract_if(.., |(of, _)| of == folder).map(|(_, name)| name).collect()
     }
 }
 

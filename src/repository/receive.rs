@@ -142,7 +142,7 @@ impl Repository {
             published.push((arrival.name.clone(), arrival.wanted, stat));
         }
         let names: Vec<_> = wanted.iter().map(|arrival| &arrival.name).collect();
-        open.staging.sync_directories(&names).map_err(RepositoryError::io("syncing directories of", folder))?;
+        open.staging.sync_published(names.iter().copied()).map_err(RepositoryError::io("syncing directories of", folder))?;
         self.commit_arrivals(folder, &published)?;
         drop(writer);
         self.note_change();
@@ -156,7 +156,7 @@ impl Repository {
             if snapshot.missing(&open.name, &arrival.name)? == Some(arrival.wanted) {
                 wanted.push(arrival);
             } else {
-                open.staging.discard(arrival.staged);
+                open.staging.discard(&arrival.staged).map_err(RepositoryError::io("discarding", &arrival.name))?;
             }
         }
         Ok(wanted)

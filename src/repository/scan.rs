@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::name::{FileName, FolderName},
-    store::{disk::Stat, staging::Walked},
+    store::{disk::Stat, walk::Walked},
 };
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 

@@ -11,7 +11,6 @@ use super::{
     scan::ScanSummary,
 };
 use crate::{
-    base::clock::Clock,
     domain::{
         member::Role,
         name::{FileName, FolderName},
@@ -38,6 +37,8 @@ const GROUP: usize = 1_000;
 pub const QUIET: Duration = Duration::from_secs(30);
 /// An immutable file that changed while it was read is looked at again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// When every place before the hashers is taken, names wait this long.
+const HASHERS_BUSY: Duration = Duration::from_millis(50);
 /// How often the trash is looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -58,16 +59,29 @@ pub struct Tend {
     folder: FolderName,
     config: TendConfig,
     hashers: Arc<Semaphore>,
-    work: mpsc::Sender<FileName>,
+    work: mpsc::Sender<Work>,
     later: BTreeMap<Instant, Vec<FileName>>,
-    scanning: Option<JoinHandle<Result<ScanSummary, RepositoryError>>>,
+    scanning: Option<JoinHandle<Result<Scanned, RepositoryError>>>,
     scan_again: bool,
-    outstanding: u64,
 }
 
-enum Outcome {
-    Examined(FileName, Examined),
-    Failed(FileName),
+/// A file to be looked at.
+struct Work {
+    name: FileName,
+    /// Whether the running scan found it and waits for it.
+    scanned: bool,
+}
+
+struct Outcome {
+    work: Work,
+    /// `None` if looking at it failed.
+    examined: Option<Examined>,
+}
+
+struct Scanned {
+    summary: ScanSummary,
+    /// Mutable files that were written a moment ago.
+    restless: Vec<FileName>,
 }
 
 impl Tend {
@@ -75,7 +89,7 @@ impl Tend {
     pub fn new(repository: Arc<Repository>, folder: FolderName, config: TendConfig, hashers: Arc<Semaphore>) -> Self {
         let (work, _) = mpsc::channel(1);
         let (later, scanning) = (BTreeMap::new(), None);
-        Self { repository, folder, config, hashers, work, later, scanning, scan_again: false, outstanding: 0 }
+        Self { repository, folder, config, hashers, work, later, scanning, scan_again: false }
     }
 
     /// Tends the folder until `cancel`.
@@ -123,16 +137,16 @@ impl Tend {
     /// Examines names on blocking threads, a bounded number at once.
     fn dispatcher(
         &self,
-        mut work: mpsc::Receiver<FileName>,
+        mut work: mpsc::Receiver<Work>,
         outcomes: mpsc::Sender<Outcome>,
     ) -> impl Future<Output = ()> + use<> {
         let (repository, folder, hashers) = (self.repository.clone(), self.folder.clone(), self.hashers.clone());
         async move {
-            while let Some(name) = work.recv().await {
+            while let Some(work) = work.recv().await {
                 let Ok(permit) = hashers.clone().acquire_owned().await else { return };
                 let (repository, folder, outcomes) = (repository.clone(), folder.clone(), outcomes.clone());
                 tokio::spawn(async move {
-                    let outcome = tokio::task::spawn_blocking(move || examine(&repository, &folder, name)).await;
+                    let outcome = tokio::task::spawn_blocking(move || examine(&repository, &folder, work)).await;
                     drop(permit);
                     if let Ok(outcome) = outcome {
                         outcomes.send(outcome).await.ok();
@@ -162,22 +176,19 @@ impl Tend {
 
     async fn on_outcomes(&mut self, group: &mut Vec<Outcome>) {
         let mut ready: Vec<Adoptable> = Vec::new();
-        let count = group.len() as u64;
-        for outcome in group.drain(..) {
-            match outcome {
-                Outcome::Examined(_, Examined::Ready(file)) => ready.push(file),
-                Outcome::Examined(name, Examined::Unsettled) => {
-                    self.later(if name.is_immutable() { LOOK_AGAIN } else { QUIET }, name);
-                }
-                Outcome::Examined(..) => {}
-                Outcome::Failed(name) => self.later(QUIET, name),
+        let scanned = group.iter().filter(|outcome| outcome.work.scanned).count() as u64;
+        for Outcome { work: Work { name, .. }, examined } in group.drain(..) {
+            match examined {
+                Some(Examined::Ready(file)) => ready.push(file),
+                Some(Examined::Unsettled) if name.is_immutable() => self.later(LOOK_AGAIN, name),
+                Some(Examined::Unsettled) | None => self.later(QUIET, name),
+                Some(Examined::Unchanged | Examined::Incomplete | Examined::Gone | Examined::Unreadable) => {}
             }
         }
         if self.repository.role() == Role::Main && !ready.is_empty() {
             self.blocking("publishing", move |repository| repository.publish(&ready)).await;
         }
-        self.outstanding = self.outstanding.saturating_sub(count);
-        self.progress(|progress| _ = progress.done_files.fetch_add(count, Relaxed));
+        self.progress(|progress| _ = progress.done_files.fetch_add(scanned, Relaxed));
         self.finish_if_done();
     }
 
@@ -202,19 +213,18 @@ impl Tend {
                     restless.push(name);
                 } else {
                     note_found(&repository, &folder, &stat);
-                    work.blocking_send(name).ok();
+                    work.blocking_send(Work { name, scanned: true }).ok();
                 }
             });
-            summary.map(|summary| ScanSummary { restless, ..summary })
+            summary.map(|summary| Scanned { summary, restless })
         }));
     }
 
-    async fn on_scanned(&mut self, scanned: Result<ScanSummary, RepositoryError>) {
+    async fn on_scanned(&mut self, scanned: Result<Scanned, RepositoryError>) {
         self.scanning = None;
         match scanned {
-            Ok(summary) => {
-                self.outstanding += summary.differing - summary.restless.len() as u64;
-                summary.restless.into_iter().for_each(|name| self.later(QUIET, name));
+            Ok(Scanned { summary, restless }) => {
+                restless.into_iter().for_each(|name| self.later(QUIET, name));
                 if !summary.gone.is_empty() {
                     self.on_gone(summary.gone).await;
                 }
@@ -229,9 +239,9 @@ impl Tend {
 
     /// The first scan is over when everything that it found was looked at.
     fn finish_if_done(&mut self) {
-        let done = self.repository.folders.get(&self.folder).map(|open| open.progress.done_files.load(Relaxed));
-        let found = self.repository.folders.get(&self.folder).map(|open| open.progress.total_files.load(Relaxed));
-        if self.scanning.is_some() || done < found {
+        let Some(progress) = self.repository.folders.get(&self.folder).map(|open| &open.progress) else { return };
+        let under_way = progress.done_files.load(Relaxed) < progress.total_files.load(Relaxed);
+        if self.scanning.is_some() || under_way || !progress.running.load(Relaxed) {
             return;
         }
         self.progress(|progress| progress.running.store(false, Relaxed));
@@ -241,8 +251,8 @@ impl Tend {
     }
 
     fn on_changes(&mut self) {
-        for (folder, name) in self.repository.take_faults_of(&self.folder) {
-            tracing::warn!(%folder, %name, "a file is not what was verified");
+        for name in self.repository.take_faults(&self.folder) {
+            tracing::warn!(folder = %self.folder, %name, "a file is not what was verified");
             self.later(Duration::ZERO, name);
         }
     }
@@ -262,9 +272,10 @@ impl Tend {
         while let Some(due) = self.later.first_entry().filter(|due| *due.key() <= now) {
             let mut names = due.remove();
             while let Some(name) = names.pop() {
-                if let Err(mpsc::error::TrySendError::Full(name)) = self.work.try_send(name) {
-                    names.push(name);
-                    self.later.entry(now + Duration::from_millis(50)).or_default().append(&mut names);
+                let work = Work { name, scanned: false };
+                if let Err(mpsc::error::TrySendError::Full(work)) = self.work.try_send(work) {
+                    names.push(work.name);
+                    self.later.entry(now + HASHERS_BUSY).or_default().append(&mut names);
                 }
             }
         }
@@ -315,18 +326,16 @@ impl Tend {
     }
 }
 
-fn examine(repository: &Repository, folder: &FolderName, name: FileName) -> Outcome {
+fn examine(repository: &Repository, folder: &FolderName, work: Work) -> Outcome {
+    let name = &work.name;
     let examined = match repository.role() {
-        Role::Main => repository.examine(folder, &name),
-        Role::Secondary => repository.mend(folder, &name),
+        Role::Main => repository.examine(folder, name),
+        Role::Secondary => repository.mend(folder, name),
     };
-    match examined {
-        Ok(examined) => Outcome::Examined(name, examined),
-        Err(error) => {
-            tracing::error!(%folder, %name, error = &error as &dyn std::error::Error, "looking at a file failed");
-            Outcome::Failed(name)
-        }
-    }
+    let examined = examined.inspect_err(|error| {
+        tracing::error!(%folder, %name, error = error as &dyn std::error::Error, "looking at a file failed");
+    });
+    Outcome { examined: examined.ok(), work }
 }
 
 fn note_found(repository: &Repository, folder: &FolderName, stat: &Stat) {

@@ -23,6 +23,14 @@ pub const OUTBOARDS: &str = "outboards";
 pub const KEYS: &str = "keys";
 /// The last accepted head and line key.
 pub const ACCEPTED: &str = "accepted";
+/// The version of the state folder, as text.
+pub const VERSION: &str = "version";
+/// The line key, on a main.
+pub const LINE_KEY: &str = "keys/line";
+/// The numbering of the line, beside its key.
+pub const EPOCH: &str = "keys/epoch";
+/// This node's transport key.
+pub const TRANSPORT_KEY: &str = "keys/transport.pem";
 /// Held by the one process that owns the state.
 pub const LOCK: &str = "lock";
 /// Address and key of the node that this one pulls from.

@@ -177,22 +177,41 @@ impl Staging {
     }
 
     /// Makes staged files' bytes durable.
-    pub fn sync_staged(&self, staged: &[Staged]) -> io::Result<()> {
+    pub fn sync_staged(&self, staged: &[&Staged]) -> io::Result<()> {
         if staged.len() >= SYNC_ALL_FROM {
             return self.disk.sync_all(self.stage);
         }
         staged.iter().try_for_each(|staged| self.disk.open(self.stage.at(&staged.path), Open::Read)?.sync())
     }
 
-    /// Gives a staged file its name, replacing what had it, and makes missing parent directories. The
+    /// Makes the bytes of files in the folder durable where they lie.
+    pub fn sync_in_place(&self, names: &[&FileName]) -> io::Result<()> {
+        if names.len() >= SYNC_ALL_FROM {
+            return self.disk.sync_all(self.folder);
+        }
+        names.iter().try_for_each(|name| match self.open_file(name) {
+            Ok(file) => file.sync(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Sets the modification time of a file in the folder, in seconds since 1970 UTC.
+    pub fn set_modified(&self, name: &FileName, seconds: i64) -> io::Result<Stat> {
+        let file = self.disk.open(self.folder.at(name.as_str()), Open::Write)?;
+        file.set_modified(seconds)?;
+        file.stat()
+    }
+
+    /// Gives a staged file its name, replacing what had it if told so, and makes missing parent directories. The
     /// answer describes the very file that was staged, even if another program replaces it at once.
-    pub fn publish(&self, staged: &Staged, name: &FileName) -> io::Result<Stat> {
+    pub fn publish(&self, staged: &Staged, name: &FileName, replace: Replace) -> io::Result<Stat> {
         let (from, to) = (self.stage.at(&staged.path), self.folder.at(name.as_str()));
         let stat = self.disk.stat(from)?;
-        match self.disk.rename(from, to, Replace::Yes) {
+        match self.disk.rename(from, to, replace) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 self.make_parents(self.folder, name.as_str())?;
-                self.disk.rename(from, to, Replace::Yes)?;
+                self.disk.rename(from, to, replace)?;
             }
             renamed => renamed?,
         }
@@ -400,7 +419,7 @@ pub(crate) mod tests {
         let staged = place.staging.stage_bytes(b"hello", 1_700_000_000).unwrap();
         assert_eq!(names(place.folder("")), [""; 0]);
         place.staging.sync_staged(std::slice::from_ref(&staged)).unwrap();
-        let stat = place.staging.publish(&staged, &name("a/b/c.cab")).unwrap();
+        let stat = place.staging.publish(&staged, &name("a/b/c.cab"), Replace::Yes).unwrap();
         assert_eq!(stat, place.staging.stat(&name("a/b/c.cab")).unwrap());
         assert_eq!((stat.size, stat.modified_ns), (5, 1_700_000_000_000_000_000));
         place.staging.sync_published([&name("a/b/c.cab")]).unwrap();
@@ -413,7 +432,7 @@ pub(crate) mod tests {
         let place = place();
         let publish = |bytes: &[u8]| {
             let staged = place.staging.stage_bytes(bytes, 0).unwrap();
-            place.staging.publish(&staged, &name("f")).unwrap()
+            place.staging.publish(&staged, &name("f"), Replace::Yes).unwrap()
         };
         publish(b"old");
         let reader = place.staging.open_file(&name("f")).unwrap();
@@ -431,8 +450,8 @@ pub(crate) mod tests {
         let inode = place.staging.stat(&name("a")).unwrap().inode;
         let linked = place.staging.link_or_copy(&name("a"), 5, true).unwrap();
         let copied = place.staging.link_or_copy(&name("a"), 5, false).unwrap();
-        assert_eq!(place.staging.publish(&linked, &name("b")).unwrap().inode, inode);
-        let copy = place.staging.publish(&copied, &name("c")).unwrap();
+        assert_eq!(place.staging.publish(&linked, &name("b"), Replace::Yes).unwrap().inode, inode);
+        let copy = place.staging.publish(&copied, &name("c"), Replace::Yes).unwrap();
         assert_ne!(copy.inode, inode);
         assert_eq!((copied.size, copy.modified_ns), (5, 5_000_000_000));
         assert_ne!(place.staging.stat(&name("a")).unwrap().modified_ns, 5_000_000_000);
@@ -443,7 +462,7 @@ pub(crate) mod tests {
         let place = place();
         fs::write(place.folder("a"), "bytes").unwrap();
         let linked = place.staging.link_or_copy(&name("a"), 5, true).unwrap();
-        place.staging.publish(&linked, &name("a")).unwrap();
+        place.staging.publish(&linked, &name("a"), Replace::Yes).unwrap();
         assert_eq!(names(place.stage("incoming")), [""; 0]);
         assert_eq!(fs::read(place.folder("a")).unwrap(), b"bytes");
     }

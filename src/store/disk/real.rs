@@ -262,6 +262,10 @@ impl DiskFile for RealFile {
         Ok(retry_on_intr(|| fs::futimens(&self.0, &times))?)
     }
 
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::fchmod(&self.0, Mode::from_raw_mode(mode)))?)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }

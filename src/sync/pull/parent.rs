@@ -48,6 +48,14 @@ pub enum PullError {
         /// Why.
         source: ConnectError,
     },
+    /// Its name has no address.
+    #[error("looking up {address}")]
+    Resolve {
+        /// The address, as it was given.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// No address is known.
     #[error("no address of the parent is known")]
     NoAddress,
@@ -150,9 +158,18 @@ impl Parent {
     async fn connect(&self) -> Result<(Connection, String), PullError> {
         let mut last = PullError::NoAddress;
         for address in &self.address.addresses {
-            match self.endpoint.connect(address, self.address.key, Purpose::Member).await {
-                Ok(connection) => return Ok((connection, address.clone())),
-                Err(source) => last = PullError::Connect { address: address.clone(), source },
+            let resolved = match tokio::net::lookup_host(address).await {
+                Ok(resolved) => resolved,
+                Err(source) => {
+                    last = PullError::Resolve { address: address.clone(), source };
+                    continue;
+                }
+            };
+            for socket in resolved {
+                match self.endpoint.connect(socket, self.address.key, Purpose::Member).await {
+                    Ok(connection) => return Ok((connection, address.clone())),
+                    Err(source) => last = PullError::Connect { address: address.clone(), source },
+                }
             }
         }
         Err(last)

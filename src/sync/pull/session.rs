@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use crate::domain::state::Namespace;
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, SendStream};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// Bytes of changes that may wait for their head: more than the longest log holds.

@@ -242,12 +242,12 @@ struct Counted<'p> {
 
 impl GroupSink for Counted<'_> {
     fn pair(&mut self, node: bao_tree::TreeNode, pair: &(blake3::Hash, blake3::Hash)) -> io::Result<()> {
-        self.sink.write_pair(node, pair)
+        self.sink.pair(node, pair)
     }
 
     fn group(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
-        self.sink.write_group(offset, bytes)
+        self.sink.group(offset, bytes)
     }
 }
 
@@ -257,11 +257,11 @@ async fn finish_partial(shared: &Arc<Shared>, item: &Item, partial: Arc<Partial>
         let name = item.name.to_string();
         let Some(partial) = Arc::into_inner(partial) else { return Ok(None) };
         let finish = || {
-            if !partial.missing_ranges_of_this_run().is_empty() {
-                return Ok(None);
+            match partial.finish(item.wanted.modified, &repository.state().outboards) {
+                Ok(staged) => Ok(Some(staged)),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None), // not whole: the rest is asked for again
+                Err(error) => Err(error),
             }
-            let staging = repository.staging(&item.folder).map_err(io::Error::other)?;
-            partial.finish(staging, &repository.state().outboards, item.wanted.modified).map(Some)
         };
         finish().map_err(|source| io_error("finishing the partial of", name, source))
     });
@@ -271,7 +271,7 @@ async fn finish_partial(shared: &Arc<Shared>, item: &Item, partial: Arc<Partial>
 fn decode_error(error: DecodeError, name: &crate::domain::name::FileName) -> PullError {
     match error {
         DecodeError::Sink(source) => io_error("writing the partial of", name.to_string(), source),
-        DecodeError::ParentMismatch { .. } | DecodeError::GroupMismatch { .. } => {
+        DecodeError::ParentMismatch | DecodeError::GroupMismatch { .. } => {
             tracing::warn!(%name, error = &error as &dyn std::error::Error, "the parent sent bytes that do not verify");
             PullError::Lie("content")
         }

@@ -11,4 +11,4 @@ pub(in crate::sync) mod session;
 
 pub(in crate::sync) use blobs::SMALL_BYTES;
 pub use connection::{ServeError, Server};
-pub use joining::{Doorkeeper, invite};
+pub use joining::{Doorkeeper, Invitation, InviteError, invite};
