@@ -2,4 +2,5 @@
 //!
 //! `front` asks a [`Source`] and serves what it answers; it never learns where the bytes came from.
 
+pub mod local;
 pub mod source;

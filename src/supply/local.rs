@@ -1,0 +1,56 @@
+//! What this repository holds.
+
+use super::source::{Answer, HeldFile, Source};
+use crate::{
+    base::{future::BoxFuture, read_at::ReadAt},
+    domain::name::{FileName, FolderName},
+    repository::{Found, Repository},
+    store::disk::DiskFile,
+};
+use std::{io, sync::Arc, time::Duration};
+
+/// When a host should ask again for a file that is on its way.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Serves holdings.
+pub struct Local(Arc<Repository>);
+
+impl Local {
+    /// A source of what `repository` holds.
+    pub fn new(repository: Arc<Repository>) -> Self {
+        Self(repository)
+    }
+
+    fn look(repository: &Repository, folder: &FolderName, name: &FileName) -> Answer {
+        match repository.find(folder, name) {
+            Ok(Found::Held { file, size, modified, root }) => {
+                Answer::Held(HeldFile { size, modified, root, bytes: Arc::new(FileBytes(file)) })
+            }
+            Ok(Found::NotYet) => Answer::NotYet { retry_after: ASK_AGAIN },
+            Ok(Found::Unknown) => Answer::Unknown,
+            Err(error) => {
+                tracing::error!(%folder, %name, error = &error as &dyn std::error::Error, "looking for a file failed");
+                Answer::NotYet { retry_after: ASK_AGAIN }
+            }
+        }
+    }
+}
+
+impl Source for Local {
+    fn find<'a>(&'a self, folder: &'a FolderName, name: &'a FileName) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let (repository, folder, name) = (self.0.clone(), folder.clone(), name.clone());
+            let looked = tokio::task::spawn_blocking(move || Self::look(&repository, &folder, &name)).await;
+            looked.unwrap_or(Answer::NotYet { retry_after: ASK_AGAIN })
+        })
+    }
+}
+
+/// An open file, as bytes.
+struct FileBytes(Arc<dyn DiskFile>);
+
+impl ReadAt for FileBytes {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+}

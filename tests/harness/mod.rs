@@ -1,0 +1,261 @@
+//! Nodes for tests: real folders, real state, real sockets on loopback, in one process.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wuasync::{
+    base::clock::SystemClock,
+    domain::{
+        digest::Root,
+        key::NodeKey,
+        member::{NodeAddress, NodeName, Role, SiteName},
+        name::{FileName, FolderName},
+    },
+    repository::{DeletionCap, FolderConfig, Found, Repository, RepositoryConfig, Tend, TendConfig},
+    store::disk::real::RealDisk,
+    sync::{
+        endpoint::{Endpoint, EndpointSettings},
+        frames::Join,
+        join::join_over,
+        pull::{Parent, ParentAddress},
+        serve::{Doorkeeper, Invitation, Server, invite},
+        shared::Shared,
+        tls::{Purpose, TransportKey},
+        token::Token,
+        transport::Congestion,
+    },
+};
+
+/// Longer than anything here takes; only a broken program reaches it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn folder() -> FolderName {
+    FolderName::new("waptwua").unwrap()
+}
+
+pub fn name(text: &str) -> FileName {
+    FileName::new(text).unwrap()
+}
+
+/// An immutable name for these bytes.
+pub fn immutable(stem: &str, bytes: &[u8]) -> String {
+    use sha1::Digest;
+    format!("{stem}_{}.cab", data_encoding::HEXLOWER.encode(&sha1::Sha1::digest(bytes)))
+}
+
+/// Bytes that no two seeds share.
+pub fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    blake3::Hasher::new().update(&seed.to_be_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// A folder with its state, on disk; survives the node that runs on it.
+pub struct Place {
+    pub root: tempfile::TempDir,
+    pub key: [u8; 32],
+}
+
+impl Place {
+    pub fn new(seed: u8) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("www/waptwua")).unwrap();
+        Self { root, key: [seed; 32] }
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.root.path().join("www/waptwua")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.root.path().join("state")
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.folder().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// A mutable file that was quiet for long enough.
+    pub fn write_old(&self, name: &str, bytes: &[u8]) {
+        self.write(name, bytes);
+        let file = std::fs::File::options().append(true).open(self.folder().join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3_600)).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.folder().join(name)).ok()
+    }
+
+    pub fn open(&self, role: Role) -> Arc<Repository> {
+        self.open_capped(role, DeletionCap { max_percent: 20, min_files: 20 })
+    }
+
+    pub fn open_capped(&self, role: Role, deletion_cap: DeletionCap) -> Arc<Repository> {
+        let config = RepositoryConfig {
+            role,
+            state_dir: self.state(),
+            folders: vec![FolderConfig { name: folder(), path: self.folder(), staging: None }],
+            deletion_cap,
+        };
+        let mut seed = u64::from(self.key[0]);
+        let mut random = |bytes: &mut [u8]| {
+            seed += 1;
+            bytes.copy_from_slice(&noise(seed, bytes.len()));
+        };
+        let disk = Arc::new(RealDisk::new());
+        Arc::new(Repository::open(disk, Arc::new(SystemClock), &config, &mut random).unwrap())
+    }
+}
+
+/// A running node. Dropping it stops it.
+pub struct TestNode {
+    pub repository: Arc<Repository>,
+    pub shared: Arc<Shared>,
+    pub address: std::net::SocketAddr,
+    pub key: NodeKey,
+    pub name: String,
+    cancel: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    _stop: DropGuard,
+}
+
+impl TestNode {
+    pub fn main(place: &Place, name: &str) -> Self {
+        Self::start(place, place.open(Role::Main), name, None)
+    }
+
+    pub fn secondary(place: &Place, name: &str, parent: Option<ParentAddress>) -> Self {
+        Self::start(place, place.open(Role::Secondary), name, parent)
+    }
+
+    pub fn start(place: &Place, repository: Arc<Repository>, name: &str, parent: Option<ParentAddress>) -> Self {
+        let cancel = CancellationToken::new();
+        let shared = Shared::new(repository.clone(), name.to_owned());
+        let endpoint = endpoint(place, &repository);
+        let (address, key) = (endpoint.local_addr().unwrap(), endpoint.public_key());
+        let endpoint = Arc::new(endpoint);
+        let mut tasks = Vec::new();
+        let server = Server::new(shared.clone(), Doorkeeper::new(shared.clone()));
+        tasks.push(tokio::spawn(server.run(endpoint.clone(), cancel.clone())));
+        let config =
+            TendConfig { rescan_every: Duration::from_secs(3_600), trash_for: Duration::from_secs(3_600), hashers: 2 };
+        let tend = Tend::new(repository.clone(), folder(), config, Arc::new(Semaphore::new(2)));
+        tasks.push(tokio::spawn(tend.run(cancel.clone())));
+        if let Some(parent) = parent {
+            let parent = Parent::new(shared.clone(), endpoint, parent, Arc::new(Notify::new()));
+            tasks.push(tokio::spawn(parent.run(cancel.clone(), || 0)));
+        }
+        let _stop = cancel.clone().drop_guard();
+        Self { repository, shared, address, key, name: name.to_owned(), cancel, tasks, _stop }
+    }
+
+    /// Stops and waits until everything is let go.
+    pub async fn stop(self) {
+        let Self { repository, shared, cancel, tasks, .. } = self;
+        cancel.cancel();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let weak = Arc::downgrade(&repository);
+        drop((repository, shared));
+        wait("the repository is let go", || weak.upgrade().is_none().then_some(())).await;
+    }
+
+    pub fn invite(&self, name: &str, via: Option<&TestNode>) -> Token {
+        let parent = via.unwrap_or(self);
+        let invitation = Invitation {
+            name: NodeName::new(name).unwrap(),
+            site: SiteName::new(name).unwrap(),
+            folders: vec![folder()],
+            addresses: vec![NodeAddress::new(&parent.address.to_string()).unwrap()],
+            parent: parent.key,
+            valid_seconds: 3_600,
+        };
+        let mut secret = [0; 32];
+        secret.copy_from_slice(&noise(name.len() as u64 * 1_000 + u64::from(name.as_bytes()[0]), 32));
+        let text = invite(&self.repository, invitation, secret).unwrap();
+        Token::parse(&text, 0).unwrap()
+    }
+
+    /// Waits until the secondary holds all that the main's state names.
+    pub async fn catches_up_with(&self, main: &TestNode) {
+        wait("the secondary has caught up", || {
+            let (own, theirs) = (self.repository.head()?, main.repository.head()?);
+            let same = own.head().roots == theirs.head().roots;
+            let missing = self.repository.missing_after(&folder(), None, 1).unwrap();
+            (same && missing.is_empty()).then_some(())
+        })
+        .await;
+    }
+
+    pub fn root_of(&self, text: &str) -> Option<Root> {
+        match self.repository.find(&folder(), &name(text)).unwrap() {
+            Found::Held { root, .. } => root,
+            _ => None,
+        }
+    }
+
+    pub async fn serves(&self, text: &str, bytes: &[u8]) {
+        let wanted = Root::from(blake3::hash(bytes));
+        wait(&format!("{} serves {text}", self.name), || (self.root_of(text) == Some(wanted)).then_some(())).await;
+    }
+}
+
+pub fn endpoint(place: &Place, repository: &Arc<Repository>) -> Endpoint {
+    let settings =
+        EndpointSettings { congestion: Congestion::Cubic, admission: repository.clone(), clock: Arc::new(SystemClock) };
+    Endpoint::bind("127.0.0.1:0".parse().unwrap(), TransportKey::generate(place.key), settings).unwrap()
+}
+
+/// Joins a place to a line; answers with what the daemon would keep.
+pub async fn join(place: &Place, token: Token) -> ParentAddress {
+    let repository = place.open(Role::Secondary);
+    let endpoint = endpoint(place, &repository);
+    let address = token.addresses[0].as_str().parse().unwrap();
+    let connection = endpoint.connect(address, token.parent, Purpose::Join).await.unwrap();
+    let request = Join {
+        secret: token.secret,
+        name: token.name,
+        site: token.site,
+        addresses: vec![],
+        key: endpoint.public_key(),
+    };
+    join_over(&connection, request).await.unwrap();
+    ParentAddress {
+        addresses: token.addresses.iter().map(ToString::to_string).collect(),
+        key: token.parent,
+        line: token.line,
+    }
+}
+
+/// Polls a condition; the interval is short, the patience long.
+pub async fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn files_below(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files_below(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found.sort();
+    found
+}
