@@ -8,6 +8,8 @@ pub mod hash;
 pub mod layout;
 pub mod outboards;
 pub mod partial;
+#[cfg(test)]
+mod power_cuts;
 pub mod segment;
 pub mod staging;
 pub mod trash;

@@ -149,6 +149,7 @@ pub fn sweep_partials(staging: &Staging, keep: &dyn Fn(Root) -> bool) -> io::Res
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
 mod tests {
     use super::*;
     use crate::store::{

@@ -23,7 +23,8 @@ pub struct Swept {
 }
 
 impl Staging {
-    /// Moves a file of the folder to trash; `now_unix` is in seconds since 1970 UTC.
+    /// Moves a file of the folder to trash; `now_unix` is in seconds since 1970 UTC. Not synced: a power cut
+    /// may undo it.
     pub fn trash(&self, name: &FileName, now_unix: u64) -> io::Result<()> {
         let from = self.folder_root().at(name.as_str());
         // Asked first, so that a missing file leaves no directory behind.

@@ -138,6 +138,7 @@ impl<T: DiskFile + ?Sized> sync::WriteAt for Positioned<'_, T> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
 pub(crate) mod tests {
     use super::*;
 

@@ -12,11 +12,11 @@ use std::{io, ops::Range};
 /// and data are both doubtful. A wrong blob of no bytes is bad as `0..0`.
 pub fn verify(data: &dyn ReadAt, outboard: Option<&dyn ReadAt>, root: Root, size: u64) -> io::Result<Vec<Range<u64>>> {
     let Some(outboard) = outboard.filter(|_| outboard_len(size) > 0) else {
-        return Ok(if is_whole(data, root, size)? { Vec::new() } else { vec![0..size] });
+        return Ok(if is_whole(data, root, size)? { Vec::new() } else { everything(size) });
     };
     // A longer file is another blob, even if it begins with this one.
     if data.read_at(&mut [0], size)? != 0 {
-        return Ok(vec![0..size]);
+        return Ok(everything(size));
     }
     let bad = gaps(&proven(data, outboard, root, size)?, size);
     // A rotten outboard condemns good data.
@@ -32,6 +32,11 @@ pub fn outboard_is_whole(outboard: &dyn ReadAt, root: Root, size: u64) -> io::Re
     Ok(gaps(&proven_by_outboard(outboard, root, size)?, size).is_empty())
 }
 
+#[expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
+fn everything(size: u64) -> Vec<Range<u64>> {
+    vec![0..size]
+}
+
 fn is_whole(data: &dyn ReadAt, root: Root, size: u64) -> io::Result<bool> {
     match hash_file(data, size, false, None, &mut |_| {}) {
         Ok(hashed) => Ok(hashed.root == root),
@@ -41,6 +46,7 @@ fn is_whole(data: &dyn ReadAt, root: Root, size: u64) -> io::Result<bool> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
 mod tests {
     use super::*;
     use crate::store::tree::tests::{blob, outboard_of};

@@ -5,6 +5,8 @@
 
 mod path;
 pub mod real;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 use crate::base::read_at::ReadAt;
 use std::{io, path::Path, sync::Arc};

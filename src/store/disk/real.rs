@@ -224,7 +224,7 @@ fn stat_of(stat: &fs::Stat) -> Stat {
     Stat {
         kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified_ns: i64::from(stat.st_mtime).saturating_mul(1_000_000_000).saturating_add_unsigned(stat.st_mtime_nsec),
+        modified_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add_unsigned(stat.st_mtime_nsec),
         inode: stat.st_ino,
         device: stat.st_dev,
     }
