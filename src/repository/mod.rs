@@ -32,6 +32,7 @@ pub use blob::Blob;
 pub use check::{CheckSummary, Finding};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
 pub use error::RepositoryError;
+pub use find::Found;
 pub use follow::{Change, FollowError};
 pub use members::Admission;
 pub use open::{FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};

@@ -34,7 +34,7 @@ const QUEUE: usize = 1_024;
 /// Files that share one commit at most.
 const GROUP: usize = 1_000;
 /// A mutable file is left alone until it was quiet for this long.
-pub const QUIET: Duration = Duration::from_secs(30);
+const QUIET: Duration = Duration::from_secs(30);
 /// An immutable file that changed while it was read is looked at again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// When every place before the hashers is taken, names wait this long.

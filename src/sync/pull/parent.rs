@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between two tries.
 const RETRY_MOST: Duration = Duration::from_secs(60);
+/// A connection that lasted this long was no failed try.
+const STEADY: Duration = Duration::from_secs(10);
 /// A parent that is away for less than this is not worth an alarm.
 const PATIENCE_SECONDS: u64 = 5;
 
@@ -94,14 +96,14 @@ pub enum PullError {
 /// Keeps a node connected to its parent.
 pub struct Parent {
     shared: Arc<Shared>,
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     address: ParentAddress,
     wake: Arc<Notify>,
 }
 
 impl Parent {
     /// A parent at `address`; `wake` cuts a wait between two tries short.
-    pub fn new(shared: Arc<Shared>, endpoint: Endpoint, address: ParentAddress, wake: Arc<Notify>) -> Self {
+    pub fn new(shared: Arc<Shared>, endpoint: Arc<Endpoint>, address: ParentAddress, wake: Arc<Notify>) -> Self {
         Self { shared, endpoint, address, wake }
     }
 
@@ -110,14 +112,18 @@ impl Parent {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
         self.on_lost(None);
         loop {
+            let begun = self.shared.clock().monotonic();
             let ended = tokio::select! {
                 () = cancel.cancelled() => break,
-                ended = self.once(&mut backoff, &cancel) => ended,
+                ended = self.once(&cancel) => ended,
             };
             if cancel.is_cancelled() {
                 break;
             }
             self.on_lost(Some(&ended));
+            if self.shared.clock().monotonic() - begun >= STEADY {
+                backoff.on_success();
+            }
             let wait = backoff.on_failure(random());
             tracing::info!(error = &ended as &dyn std::error::Error, wait = %units::duration(wait), "not connected to the parent");
             tokio::select! {
@@ -129,14 +135,14 @@ impl Parent {
     }
 
     /// One connection, from its beginning to its end.
-    async fn once(&self, backoff: &mut Backoff, cancel: &CancellationToken) -> PullError {
+    async fn once(&self, cancel: &CancellationToken) -> PullError {
         let (connection, address) = match self.connect().await {
             Ok(connected) => connected,
             Err(error) => return error,
         };
         self.on_connected(&connection, address);
         let ended = tokio::select! {
-            Err(error) = session::follow(&self.shared, &connection, &self.address.line, backoff) => error,
+            Err(error) = session::follow(&self.shared, &connection, &self.address.line) => error,
             Err(error) = fetch::run(&self.shared, &connection) => error,
             () = cancel.cancelled() => PullError::Ended,
             closed = connection.closed() => closed.into(),

@@ -2,7 +2,6 @@
 
 use super::{descent, parent::PullError};
 use crate::{
-    base::backoff::Backoff,
     domain::state::{SignedHead, Verdict},
     domain::key::LineKey,
     repository::{Alarm, Change, FollowError},
@@ -27,7 +26,6 @@ pub(super) async fn follow(
     shared: &Arc<Shared>,
     connection: &Connection,
     line: &LineKey,
-    backoff: &mut Backoff,
 ) -> Result<Infallible, PullError> {
     let (send, receive) = connection.open_bi().await?;
     let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
@@ -37,7 +35,6 @@ pub(super) async fn follow(
         Some(other) => return Err(PullError::OutOfPlace(other.name())),
         None => return Err(PullError::Ended),
     }
-    backoff.on_success();
     let mut session = Session { shared, connection, line: *line, pending: Vec::new(), pending_bytes: 0, behind: false };
     let mut changes = shared.repository.changes();
     let mut pace = tokio::time::interval(PROGRESS_EVERY);

@@ -116,7 +116,7 @@ async fn fetch_small(
     for item in job {
         let size = item.wanted.size;
         match read_grant(&mut reader, &item, std::slice::from_ref(&(0..size))).await? {
-            Some(ranges) if ranges.len() == 1 && ranges[0] == (0..size) => {
+            Some(ranges) if ranges.iter().map(|range| range.end - range.start).sum::<u64>() == size => {
                 whole.push((item, reader.read_raw(size as usize).await?));
             }
             Some(_) => return Err(PullError::Lie("grant")),

@@ -124,14 +124,15 @@ impl Sender {
     }
 }
 
-/// What of the asked ranges exists, widened to whole groups; empty ranges mean the whole file.
+/// What of the asked ranges exists, widened to whole groups; no ranges mean the whole file. A file of
+/// no bytes has none to grant.
 fn granted(asked: &[(u64, u64)], size: u64) -> impl Iterator<Item = (u64, u64)> {
     let whole = asked.is_empty().then_some((0, size));
     let mut last_end = 0;
     asked.iter().copied().chain(whole).filter_map(move |(start, end)| {
         let Range { start, end } = aligned(start.max(last_end)..end.min(size), size);
         last_end = end.max(last_end);
-        (start < end || (size == 0 && asked.is_empty())).then_some((start, end))
+        (start < end).then_some((start, end))
     })
 }
 

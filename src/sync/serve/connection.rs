@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Accepts until `cancel`, then waits for the connections to end.
-    pub async fn run(self, endpoint: Endpoint, cancel: CancellationToken) {
+    pub async fn run(self, endpoint: Arc<Endpoint>, cancel: CancellationToken) {
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
