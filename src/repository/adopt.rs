@@ -1,8 +1,8 @@
 //! Files that other programs put into the folder: looked at where they lie, never copied or moved.
 
 use super::{
-    deletions::{DeletionPlan, plan_deletions},
     attention::{Alarm, Trouble},
+    deletions::{DeletionPlan, plan_deletions},
     error::RepositoryError,
     find::{holds, is_absent},
     open::{Folder, Repository, Writer},
@@ -173,9 +173,8 @@ impl Repository {
         self.state.index.write(|batch| {
             ready.iter().try_for_each(|file| {
                 let wanted = batch.missing(&file.folder, &file.name)?;
-                let listed = wanted.is_some_and(|wanted| {
-                    wanted.root == file.record.root && wanted.modified == file.record.modified
-                });
+                let listed = wanted
+                    .is_some_and(|wanted| wanted.root == file.record.root && wanted.modified == file.record.modified);
                 if listed {
                     batch.set_missing(&file.folder, &file.name, None)?;
                 }
@@ -192,8 +191,11 @@ impl Repository {
     /// only under the cap, else the index keeps naming them and an alarm stands.
     pub fn remove_gone(&self, folder: &FolderName, names: &[FileName]) -> Result<(), RepositoryError> {
         let open = self.folder(folder)?;
-        let gone: Vec<_> =
-            names.iter().filter(|name| open.staging.stat(name).is_err_and(|error| is_absent(&error))).cloned().collect();
+        let gone: Vec<_> = names
+            .iter()
+            .filter(|name| open.staging.stat(name).is_err_and(|error| is_absent(&error)))
+            .cloned()
+            .collect();
         if gone.is_empty() {
             return Ok(());
         }

@@ -42,7 +42,8 @@ impl Author {
         if let (true, Some(epoch)) = (goes_on, stored) {
             return Ok(Self { signer, epoch });
         }
-        let last = [stored.map(|epoch| epoch.number), accepted.map(|last| last.epoch), head.map(|head| head.head().epoch)];
+        let last =
+            [stored.map(|epoch| epoch.number), accepted.map(|last| last.epoch), head.map(|head| head.head().epoch)];
         let after_last = last.into_iter().flatten().max().map_or(0, |last| last.saturating_add(1));
         let mut nonce = [0; 16];
         random(&mut nonce);

@@ -70,11 +70,8 @@ impl Repository {
     }
 
     fn blob(&self, file: Arc<dyn DiskFile>, name: &FileName, holding: &HoldingRecord) -> Result<Blob, RepositoryError> {
-        let outboard: Option<Arc<dyn ReadAt>> = if holding.size <= GROUP_BYTES {
-            None
-        } else {
-            Some(self.outboard(file.as_ref(), name, holding)?)
-        };
+        let outboard: Option<Arc<dyn ReadAt>> =
+            if holding.size <= GROUP_BYTES { None } else { Some(self.outboard(file.as_ref(), name, holding)?) };
         Ok(Blob { size: holding.size, data: file, outboard })
     }
 

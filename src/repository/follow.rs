@@ -145,7 +145,9 @@ impl Repository {
     pub(super) fn carry_out_removal(&self, folder: &FolderName, name: &FileName) -> Result<(), RepositoryError> {
         if let Ok(open) = self.folder(folder) {
             match open.staging.trash(name, self.clock.unix_seconds()) {
-                Err(error) if !is_absent(&error) => return Err(RepositoryError::io("moving to the trash", name)(error)),
+                Err(error) if !is_absent(&error) => {
+                    return Err(RepositoryError::io("moving to the trash", name)(error));
+                }
                 _ => {}
             }
         }

@@ -78,7 +78,8 @@ impl Repository {
         }
         let snapshot = self.state.index.read()?;
         let both_immutable = |other: &FileName| name.is_immutable() && other.is_immutable();
-        for (_, other) in snapshot.holders(&wanted.root, 8)?.iter().filter(|(of, other)| of == folder && other != name) {
+        for (_, other) in snapshot.holders(&wanted.root, 8)?.iter().filter(|(of, other)| of == folder && other != name)
+        {
             let Some(holding) = snapshot.holding(folder, other)? else { continue };
             if self.open_holding(folder, other, &holding)?.is_none() {
                 continue;
@@ -108,11 +109,7 @@ impl Repository {
         Ok(true)
     }
 
-    fn root_of_file(
-        &self,
-        folder: &FolderName,
-        name: &FileName,
-    ) -> Result<Option<Root>, RepositoryError> {
+    fn root_of_file(&self, folder: &FolderName, name: &FileName) -> Result<Option<Root>, RepositoryError> {
         match self.examine(folder, name)? {
             Examined::Ready(file) => Ok(Some(Adoptable::root(&file))),
             _ => Ok(None),
@@ -142,7 +139,9 @@ impl Repository {
             published.push((arrival.name.clone(), arrival.wanted, stat));
         }
         let names: Vec<_> = wanted.iter().map(|arrival| &arrival.name).collect();
-        open.staging.sync_published(names.iter().copied()).map_err(RepositoryError::io("syncing directories of", folder))?;
+        open.staging
+            .sync_published(names.iter().copied())
+            .map_err(RepositoryError::io("syncing directories of", folder))?;
         self.commit_arrivals(folder, &published)?;
         drop(writer);
         self.note_change();
@@ -172,9 +171,9 @@ impl Repository {
             }
         }
         if !replaced.is_empty() {
-            self.state.index.write(|batch| {
-                replaced.iter().try_for_each(|name| batch.remove_holding(folder, name).map(drop))
-            })?;
+            self.state
+                .index
+                .write(|batch| replaced.iter().try_for_each(|name| batch.remove_holding(folder, name).map(drop)))?;
         }
         Ok(replaced)
     }
@@ -183,10 +182,9 @@ impl Repository {
     fn publish_arrival(&self, open: &Folder, arrival: &Arrival, replaces: bool) -> Result<Stat, RepositoryError> {
         let publish = |replace| open.staging.publish(&arrival.staged, &arrival.name, replace);
         let published = match publish(if replaces { Replace::Yes } else { Replace::No }) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open
-                .staging
-                .trash(&arrival.name, self.clock.unix_seconds())
-                .and_then(|()| publish(Replace::No)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                open.staging.trash(&arrival.name, self.clock.unix_seconds()).and_then(|()| publish(Replace::No))
+            }
             other => other,
         };
         published.map_err(RepositoryError::io("publishing", &arrival.name))
@@ -205,8 +203,7 @@ impl Repository {
                 let listed = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
                 let listed = listed.is_some_and(|body| Body::value_of(&body).is_some());
                 let (root, size) = (wanted.root, wanted.size);
-                let holding =
-                    HoldingRecord { root, size, modified_ns: stat.modified_ns, inode: stat.inode, listed };
+                let holding = HoldingRecord { root, size, modified_ns: stat.modified_ns, inode: stat.inode, listed };
                 batch.put_holding(folder, name, &holding)?;
             }
             Ok::<_, RepositoryError>(())

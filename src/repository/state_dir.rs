@@ -206,9 +206,13 @@ fn open_index(disk: &SharedDisk, root: RootId, path: &Path, now: u64) -> Result<
         Ok(index) => Ok((index, !existed)),
         Err(error @ OpenCatalogError::Newer { .. }) => Err(catalog(error)),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the index is damaged; it is set aside and rebuilt");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the index is damaged; it is set aside and rebuilt"
+            );
             let aside = format!("{}.damaged-{now}", layout::INDEX);
-            disk.rename(root.at(layout::INDEX), root.at(&aside), Replace::Yes).map_err(io("setting the index aside"))?;
+            disk.rename(root.at(layout::INDEX), root.at(&aside), Replace::Yes)
+                .map_err(io("setting the index aside"))?;
             let file = open_file(disk, root, layout::INDEX).map_err(io("opening the index"))?;
             Ok((Index::open(file).map_err(catalog)?, true))
         }

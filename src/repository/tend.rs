@@ -229,7 +229,9 @@ impl Tend {
                     self.on_gone(summary.gone).await;
                 }
             }
-            Err(error) => tracing::error!(folder = %self.folder, error = &error as &dyn std::error::Error, "scanning failed"),
+            Err(error) => {
+                tracing::error!(folder = %self.folder, error = &error as &dyn std::error::Error, "scanning failed")
+            }
         }
         self.finish_if_done();
         if std::mem::take(&mut self.scan_again) {

@@ -90,7 +90,9 @@ impl Descent<'_> {
 
     async fn read_node(&mut self, expected: NodeHash) -> Result<[NodeHash; FANOUT], PullError> {
         let children = match self.reader.read_frame().await? {
-            Some(Frame::Node(node)) => <[NodeHash; FANOUT]>::try_from(node.hashes).map_err(|_| PullError::Lie("tree"))?,
+            Some(Frame::Node(node)) => {
+                <[NodeHash; FANOUT]>::try_from(node.hashes).map_err(|_| PullError::Lie("tree"))?
+            }
             Some(other) => return Err(PullError::OutOfPlace(other.name())),
             None => return Err(PullError::Ended),
         };

@@ -146,7 +146,11 @@ fn next_page(repository: &Repository, cursor: Cursor) -> Result<(VecDeque<Item>,
 }
 
 /// Publishes arrivals, as many in one commit as are there.
-async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<(Item, Arrival)>, outcomes: mpsc::Sender<Outcome>) {
+async fn publish(
+    repository: Arc<Repository>,
+    mut arrivals: mpsc::Receiver<(Item, Arrival)>,
+    outcomes: mpsc::Sender<Outcome>,
+) {
     let mut group = Vec::new();
     while arrivals.recv_many(&mut group, GROUP).await > 0 {
         let (items, arrived): (Vec<_>, Vec<_>) = group.drain(..).unzip();

@@ -155,7 +155,10 @@ impl Parent {
         code.close(&connection);
         match (&ended, connection.close_reason()) {
             // A stream fails before the connection tells why.
-            (PullError::Read(_) | PullError::Write(_) | PullError::Ended, Some(quinn::ConnectionError::LocallyClosed)) => ended,
+            (
+                PullError::Read(_) | PullError::Write(_) | PullError::Ended,
+                Some(quinn::ConnectionError::LocallyClosed),
+            ) => ended,
             (PullError::Read(_) | PullError::Write(_), Some(reason)) => reason.into(),
             _ => ended,
         }
@@ -216,7 +219,8 @@ impl Parent {
                 "if the main was replaced on purpose, join again with a new token",
             ),
             _ if away >= PATIENCE_SECONDS || is_final(error) => {
-                let what = format!("the parent {} can't be reached: {}", self.address.addresses.join(", "), chain(error));
+                let what =
+                    format!("the parent {} can't be reached: {}", self.address.addresses.join(", "), chain(error));
                 attention.raise(Alarm::ParentUnreachable, what, cure(error));
             }
             _ => {}
@@ -230,7 +234,9 @@ fn is_final(error: &PullError) -> bool {
 
 fn cure(error: &PullError) -> &'static str {
     match closed_with(error) {
-        Some(CloseCode::NotMember | CloseCode::Revoked) => "ask the main's administrator for a new token and join again",
+        Some(CloseCode::NotMember | CloseCode::Revoked) => {
+            "ask the main's administrator for a new token and join again"
+        }
         Some(CloseCode::Version) => "install the parent's version of this program",
         _ => "check the network, the parent's address and its UDP port; hosts are served meanwhile",
     }

@@ -1,9 +1,10 @@
 //! Follows the parent's states.
 
 use super::{descent, parent::PullError};
+use crate::domain::state::Namespace;
 use crate::{
-    domain::state::{SignedHead, Verdict},
     domain::key::LineKey,
+    domain::state::{SignedHead, Verdict},
     repository::{Alarm, Change, FollowError},
     sync::{
         frames::{Entries, Frame, Head, Hello, Progress},
@@ -12,7 +13,6 @@ use crate::{
         wire::{FrameReader, FrameWriter},
     },
 };
-use crate::domain::state::Namespace;
 use quinn::{Connection, SendStream};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -156,4 +156,3 @@ impl Session<'_> {
         Ok(writer.write_frame(Progress { epoch, seq, missing_files, missing_bytes }).await?)
     }
 }
-

@@ -18,7 +18,11 @@ use crate::{
 };
 use bytes::Bytes;
 use quinn::{Connection, RecvStream};
-use std::{io, ops::Range, sync::{Arc, atomic::Ordering::Relaxed}};
+use std::{
+    io,
+    ops::Range,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 use tokio::sync::mpsc;
 
 /// Bytes that one step on a blocking thread verifies and writes.
@@ -86,7 +90,8 @@ async fn read_grant(
     match reader.read_frame().await? {
         Some(Frame::Granted(granted)) => {
             let ranges: Vec<_> = granted.ranges.iter().map(|(start, end)| *start..*end).collect();
-            let asked_for = |range: &Range<u64>| asked.iter().any(|asked| asked.start <= range.start && range.end <= asked.end);
+            let asked_for =
+                |range: &Range<u64>| asked.iter().any(|asked| asked.start <= range.start && range.end <= asked.end);
             if granted.size != item.wanted.size || !ranges.iter().all(asked_for) {
                 return Err(PullError::Lie("grant"));
             }

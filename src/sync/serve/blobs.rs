@@ -85,11 +85,14 @@ impl Sender {
                     Ok(Some(bytes)) => out.extend_from_slice(&bytes),
                     Ok(None) => _ = self.segments.pop_front(),
                     // What was granted can't be taken back: the stream ends short.
-                    Err(source) => return Err(crate::repository::RepositoryError::Io {
-                        doing: "reading",
-                        what: "content for a member".into(),
-                        source,
-                    }.into()),
+                    Err(source) => {
+                        return Err(crate::repository::RepositoryError::Io {
+                            doing: "reading",
+                            what: "content for a member".into(),
+                            source,
+                        }
+                        .into());
+                    }
                 }
             } else if let Some(item) = self.items.pop_front() {
                 out.extend(self.answer(&item)?);

@@ -57,7 +57,8 @@ fn bucket(snapshot: &Snapshot, ask: &AskBucket) -> Result<Vec<Bucket>, ServeErro
     if ask.bucket >= BUCKETS {
         return Err(ServeError::OutOfPlace("AskBucket"));
     }
-    let entries = snapshot.bucket(&namespace, ask.bucket).map_err(|error: CatalogError| RepositoryError::from(error))?;
+    let entries =
+        snapshot.bucket(&namespace, ask.bucket).map_err(|error: CatalogError| RepositoryError::from(error))?;
     let mut frames = vec![Bucket { entries: Vec::new(), more: false }];
     let mut bytes = 0;
     for (key, body) in entries {

@@ -122,10 +122,7 @@ async fn push_state(
     Ok(writer.write_frame(Head { bytes: head.to_bytes() }).await?)
 }
 
-async fn push_rows(
-    rows: impl Iterator<Item = LogRow>,
-    writer: &mut FrameWriter<SendStream>,
-) -> Result<(), ServeError> {
+async fn push_rows(rows: impl Iterator<Item = LogRow>, writer: &mut FrameWriter<SendStream>) -> Result<(), ServeError> {
     let mut entries = Vec::new();
     let mut bytes = 0;
     for row in rows {
