@@ -1,7 +1,7 @@
 //! Why a command did not do its work, and which exit code says so.
 
 use super::{client::ClientError, exit::Exit};
-use crate::daemon::{OfflineJoinError, ServeError, api::ErrorCode, config::ConfigErrors};
+use crate::daemon::{JoinLineError, ServeError, api::ErrorCode, config::ConfigErrors, join_error};
 use std::io;
 
 /// Everything that ends a command early.
@@ -33,7 +33,7 @@ pub enum CliError {
     Serve(#[from] ServeError),
     /// Joining without a daemon went wrong.
     #[error(transparent)]
-    OfflineJoin(#[from] OfflineJoinError),
+    OfflineJoin(#[from] JoinLineError),
     /// The work was tried and went wrong.
     #[error("{0}")]
     Failed(String),
@@ -50,12 +50,13 @@ impl CliError {
             Self::Config(_) | Self::Usage(_) => Exit::Usage,
             Self::Output(_) if self.is_reader_gone() => Exit::Done,
             Self::Serve(ServeError::Refused(_)) => Exit::Refused,
+            Self::Serve(ServeError::Configuration(_)) => Exit::Usage,
+            Self::OfflineJoin(error) => code_exit(join_error(error).code),
             Self::Serve(ServeError::Failed(_))
             | Self::Output(_)
             | Self::Input(_)
             | Self::Format(_)
             | Self::Runtime(_)
-            | Self::OfflineJoin(_)
             | Self::Failed(_) => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }
@@ -74,11 +75,15 @@ fn client_exit(error: &ClientError) -> Exit {
         }
         ClientError::Denied { .. } => Exit::Refused,
         ClientError::Request(_) | ClientError::NotUnderstood { .. } => Exit::Failed,
-        ClientError::Api(error) => match error.code {
-            ErrorCode::Invalid => Exit::Usage,
-            ErrorCode::Refused => Exit::Refused,
-            ErrorCode::Unknown | ErrorCode::Failed => Exit::Failed,
-        },
+        ClientError::Api(error) => code_exit(error.code),
+    }
+}
+
+fn code_exit(code: ErrorCode) -> Exit {
+    match code {
+        ErrorCode::Invalid => Exit::Usage,
+        ErrorCode::Refused => Exit::Refused,
+        ErrorCode::Unknown | ErrorCode::Failed => Exit::Failed,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Joining a line: with the daemon or without it, the same steps.
 
 use super::{
-    api::JoinReply,
+    api::{ApiError, ErrorCode, JoinReply},
     config::Config,
     lock::StateLock,
     node::{StartError, congestion, repository_config, transport_key},
@@ -9,7 +9,10 @@ use super::{
     random,
 };
 use crate::{
-    base::clock::{Clock, SystemClock},
+    base::{
+        chain::chain,
+        clock::{Clock, SystemClock},
+    },
     domain::{
         member::{NodeAddress, Role},
         state::SignedHead,
@@ -172,4 +175,21 @@ async fn ask(
 async fn resolve(address: &NodeAddress) -> Result<Vec<std::net::SocketAddr>, JoinLineError> {
     let resolved = tokio::net::lookup_host(address.as_str()).await;
     resolved.map(Iterator::collect).map_err(|source| JoinLineError::Resolve { address: address.to_string(), source })
+}
+
+/// How a failed join is told.
+pub fn join_error(error: &JoinLineError) -> ApiError {
+    let code = match error {
+        JoinLineError::Token(_) => ErrorCode::Invalid,
+        JoinLineError::IsMain
+        | JoinLineError::OtherLine { .. }
+        | JoinLineError::Folder(_)
+        | JoinLineError::Refused(_)
+        | JoinLineError::Forged(_) => ErrorCode::Refused,
+        JoinLineError::Resolve { .. }
+        | JoinLineError::Connect { .. }
+        | JoinLineError::Start(_)
+        | JoinLineError::File(_) => ErrorCode::Failed,
+    };
+    ApiError::new(code, chain(error))
 }

@@ -7,7 +7,7 @@ use super::{
         SyncReply,
     },
     control::Peer,
-    joining::{JoinLineError, join_line},
+    joining::{join_error, join_line},
     node::Node,
     random,
     rates::Rates,
@@ -32,6 +32,8 @@ use axum::{
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
+/// What becomes of what a check finds.
+const CHECK_CURE: &str = "wrong or absent bytes are fetched again from the parent; on a main, put the right file back";
 /// How long `sync` waits for the parent's newest state.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -214,23 +216,6 @@ async fn join(
     Ok(Json(reply))
 }
 
-/// How a failed join is told.
-pub fn join_error(error: &JoinLineError) -> ApiError {
-    let code = match error {
-        JoinLineError::Token(_) => ErrorCode::Invalid,
-        JoinLineError::IsMain
-        | JoinLineError::OtherLine { .. }
-        | JoinLineError::Folder(_)
-        | JoinLineError::Refused(_)
-        | JoinLineError::Forged(_) => ErrorCode::Refused,
-        JoinLineError::Resolve { .. }
-        | JoinLineError::Connect { .. }
-        | JoinLineError::Start(_)
-        | JoinLineError::File(_) => ErrorCode::Failed,
-    };
-    ApiError::new(code, crate::base::chain::chain(error))
-}
-
 async fn sync(State(api): State<Api>) -> Answer<SyncReply> {
     let node = &api.node;
     if node.repository.role() == Role::Secondary {
@@ -292,7 +277,7 @@ async fn check(State(api): State<Api>) -> Answer<CheckReport> {
             folder: finding.folder,
             name: Some(finding.name),
             what: finding.what,
-            cure: finding.cure,
+            cure: CHECK_CURE.to_owned(),
         });
         Ok::<_, RepositoryError>(CheckReport {
             findings: findings.collect(),

@@ -35,7 +35,7 @@ pub use error::RepositoryError;
 pub use find::Found;
 pub use follow::{Change, FollowError};
 pub use members::Admission;
-pub use open::{FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
+pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
 pub use receive::{Arrival, LocalSource};
 pub use scan::ScanSummary;
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};

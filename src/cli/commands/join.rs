@@ -39,7 +39,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, CliError>
 async fn join(config: &Config, token: String) -> Result<JoinReply, CliError> {
     match Client::connect(config).await {
         Ok(mut client) => Ok(client.post(api::JOIN, &JoinRequest { token }).await?),
-        Err(ClientError::NotRunning { .. }) => Ok(daemon::offline_join(config, &token).await?),
+        Err(ClientError::NotRunning { .. }) => Ok(daemon::join_offline(config, &token).await?),
         Err(error) => Err(error.into()),
     }
 }
