@@ -40,7 +40,9 @@ pub enum JoinLineError {
     #[error(transparent)]
     Token(#[from] ParseTokenError),
     /// The node follows another line, with files that belong to it.
-    #[error("the token is for line {offered}, and this node follows {followed}; use an empty state folder for another line")]
+    #[error(
+        "the token is for line {offered}, and this node follows {followed}; use an empty state folder for another line"
+    )]
     OtherLine {
         /// The token's.
         offered: String,
@@ -104,7 +106,7 @@ pub async fn join_offline(config: &Config, text: &str) -> Result<JoinReply, Join
 }
 
 /// Redeems a token at its parent, and keeps what was learned.
-pub async fn join_line(
+pub(super) async fn join_line(
     config: &Config,
     repository: &Repository,
     endpoint: &Endpoint,
@@ -147,11 +149,7 @@ fn check(repository: &Repository, token: &Token) -> Result<(), JoinLineError> {
     }
 }
 
-async fn ask(
-    endpoint: &Endpoint,
-    token: &Token,
-    request: Join,
-) -> Result<crate::sync::frames::Joined, JoinLineError> {
+async fn ask(endpoint: &Endpoint, token: &Token, request: Join) -> Result<crate::sync::frames::Joined, JoinLineError> {
     let mut last = None;
     for address in &token.addresses {
         let resolved = match resolve(address).await {

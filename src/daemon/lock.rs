@@ -26,13 +26,13 @@ pub enum LockError {
 
 /// Holds the state folder as long as it lives.
 #[derive(Debug)]
-pub struct StateLock {
+pub(super) struct StateLock {
     _file: File,
 }
 
 impl StateLock {
     /// Takes the folder at `path`, making it (0700) if absent.
-    pub fn take(path: &Path) -> Result<Self, LockError> {
+    pub(super) fn take(path: &Path) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
         let file =

@@ -4,7 +4,7 @@ use super::{api::StatusReport, node::Node};
 use std::fmt::Write;
 
 /// Renders a status.
-pub fn render(status: &StatusReport, node: &Node) -> String {
+pub(super) fn render(status: &StatusReport, node: &Node) -> String {
     let mut out = String::new();
     for (name, help, value) in [
         ("head_seq", "Last change of the signed state", status.state.seq),
@@ -26,7 +26,11 @@ pub fn render(status: &StatusReport, node: &Node) -> String {
     let shared = &node.shared;
     let counts = node.counters.read();
     for (name, help, value) in [
-        ("received_bytes", "Content received from repositories", shared.received_bytes.load(std::sync::atomic::Ordering::Relaxed)),
+        (
+            "received_bytes",
+            "Content received from repositories",
+            shared.received_bytes.load(std::sync::atomic::Ordering::Relaxed),
+        ),
         ("sent_bytes", "Content sent to repositories", shared.sent_bytes.load(std::sync::atomic::Ordering::Relaxed)),
         ("http_requests", "Requests of hosts", counts.requests),
         ("http_bytes", "Bytes served to hosts", counts.bytes),

@@ -97,7 +97,7 @@ pub enum StartError {
 }
 
 /// A running node.
-pub struct Node {
+pub(super) struct Node {
     /// What was configured.
     pub config: Config,
     /// Bytes and rows.
@@ -123,15 +123,11 @@ pub struct Node {
 
 impl Node {
     /// Starts every part; when it returns, hosts are served and members may connect.
-    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+    pub(super) async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
         let clock: SharedClock = Arc::new(SystemClock);
-        let opened = Repository::open(
-            Arc::new(RealDisk::new()),
-            clock.clone(),
-            &repository_config(&config),
-            &mut random::fill,
-        )?;
+        let opened =
+            Repository::open(Arc::new(RealDisk::new()), clock.clone(), &repository_config(&config), &mut random::fill)?;
         let repository = Arc::new(opened);
         let key = transport_key(&repository)?;
         let shared = Shared::new(repository.clone(), config.name.to_string());
@@ -189,7 +185,7 @@ impl Node {
     }
 
     /// Follows `parent`, in place of whoever was followed.
-    pub fn follow(self: &Arc<Self>, parent: ParentAddress) {
+    pub(super) fn follow(self: &Arc<Self>, parent: ParentAddress) {
         let cancel = self.cancel.child_token();
         let before = lock(&self.pulling).replace(cancel.clone());
         if let Some(before) = before {
@@ -200,22 +196,22 @@ impl Node {
     }
 
     /// Tries the parent at once, whatever the back-off says.
-    pub fn wake_parent(&self) {
+    pub(super) fn wake_parent(&self) {
         self.wake_parent.notify_one();
     }
 
     /// This node's key.
-    pub fn key(&self) -> NodeKey {
+    pub(super) fn key(&self) -> NodeKey {
         self.endpoint.public_key()
     }
 
     /// Stops what the daemon runs in the background when it is dropped or stopped.
-    pub fn stopping(&self) -> &CancellationToken {
+    pub(super) fn stopping(&self) -> &CancellationToken {
         &self.cancel
     }
 
     /// Reads certificates again.
-    pub fn reload(&self) {
+    pub(super) fn reload(&self) {
         if let Some(tls) = &self.tls {
             match tls.reload() {
                 Ok(()) => tracing::info!("certificates were read again"),
@@ -225,7 +221,7 @@ impl Node {
     }
 
     /// Lets hosts finish, tells peers, and waits for every part, up to a deadline.
-    pub async fn stop(&self) {
+    pub(super) async fn stop(&self) {
         self.cancel.cancel();
         let front = lock(&self.front).take();
         self.tasks.close();
@@ -255,7 +251,8 @@ impl Node {
         };
         let members = self.repository.members()?;
         let known = members.iter().find(|known| known.key == member.key);
-        let unchanged = known.is_some_and(|known| MemberRecord { joined_at: known.joined_at, ..member.clone() } == *known);
+        let unchanged =
+            known.is_some_and(|known| MemberRecord { joined_at: known.joined_at, ..member.clone() } == *known);
         if !unchanged {
             self.repository.admit(&member)?;
         }
@@ -264,7 +261,7 @@ impl Node {
 }
 
 /// What the repository is told of the configuration.
-pub fn repository_config(config: &Config) -> RepositoryConfig {
+pub(super) fn repository_config(config: &Config) -> RepositoryConfig {
     let folders = config.folders.iter().map(|folder| FolderConfig {
         name: folder.name.clone(),
         path: folder.path.clone(),
@@ -282,7 +279,7 @@ pub fn repository_config(config: &Config) -> RepositoryConfig {
 }
 
 /// The node's key, drawn at the first start.
-pub fn transport_key(repository: &Repository) -> Result<TransportKey, StartError> {
+pub(super) fn transport_key(repository: &Repository) -> Result<TransportKey, StartError> {
     let state = repository.state();
     if let Some(pem) = state.read_small(layout::TRANSPORT_KEY)? {
         return Ok(TransportKey::from_pem(&pem)?);
@@ -293,7 +290,7 @@ pub fn transport_key(repository: &Repository) -> Result<TransportKey, StartError
 }
 
 /// The configured congestion control, as the transport calls it.
-pub fn congestion(configured: config::Congestion) -> Congestion {
+pub(super) fn congestion(configured: config::Congestion) -> Congestion {
     match configured {
         config::Congestion::Cubic => Congestion::Cubic,
         config::Congestion::NewReno => Congestion::NewReno,
@@ -315,16 +312,13 @@ fn start_front(
     for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
         listeners.push(Listener { socket: listen("http.tls.listen", *address)?, tls: tls.clone() });
     }
-    let front = Front {
-        source: Arc::new(Local::new(repository.clone())),
-        health: Arc::new(serde_json::Map::new),
-        clock,
-    };
+    let front =
+        Front { source: Arc::new(Local::new(repository.clone())), health: Arc::new(serde_json::Map::new), clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
 }
 
 /// Binds a TCP listener.
-pub fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::Listen { key, address, source })
 }
 

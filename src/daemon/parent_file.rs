@@ -4,7 +4,7 @@ use crate::{repository::SmallFileError, repository::StateDir, store::layout, syn
 
 /// What a secondary learned from its token.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ParentFile {
+pub(super) struct ParentFile {
     /// The name that the main knows this node by.
     pub name: String,
     /// Where the parent is and who it must be.
@@ -27,13 +27,13 @@ pub enum ParentFileError {
 
 impl ParentFile {
     /// Reads it; `None` before the node has joined.
-    pub fn read(state: &StateDir) -> Result<Option<Self>, ParentFileError> {
+    pub(super) fn read(state: &StateDir) -> Result<Option<Self>, ParentFileError> {
         let Some(bytes) = state.read_small(layout::PARENT)? else { return Ok(None) };
         toml::from_str(&String::from_utf8_lossy(&bytes)).map(Some).map_err(ParentFileError::Damaged)
     }
 
     /// Writes it; durable when it returns.
-    pub fn write(&self, state: &StateDir) -> Result<(), ParentFileError> {
+    pub(super) fn write(&self, state: &StateDir) -> Result<(), ParentFileError> {
         Ok(state.write_small(layout::PARENT, toml::to_string(self)?.as_bytes())?)
     }
 }

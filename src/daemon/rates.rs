@@ -15,13 +15,13 @@ const WINDOW: usize = 5;
 
 /// The last samples of what came and what went.
 #[derive(Default)]
-pub struct Rates {
+pub(super) struct Rates {
     samples: Mutex<VecDeque<(u64, u64)>>,
 }
 
 impl Rates {
     /// Samples once a second until the node stops.
-    pub async fn run(self: Arc<Self>, node: Arc<Node>) {
+    pub(super) async fn run(self: Arc<Self>, node: Arc<Node>) {
         let mut every = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -40,7 +40,7 @@ impl Rates {
     }
 
     /// Bytes per second over the window.
-    pub fn report(&self) -> RatesReport {
+    pub(super) fn report(&self) -> RatesReport {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(first), Some(last)) = (samples.front(), samples.back()) else { return RatesReport::default() };
         let seconds = samples.len().saturating_sub(1).max(1) as u64;

@@ -23,7 +23,7 @@ const PAGE: u32 = 500;
 const MAX_PAGE: u32 = 5_000;
 
 /// The whole status.
-pub fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, RepositoryError> {
+pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, RepositoryError> {
     let repository = &node.repository;
     let now = repository.clock().unix_seconds();
     let head = repository.head();
@@ -150,7 +150,7 @@ fn of_a_secondary(node: &Node, now: u64) -> Option<AttentionReport> {
 }
 
 /// Every member, by name.
-pub fn members(node: &Node) -> Result<Vec<MemberReport>, RepositoryError> {
+pub(super) fn members(node: &Node) -> Result<Vec<MemberReport>, RepositoryError> {
     let connected: Vec<_> = node.shared.children().into_iter().map(|child| child.key).collect();
     let members = node.repository.members()?.into_iter().map(|member| MemberReport {
         connected: connected.contains(&member.key) || member.key == node.key(),
@@ -167,7 +167,7 @@ pub fn members(node: &Node) -> Result<Vec<MemberReport>, RepositoryError> {
 }
 
 /// One page of files, in the order of folder and name. A page never crosses folders.
-pub fn files(node: &Node, query: &FilesQuery) -> Result<FilesPage, RepositoryError> {
+pub(super) fn files(node: &Node, query: &FilesQuery) -> Result<FilesPage, RepositoryError> {
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE) as usize;
     let (from, after) = place(query);
     let folders: Vec<_> = match &query.folder {
@@ -197,7 +197,12 @@ fn place(query: &FilesQuery) -> (Option<FolderName>, Option<String>) {
 }
 
 /// Merges held, missing and left-alone files by name.
-fn page(node: &Node, folder: &FolderName, after: Option<&str>, limit: usize) -> Result<Vec<FileReport>, RepositoryError> {
+fn page(
+    node: &Node,
+    folder: &FolderName,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<FileReport>, RepositoryError> {
     let snapshot = node.repository.state().index.read()?;
     let after_name = after.and_then(|after| FileName::new(after).ok());
     let mut found: BTreeMap<String, FileReport> = BTreeMap::new();
@@ -222,7 +227,7 @@ fn page(node: &Node, folder: &FolderName, after: Option<&str>, limit: usize) -> 
 }
 
 /// One file; `None` if nothing here knows it.
-pub fn file(node: &Node, folder: &FolderName, name: &str) -> Result<Option<FileReport>, RepositoryError> {
+pub(super) fn file(node: &Node, folder: &FolderName, name: &str) -> Result<Option<FileReport>, RepositoryError> {
     if let Some(trouble) = node.repository.troubles.of(folder, name) {
         return Ok(Some(left_alone(folder, name.to_owned(), trouble)));
     }
@@ -260,8 +265,20 @@ fn left_alone(folder: &FolderName, name: String, trouble: Trouble) -> FileReport
             (FileState::Incomplete, why.to_owned())
         }
         Trouble::Refused(why) => (FileState::Refused, format!("{why}; rename it to mirror it")),
-        Trouble::Unreadable(why) => (FileState::Refused, format!("can't be read: {why}; give the daemon's user access")),
+        Trouble::Unreadable(why) => {
+            (FileState::Refused, format!("can't be read: {why}; give the daemon's user access"))
+        }
     };
     let sha1 = FileName::new(&name).ok().and_then(|name| name.promised_sha1());
-    FileReport { folder: folder.clone(), name, size: 0, modified: None, root: None, sha1, held: false, state, why: Some(why) }
+    FileReport {
+        folder: folder.clone(),
+        name,
+        size: 0,
+        modified: None,
+        root: None,
+        sha1,
+        held: false,
+        state,
+        why: Some(why),
+    }
 }

@@ -39,7 +39,7 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What handlers reach.
 #[derive(Clone)]
-pub struct Api {
+pub(super) struct Api {
     /// The node.
     pub node: Arc<Node>,
     /// Its traffic.
@@ -49,7 +49,7 @@ pub struct Api {
 type Answer<T> = Result<Json<T>, ApiError>;
 
 /// Looking only: for the admin listener.
-pub fn reads(api: Api) -> Router {
+pub(super) fn reads(api: Api) -> Router {
     Router::new()
         .route(api::STATUS, get(status))
         .route(api::FILES, get(files))
@@ -62,7 +62,7 @@ pub fn reads(api: Api) -> Router {
 }
 
 /// Everything: for the control socket.
-pub fn all(api: Api) -> Router {
+pub(super) fn all(api: Api) -> Router {
     let changes = Router::new()
         .route(api::INVITE, post(pair_invite))
         .route(api::REVOKE, post(pair_revoke))
@@ -181,7 +181,8 @@ fn own_addresses(node: &Node) -> Vec<NodeAddress> {
 fn member_named(node: &Node, name: &str) -> Result<MemberRecord, ApiError> {
     let members = node.repository.members().map_err(failed)?;
     let found = members.into_iter().find(|member| member.name.as_str() == name);
-    found.ok_or_else(|| ApiError::new(ErrorCode::Unknown, format!("no member is named {name}; see `wuasync pair list`")))
+    found
+        .ok_or_else(|| ApiError::new(ErrorCode::Unknown, format!("no member is named {name}; see `wuasync pair list`")))
 }
 
 async fn pair_revoke(
@@ -198,7 +199,7 @@ async fn pair_revoke(
     }
     let name = member.name.to_string();
     let node = api.node.clone();
-    blocking(move || node.repository.revoke(&member.key)).await?;
+    blocking(move || node.repository.revoke(&member.key)).await.map(drop)?;
     audit(&api, peer, format!("revoked {name}")).await?;
     Ok(Json(RevokeReply { name }))
 }
@@ -246,7 +247,10 @@ async fn wait_for_parent(node: &Node) -> Result<(), ApiError> {
         if tokio::time::Instant::now() >= deadline {
             let parent = node.shared.parent();
             let why = parent.last_error.unwrap_or_else(|| "no answer yet".to_owned());
-            return Err(ApiError::new(ErrorCode::Failed, format!("the parent {} can't be reached: {why}", parent.address)));
+            return Err(ApiError::new(
+                ErrorCode::Failed,
+                format!("the parent {} can't be reached: {why}", parent.address),
+            ));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -310,6 +314,6 @@ fn failed(error: impl std::error::Error + 'static) -> ApiError {
 }
 
 /// For routes that nothing answers.
-pub async fn unknown() -> (StatusCode, Json<ApiError>) {
+pub(super) async fn unknown() -> (StatusCode, Json<ApiError>) {
     (StatusCode::NOT_FOUND, Json(ApiError::new(ErrorCode::Unknown, "no such endpoint")))
 }

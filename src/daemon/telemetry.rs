@@ -3,7 +3,7 @@
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// Starts logging; a second call does nothing.
-pub fn start() {
+pub(super) fn start() {
     let filter = ["WUASYNC_LOG", "RUST_LOG"].iter().find_map(|name| EnvFilter::try_from_env(name).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
