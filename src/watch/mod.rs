@@ -1,1 +1,18 @@
-//! watch
+//! Tells when a file in a watched folder has settled, and when files are gone.
+//!
+//! Owns the debounce machine ([`Settle`], pure), the shell over the operating system's events
+//! ([`Watcher`]) and the task that joins them ([`Watch`]). It never opens a file, hashes nothing
+//! and believes nothing but names: whoever receives a [`Settled`] looks at the file itself.
+//!
+//! Order of events: the system tells that a name was created, written, closed, moved or removed;
+//! the machine waits until nothing more happens to it; the task hands the name on. When events
+//! were lost, one [`Settled::Rescan`] asks the receiver to look at the whole folder.
+
+mod driver;
+mod inbox;
+mod inotify;
+mod settle;
+
+pub use driver::Watch;
+pub use inotify::{WatchError, Watcher};
+pub use settle::{FileEvent, MAX_PENDING, Settle, Settled};
