@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod api;
+mod arenas;
 pub mod config;
 pub mod control;
 mod joining;

@@ -2,6 +2,7 @@
 
 use super::{
     admin::{HostNames, read_only},
+    arenas,
     config::Config,
     control::{BindControlError, ControlSocket},
     lock::LockError,
@@ -84,6 +85,7 @@ pub struct Ready {
 /// Runs the daemon until SIGTERM or SIGINT, on a runtime of its own.
 pub fn serve(config: Config) -> Result<(), ServeError> {
     telemetry::start();
+    arenas::limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ServeError::Failed(format!("can't start threads: {error}")))?;
     runtime.block_on(run(config))
