@@ -25,7 +25,7 @@ mod tests {
         ("repository", &["base", "domain", "store", "catalog", "watch"]),
         ("supply", &["base", "domain", "policy", "repository"]),
         ("upstream", &["base", "domain", "policy", "repository", "supply"]),
-        ("sync", &["base", "domain", "repository", "supply", "store::segment"]),
+        ("sync", &["base", "domain", "store", "catalog", "repository", "supply"]),
         ("front", &["base", "domain", "supply", "catalog", "policy"]),
         ("jobs", &["base", "domain", "policy", "repository", "supply", "upstream", "sync", "wsusscn", "catalog"]),
         (

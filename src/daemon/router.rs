@@ -242,19 +242,16 @@ async fn sync(State(api): State<Api>) -> Answer<SyncReply> {
 
 /// A connected parent has sent its newest state; an unconnected one is tried for a while.
 async fn wait_for_parent(node: &Node) -> Result<(), ApiError> {
-    let deadline = tokio::time::Instant::now() + SYNC_PATIENCE;
-    while node.shared.parent().connected_since.is_none() {
-        if tokio::time::Instant::now() >= deadline {
-            let parent = node.shared.parent();
-            let why = parent.last_error.unwrap_or_else(|| "no answer yet".to_owned());
-            return Err(ApiError::new(
-                ErrorCode::Failed,
-                format!("the parent {} can't be reached: {why}", parent.address),
-            ));
+    let connected = async {
+        while node.shared.parent().connected_since.is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    };
+    tokio::time::timeout(SYNC_PATIENCE, connected).await.map_err(|_| {
+        let parent = node.shared.parent();
+        let why = parent.last_error.unwrap_or_else(|| "no answer yet".to_owned());
+        ApiError::new(ErrorCode::Failed, format!("the parent {} can't be reached: {why}", parent.address))
+    })
 }
 
 async fn accept_deletions(

@@ -6,7 +6,10 @@ use super::{
     tree::{self, Tree},
 };
 use crate::{
-    base::units,
+    base::{
+        clock::{Clock, SystemClock},
+        units,
+    },
     cli::{error::CliError, exit::Exit, out::Out, progress::bytes_bar},
     daemon::api::{self, InviteReply, InviteRequest, JoinReply, JoinRequest, StatusReport},
     domain::{member::NodeName, name::FileName},
@@ -61,12 +64,12 @@ pub(super) async fn tell(folder: Option<&Path>, once: bool, out: &Out) -> Result
 
 async fn scenes(place: &Path, folder: Option<&Path>, once: bool, out: &Out) -> Result<Exit, CliError> {
     let tree = prepare(place, folder, out)?;
-    let begun = Instant::now();
+    let begun = SystemClock.monotonic();
     let mut main = Node::start(place, "paris", "main").await?;
     let mut secondary = Node::start(place, "lyon", "secondary").await?;
     out.note(&format!(
         "main `paris` and secondary `lyon` run (ready after {}); lyon joins with a token",
-        units::duration(begun.elapsed())
+        units::duration(since(begun))
     ));
     join(&mut main, &mut secondary).await?;
     let (adopted, mirrored) = watch(&mut main, &mut secondary, &tree, begun).await?;
@@ -141,6 +144,10 @@ async fn join(main: &mut Node, secondary: &mut Node) -> Result<(), CliError> {
     Ok(())
 }
 
+fn since(begun: Instant) -> Duration {
+    SystemClock.monotonic() - begun
+}
+
 /// Watches until the secondary holds what the main has; answers with when adoption and mirroring ended.
 async fn watch(
     main: &mut Node,
@@ -151,22 +158,22 @@ async fn watch(
     let bar = bytes_bar("mirroring".to_owned());
     bar.set_length(tree.bytes);
     let mut adopted = None;
-    let mut seen = (0, Instant::now());
+    let mut seen = (0, SystemClock.monotonic());
     loop {
         let (at_main, at_secondary) = (main.status().await?, secondary.status().await?);
         let held = held_bytes(&at_secondary);
         show(&bar, &at_main, held);
         if indexed(&at_main) >= tree.files {
-            adopted.get_or_insert_with(|| begun.elapsed());
+            adopted.get_or_insert_with(|| since(begun));
         }
         if let Some(adopted) = adopted.filter(|_| is_same(&at_main, &at_secondary)) {
             bar.finish_and_clear();
-            return Ok((adopted, begun.elapsed()));
+            return Ok((adopted, since(begun)));
         }
         let moved = held + indexed(&at_main) + hashed(&at_main);
         if moved != seen.0 {
-            seen = (moved, Instant::now());
-        } else if seen.1.elapsed() > STALLED {
+            seen = (moved, SystemClock.monotonic());
+        } else if since(seen.1) > STALLED {
             bar.abandon();
             return Err(CliError::Failed(stalled(&at_main, &at_secondary)));
         }
@@ -242,13 +249,13 @@ async fn drop_file(main: &Node, secondary: &Node) -> Result<Duration, CliError> 
     let wanted = Fetched { bytes: bytes.len() as u64, root: blake3::hash(&bytes) };
     let name: FileName = tree::update(&main.folder, "windows11.0-kb5099999-x64", &bytes)
         .map_err(|error| CliError::Failed(format!("dropping a file: {error}")))?;
-    let written = Instant::now();
+    let written = SystemClock.monotonic();
     let path = path_of(name.as_str());
-    while written.elapsed() < STALLED {
+    while since(written) < STALLED {
         let fetched =
             fetch(*from, &path).await.map_err(|error| CliError::Failed(format!("fetching {name}: {error}")))?;
         match fetched {
-            Some(fetched) if fetched == wanted => return Ok(written.elapsed()),
+            Some(fetched) if fetched == wanted => return Ok(since(written)),
             Some(_) => return Err(CliError::Failed(format!("the secondary serves {name} wrongly"))),
             None => tokio::time::sleep(ASK).await,
         }

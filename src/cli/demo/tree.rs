@@ -1,11 +1,15 @@
 //! The folder that the demonstration mirrors.
 
-use crate::{cli::error::CliError, domain::name::FileName};
+use crate::{
+    base::clock::{Clock, SystemClock},
+    cli::error::CliError,
+    domain::name::FileName,
+};
 use sha1::{Digest, Sha1};
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, UNIX_EPOCH},
 };
 
 /// Small updates in the folder that is made up.
@@ -89,7 +93,7 @@ pub(super) fn make_up(to: &Path) -> Result<Tree, CliError> {
         let index = noise(9_999, 8_000_000);
         fs::write(to.join("wsusscn2.cab"), &index)?;
         // A file without a digest in its name has to be quiet for a while before it is believed.
-        let an_hour_ago = SystemTime::now() - Duration::from_secs(3_600);
+        let an_hour_ago = UNIX_EPOCH + Duration::from_secs(SystemClock.unix_seconds() - 3_600);
         fs::File::options().write(true).open(to.join("wsusscn2.cab"))?.set_modified(an_hour_ago)?;
         if let Ok(name) = FileName::new("wsusscn2.cab") {
             tree.add(name, index.len() as u64);
