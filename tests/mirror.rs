@@ -4,14 +4,8 @@ mod harness;
 
 use harness::{Place, TestNode, immutable, join, noise};
 
-fn init() {
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secondary_mirrors_what_the_main_adopted_and_what_is_dropped_later() {
-    init();
     let (main_place, lyon_place) = (Place::new(1), Place::new(2));
     let (big, small, old) = (noise(1, 5_000_001), noise(2, 3_000), noise(3, 70_000));
     main_place.write(&immutable("big", &big), &big);

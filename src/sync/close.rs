@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn numbers_on_the_wire_never_change() {
         let numbers = CloseCode::ALL.map(|code| VarInt::from(code).into_inner());
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 17]);
     }
 
     #[test]
