@@ -1,1 +1,3 @@
-//! daemon
+//! Wiring: configuration, roles, the control socket.
+
+pub mod config;

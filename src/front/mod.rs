@@ -1,1 +1,22 @@
-//! front
+//! HTTP for hosts: asks [`crate::supply::source::Source`] for a file and serves what it answers.
+//!
+//! Owns sockets, TLS, requests and responses. Never opens a path, never reads the clock by itself and
+//! never learns where bytes come from. One request goes through the files in this order:
+//! [`server`] accepts, [`tls`] shakes hands, `timed` bounds every wait, [`request`] reads the target,
+//! the source is asked, [`respond`] decides (with `preconditions` and `range`), [`body`] streams, and
+//! `exchange` counts and logs.
+
+pub mod body;
+pub mod counters;
+mod exchange;
+pub mod handler;
+mod preconditions;
+mod range;
+pub mod request;
+pub mod respond;
+pub mod server;
+mod timed;
+pub mod tls;
+
+#[cfg(test)]
+mod tests;

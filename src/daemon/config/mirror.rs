@@ -1,0 +1,55 @@
+//! `[mirror]`: what a secondary keeps. What `join` learns is not here but in the state directory.
+
+use super::{
+    keys::Keys,
+    node::Node,
+    read::{self, Mistake},
+    show,
+    values::window::Window,
+};
+use serde::Serialize;
+
+/// What of the parent's folders comes here, and when.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Mirror {
+    /// Which files.
+    pub mode: Mode,
+    /// Bytes to keep at most; `None` is without bound.
+    #[serde(serialize_with = "show::optional_size")]
+    pub max_size: Option<u64>,
+    /// When files may travel, in local time; `None` is always.
+    #[serde(serialize_with = "show::optional")]
+    pub window: Option<Window>,
+}
+
+/// Which files a secondary keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Mode {
+    /// Every file of every folder that it mirrors.
+    #[serde(rename = "all")]
+    All,
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        Self { mode: Mode::All, max_size: None, window: None }
+    }
+}
+
+impl Mirror {
+    pub(super) fn read(keys: &mut Keys<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            mode: keys.value("mode", mode, default.mode),
+            max_size: keys.inert("max_size", read::optional(read::size), default.max_size),
+            window: keys.inert("window", read::optional(read::parsed), default.window),
+        }
+    }
+}
+
+fn mode(node: &Node) -> Result<Mode, Mistake> {
+    match read::text(node)?.as_str() {
+        "all" => Ok(Mode::All),
+        other => Err(Mistake::at(node, format!("{other:?} is not in this version; only \"all\" is"))),
+    }
+}

@@ -1,0 +1,50 @@
+//! What the administrator decided: one file per section of `wuasync.toml`.
+//!
+//! Owns the reading of `wuasync.toml`, of `conf.d/*.toml` beside it and of `--set`, in this order,
+//! the later winning; every default; and the texts of all errors, each with its file and line. It
+//! reads those files and nothing else: the host name comes in as an argument, and whether a path
+//! exists is found out by whoever opens it.
+//!
+//! A section's `read` asks [`keys::Keys`] for each key that it knows; what nobody asked for is an
+//! unknown key. So the list of keys is the code that reads them.
+
+mod admin;
+mod bandwidth;
+mod cleanup;
+mod error;
+mod folder;
+mod http;
+mod jobs;
+mod keys;
+mod limits;
+mod load;
+mod mirror;
+mod node;
+mod read;
+mod settings;
+mod show;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod upstream;
+mod values;
+
+pub use admin::Admin;
+pub use bandwidth::Bandwidth;
+pub use cleanup::{Cleanup, Keep, Switch};
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use folder::Folder;
+pub use http::{Http, Tls};
+pub use jobs::{Jobs, RunBy};
+pub use limits::Limits;
+pub use load::DEFAULT_PATH;
+pub use mirror::{Mirror, Mode};
+pub use settings::Config;
+pub use sync::{Congestion, Sync};
+pub use upstream::Upstream;
+pub use values::{
+    network::{IpNetwork, ParseNetworkError},
+    rate::{ParseRateError, Rate},
+    url::{ParseUrlError, WebUrl},
+    window::{ParseWindowError, Window},
+};

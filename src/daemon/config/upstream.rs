@@ -1,0 +1,85 @@
+//! `[upstream]`: Microsoft, or what stands in for it. Kept for the version that fetches.
+
+use super::{keys::Keys, read, show, values::url::WebUrl};
+use serde::Serialize;
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+/// Where a main gets what nobody has yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Upstream {
+    /// Whether it fetches at all.
+    pub enabled: bool,
+    /// Another repository's address, asked in place of Microsoft.
+    #[serde(serialize_with = "show::optional")]
+    pub origin: Option<WebUrl>,
+    /// The way out, with its login.
+    #[serde(serialize_with = "show::optional")]
+    pub proxy: Option<WebUrl>,
+    /// Where the edition comes from.
+    #[serde(serialize_with = "show::optional")]
+    pub cab_url: Option<WebUrl>,
+    /// Domains, subdomains included, that may be asked.
+    pub allowed_hosts: Vec<String>,
+    /// PEM files: who may sign an edition.
+    pub trust_roots: Vec<PathBuf>,
+    /// PEM files: whose time stamps count.
+    pub timestamp_roots: Vec<PathBuf>,
+    /// Whether an unsigned edition is refused.
+    pub require_signature: bool,
+    /// Whether `wsusscn2.cab.sha1` is written beside the edition.
+    pub publish_sha1_sidecar: bool,
+    /// Hosts with a fixed address, private ones included.
+    pub resolve: BTreeMap<String, SocketAddr>,
+}
+
+/// Microsoft's, as WAPT's server asks them.
+const ALLOWED_HOSTS: [&str; 8] = [
+    "windowsupdate.com",
+    "windowsupdate.microsoft.com",
+    "update.microsoft.com",
+    "download.microsoft.com",
+    "delivery.mp.microsoft.com",
+    "go.microsoft.com",
+    "wustat.windows.com",
+    "ntservicepack.microsoft.com",
+];
+
+/// Microsoft's permanent link to the newest wsusscn2.cab.
+const CAB_URL: &str = "http://go.microsoft.com/fwlink/?LinkID=74689";
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            origin: None,
+            proxy: None,
+            cab_url: CAB_URL.parse().ok(),
+            allowed_hosts: ALLOWED_HOSTS.map(str::to_owned).to_vec(),
+            trust_roots: Vec::new(),
+            timestamp_roots: Vec::new(),
+            require_signature: true,
+            publish_sha1_sidecar: true,
+            resolve: BTreeMap::new(),
+        }
+    }
+}
+
+impl Upstream {
+    pub(super) fn read(keys: &mut Keys<'_>) -> Self {
+        let default = Self::default();
+        let url = read::optional(read::parsed::<WebUrl>);
+        let files = read::list(read::path);
+        Self {
+            enabled: keys.inert("enabled", read::boolean, default.enabled),
+            origin: keys.inert("origin", &url, default.origin),
+            proxy: keys.inert("proxy", &url, default.proxy),
+            cab_url: keys.inert("cab_url", &url, default.cab_url),
+            allowed_hosts: keys.inert("allowed_hosts", read::list(read::text), default.allowed_hosts),
+            trust_roots: keys.inert("trust_roots", &files, default.trust_roots),
+            timestamp_roots: keys.inert("timestamp_roots", &files, default.timestamp_roots),
+            require_signature: keys.inert("require_signature", read::boolean, default.require_signature),
+            publish_sha1_sidecar: keys.inert("publish_sha1_sidecar", read::boolean, default.publish_sha1_sidecar),
+            resolve: keys.inert("resolve", read::map(read::address), default.resolve),
+        }
+    }
+}

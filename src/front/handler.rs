@@ -1,0 +1,127 @@
+//! From a request to its response: reads the target, asks the source, follows the plan.
+
+use super::{
+    body::FileBody,
+    exchange::{AnswerBody, Content, Exchange},
+    request::{self, FileRequest, ReadRequestError, Target},
+    respond::{self, Meta, Plan},
+};
+use crate::{
+    base::clock::SharedClock,
+    supply::source::{Answer, HeldFile, Source},
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    request::Parts,
+};
+use serde_json::{Map, Value};
+use std::{sync::Arc, time::Duration};
+
+/// What `/healthz` says beside `"status": "ok"`.
+pub type Health = Arc<dyn Fn() -> Map<String, Value> + Send + Sync>;
+
+/// Everything that an answer is made of.
+#[derive(Clone)]
+pub struct Front {
+    /// Who is asked for files.
+    pub source: Arc<dyn Source>,
+    /// Called for every `/healthz`; must not block.
+    pub health: Health,
+    /// The time of answers.
+    pub clock: SharedClock,
+}
+
+/// An answer whose body has not begun.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    content: Content,
+}
+
+impl Front {
+    /// Answers one request; with `has_body`, the last one of its connection.
+    pub(super) async fn respond(&self, head: Parts, has_body: bool, exchange: Exchange) -> Response<AnswerBody> {
+        let mut answered = match request::read(&head) {
+            Err(refused) => refusal(refused),
+            Ok(Target::Health) => self.healthy(),
+            Ok(Target::File(file)) => self.file(&head, file).await,
+        };
+        if head.method == Method::HEAD {
+            answered.content = Content::EMPTY;
+        }
+        if has_body {
+            answered.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let mut response = Response::new(exchange.answer(answered.status, answered.content));
+        *response.status_mut() = answered.status;
+        *response.headers_mut() = answered.headers;
+        response
+    }
+
+    fn healthy(&self) -> Answered {
+        let mut health = (self.health)();
+        health.insert("status".to_owned(), "ok".into());
+        answer(StatusCode::OK, "application/json", Value::Object(health).to_string().into())
+    }
+
+    async fn file(&self, head: &Parts, file: FileRequest) -> Answered {
+        match self.source.find(&file.folder, &file.name).await {
+            Answer::Held(held) => self.held(head, file, held).await,
+            Answer::Unknown => refusal(ReadRequestError::NoFile),
+            Answer::NotYet { retry_after } => not_yet(retry_after),
+        }
+    }
+
+    async fn held(&self, head: &Parts, file: FileRequest, held: HeldFile) -> Answered {
+        let meta = Meta {
+            size: held.size,
+            modified: held.modified,
+            root: held.root,
+            content_type: respond::content_type(&file.name),
+            now: self.clock.unix_seconds(),
+        };
+        let Plan { status, headers, range } = respond::plan(&head.method, &head.headers, &meta);
+        if range.is_empty() {
+            return Answered { status, headers, content: Content::EMPTY };
+        }
+        match FileBody::open(held.bytes, range).await {
+            Ok(body) => Answered { status, headers, content: Content::File(file, body) },
+            Err(error) => {
+                tracing::warn!(folder = %file.folder, name = %file.name, %error, "a file can't be read");
+                text(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+}
+
+fn refusal(refused: ReadRequestError) -> Answered {
+    let mut answered = text(refused.status());
+    if refused == ReadRequestError::Method {
+        answered.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    answered
+}
+
+/// 503, with the wait in whole seconds, rounded up: a client that comes back too early asks in vain.
+fn not_yet(retry_after: Duration) -> Answered {
+    let mut answered = text(StatusCode::SERVICE_UNAVAILABLE);
+    let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).max(1);
+    answered.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answered
+}
+
+/// The status in words: clients learn neither paths nor causes.
+fn text(status: StatusCode) -> Answered {
+    let reason = status.canonical_reason().unwrap_or("error");
+    answer(status, "text/plain; charset=utf-8", format!("{reason}\n").into())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answered {
+    let headers = HeaderMap::from_iter([
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (CONTENT_LENGTH, HeaderValue::from(body.len())),
+    ]);
+    Answered { status, headers, content: Content::Bytes(body) }
+}

@@ -1,0 +1,226 @@
+//! Listeners and connections: accepts, bounds, serves, drains.
+
+use super::{
+    counters::FrontCounters,
+    exchange::{Exchange, Turn},
+    handler::Front,
+    timed::{Patience, Timed},
+    tls::TlsReloader,
+};
+use hyper::{body::Body, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Most header fields of a request; WAPT agents send about ten.
+const MAX_HEADERS: usize = 64;
+/// Most bytes of a request's head; beyond is 431.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// The bounds that clients are held to.
+#[derive(Debug, Clone, Copy)]
+pub struct FrontConfig {
+    /// Most connections at once, over all listeners; the next ones wait in the backlog.
+    pub max_connections: usize,
+    /// From the first byte of a request to the end of its head.
+    pub head_timeout: Duration,
+    /// From one answer to the first byte of the next request.
+    pub idle_timeout: Duration,
+    /// Between two writes that take anything.
+    pub write_timeout: Duration,
+    /// A whole TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the shutdown to the end of the last answer.
+    pub drain_timeout: Duration,
+    /// The rest after a failed accept: file descriptors come back only when connections end.
+    pub accept_pause: Duration,
+}
+
+impl Default for FrontConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+            accept_pause: Duration::from_millis(200),
+        }
+    }
+}
+
+/// A bound socket, and how it speaks.
+pub struct Listener {
+    /// Bound and listening.
+    pub socket: StdListener,
+    /// Plain HTTP without it.
+    pub tls: Option<Arc<TlsReloader>>,
+}
+
+/// A set of listeners that serve one [`Front`] until they are told to stop.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    counters: Arc<FrontCounters>,
+    tasks: TaskTracker,
+}
+
+/// A listener could not be taken over.
+#[derive(Debug, thiserror::Error)]
+#[error("taking over a listening socket")]
+pub struct StartServerError(#[from] io::Error);
+
+impl Server {
+    /// Serves `front` on `listeners` until `shutdown`. Must be called inside a tokio runtime.
+    pub fn start(
+        config: FrontConfig,
+        listeners: Vec<Listener>,
+        front: Front,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartServerError> {
+        let counters = Arc::<FrontCounters>::default();
+        let tasks = TaskTracker::new();
+        let slots = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        let shared =
+            Arc::new(Shared { config, front, counters: counters.clone(), slots, shutdown, tasks: tasks.clone() });
+        let mut addresses = Vec::with_capacity(listeners.len());
+        let mut sockets = Vec::with_capacity(listeners.len());
+        for Listener { socket, tls } in listeners {
+            socket.set_nonblocking(true)?;
+            let socket = TcpListener::from_std(socket)?;
+            addresses.push(socket.local_addr()?);
+            sockets.push((socket, tls));
+        }
+        for (socket, tls) in sockets {
+            tasks.spawn(shared.clone().accept(socket, tls));
+        }
+        tasks.close();
+        Ok(Self { addresses, counters, tasks })
+    }
+
+    /// Where the listeners listen, in the order in which they were given.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What was served so far.
+    pub fn counters(&self) -> Arc<FrontCounters> {
+        self.counters.clone()
+    }
+
+    /// Waits for the end: after the shutdown, at most the time that connections have to drain.
+    pub async fn stopped(self) {
+        self.tasks.wait().await;
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    config: FrontConfig,
+    front: Front,
+    counters: Arc<FrontCounters>,
+    slots: Arc<Semaphore>,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shared {
+    async fn accept(self: Arc<Self>, socket: TcpListener, tls: Option<Arc<TlsReloader>>) {
+        let shutdown = self.shutdown.clone();
+        while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => {
+                    let slot = shutdown.run_until_cancelled(self.slots.clone().acquire_owned()).await;
+                    let Some(Ok(slot)) = slot else { return };
+                    self.counters.on_connection();
+                    let connection = self.clone().connection(stream, peer, tls.clone());
+                    self.tasks.spawn(async move {
+                        connection.await;
+                        drop(slot);
+                    });
+                }
+                Err(e) if is_of_one_connection(&e) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection can't be accepted");
+                    shutdown.run_until_cancelled(sleep(self.config.accept_pause)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<TlsReloader>>) {
+        // Answers leave in whole writes; waiting for more to send would only delay their ends.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "a connection ended before it began");
+            return;
+        }
+        let Some(tls) = tls else { return self.serve(stream, peer).await };
+        let handshake = timeout(self.config.handshake_timeout, tls.acceptor().accept(stream));
+        match self.shutdown.run_until_cancelled(handshake).await {
+            None => {}
+            Some(Ok(Ok(stream))) => self.serve(stream, peer).await,
+            Some(Ok(Err(error))) => self.refused(peer, &error),
+            Some(Err(error)) => self.refused(peer, &error),
+        }
+    }
+
+    async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, stream: T, peer: SocketAddr) {
+        let turn = Arc::<Turn>::default();
+        let stream = TokioIo::new(Timed::new(stream, self.patience(), turn.clone()));
+        let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+            let (head, body) = request.into_parts();
+            let has_body = !body.is_end_stream();
+            let exchange = Exchange::begin(&head, peer, turn.clone(), self.counters.clone(), self.front.clock.clone());
+            async move { Ok::<_, Infallible>(self.front.respond(head, has_body, exchange).await) }
+        });
+        let mut connection = pin!(http().serve_connection(stream, service));
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                timeout(self.config.drain_timeout, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        match ended {
+            Ok(()) => {}
+            Err(error) if error.is_parse() => self.refused(peer, &error),
+            Err(error) => tracing::debug!(%peer, %error, "a connection broke"),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        let FrontConfig { idle_timeout, head_timeout, write_timeout, .. } = self.config;
+        Patience { idle: idle_timeout, head: head_timeout, write: write_timeout }
+    }
+
+    fn refused(&self, peer: SocketAddr, error: &dyn std::error::Error) {
+        self.counters.on_refused();
+        tracing::debug!(%peer, %error, "a connection was refused");
+    }
+}
+
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
+    http
+}
+
+/// Errors of a client that left between the kernel's accept and ours; the next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
