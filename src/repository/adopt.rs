@@ -78,9 +78,6 @@ impl Repository {
             self.troubles.clear(folder, name);
             return Ok(Examined::Unchanged);
         }
-        if !name.is_immutable() && file.is_being_written() {
-            return Ok(Examined::Unsettled);
-        }
         self.examine_content(open, name, &file, before)
     }
 

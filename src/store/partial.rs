@@ -153,6 +153,7 @@ pub fn sweep_partials(staging: &Staging, keep: &dyn Fn(Root) -> bool) -> io::Res
 mod tests {
     use super::*;
     use crate::store::{
+        disk::Replace,
         outboards::tests::outboards_in,
         segment::{SegmentDecoder, SegmentEncoder},
         staging::tests::{Place, name, place},
@@ -216,8 +217,8 @@ mod tests {
         let staged = partial.finish(1_600_000_000, &outboards).unwrap();
         // A restart in between loses nothing.
         assert_eq!(partial_of(&place, &data).missing_ranges().unwrap(), []);
-        place.staging.sync_staged(std::slice::from_ref(&staged)).unwrap();
-        let stat = place.staging.publish(&staged, &name("f")).unwrap();
+        place.staging.sync_staged(&[&staged]).unwrap();
+        let stat = place.staging.publish(&staged, &name("f"), Replace::Yes).unwrap();
         assert_eq!(stat.modified_ns, 1_600_000_000_000_000_000);
         assert_eq!(fs::read(place.folder("f")).unwrap(), data);
         assert_eq!(partials(&place), 0);
@@ -258,7 +259,7 @@ mod tests {
             let partial = partial_of(&place, &data);
             fetch(&partial, &data, 0..size as u64);
             let staged = partial.finish(0, &outboards).unwrap();
-            place.staging.publish(&staged, &name("f")).unwrap();
+            place.staging.publish(&staged, &name("f"), Replace::Yes).unwrap();
             assert_eq!(fs::read(place.folder("f")).unwrap(), data);
         }
         let wrong = Partial::open(&place.staging, Root([1; 32]), 0).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{
     disk::{
-        Disk, Open, SharedDisk,
+        Disk, Open, Replace, SharedDisk,
         simulated::{EIO, ENOSPC, Lost, SimulatedDisk},
     },
     layout,
@@ -57,9 +57,9 @@ fn files(staging: &Staging) -> Vec<(String, Vec<u8>)> {
 /// The order that rows rely on.
 fn publish_durably(staging: &Staging, bytes: &[u8], names: &[FileName]) -> io::Result<()> {
     let staged: Vec<Staged> = names.iter().map(|_| staging.stage_bytes(bytes, 1_000)).collect::<io::Result<_>>()?;
-    staging.sync_staged(&staged)?;
+    staging.sync_staged(&staged.iter().collect::<Vec<_>>())?;
     for (staged, name) in staged.iter().zip(names) {
-        staging.publish(staged, name)?;
+        staging.publish(staged, name, Replace::Yes)?;
     }
     staging.sync_published(names)
 }
@@ -171,8 +171,8 @@ fn a_partial_keeps_only_what_proves_itself_after_any_power_cut() {
         let partial = Partial::open(&staging, root, 300_000)?;
         fetch(&partial)?;
         let staged = partial.finish(7, &outboards(disk)?)?;
-        staging.sync_staged(std::slice::from_ref(&staged))?;
-        staging.publish(&staged, &name("f"))?;
+        staging.sync_staged(&[&staged])?;
+        staging.publish(&staged, &name("f"), Replace::Yes)?;
         staging.sync_published(&[name("f")])
     };
     at_every_power_cut(folder_on_one_mount, work, |left, done| {

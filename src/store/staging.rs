@@ -418,7 +418,7 @@ pub(crate) mod tests {
         let place = place();
         let staged = place.staging.stage_bytes(b"hello", 1_700_000_000).unwrap();
         assert_eq!(names(place.folder("")), [""; 0]);
-        place.staging.sync_staged(std::slice::from_ref(&staged)).unwrap();
+        place.staging.sync_staged(&[&staged]).unwrap();
         let stat = place.staging.publish(&staged, &name("a/b/c.cab"), Replace::Yes).unwrap();
         assert_eq!(stat, place.staging.stat(&name("a/b/c.cab")).unwrap());
         assert_eq!((stat.size, stat.modified_ns), (5, 1_700_000_000_000_000_000));
@@ -487,10 +487,10 @@ pub(crate) mod tests {
         let place = place();
         for count in [0, 1, SYNC_ALL_FROM - 1, SYNC_ALL_FROM, 20] {
             let staged: Vec<_> = (0..count).map(|_| place.staging.stage_bytes(b"x", 0).unwrap()).collect();
-            place.staging.sync_staged(&staged).unwrap();
+            place.staging.sync_staged(&staged.iter().collect::<Vec<_>>()).unwrap();
             let names: Vec<_> = (0..count).map(|n| name(&format!("{count}/{n}/f"))).collect();
             for (staged, name) in staged.iter().zip(&names) {
-                place.staging.publish(staged, name).unwrap();
+                place.staging.publish(staged, name, Replace::Yes).unwrap();
             }
             place.staging.sync_published(&names).unwrap();
         }

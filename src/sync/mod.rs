@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod frames;
 pub mod join;
 pub mod limiter;
+mod pace;
 pub mod pull;
 pub mod secret;
 pub mod serve;

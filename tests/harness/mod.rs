@@ -1,6 +1,12 @@
 //! Nodes for tests: real folders, real state, real sockets on loopback, in one process.
+//!
+//! An ERROR in the log, or a panic in a task, fails the test that stops a node after it.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+pub mod fake;
+pub mod link;
+mod watchdog;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,9 +26,10 @@ use wuasync::{
     repository::{DeletionCap, FolderConfig, Found, Repository, RepositoryConfig, Tend, TendConfig},
     store::disk::real::RealDisk,
     sync::{
+        close::CloseCode,
         endpoint::{Endpoint, EndpointSettings},
         frames::Join,
-        join::join_over,
+        join::{JoinError, join_over},
         pull::{Parent, ParentAddress},
         serve::{Doorkeeper, Invitation, Server, invite},
         shared::Shared,
@@ -137,6 +144,7 @@ impl TestNode {
     }
 
     pub fn start(place: &Place, repository: Arc<Repository>, name: &str, parent: Option<ParentAddress>) -> Self {
+        watchdog::begin();
         let cancel = CancellationToken::new();
         let shared = Shared::new(repository.clone(), name.to_owned());
         let endpoint = endpoint(place, &repository);
@@ -167,6 +175,7 @@ impl TestNode {
         let weak = Arc::downgrade(&repository);
         drop((repository, shared));
         wait("the repository is let go", || weak.upgrade().is_none().then_some(())).await;
+        watchdog::check();
     }
 
     pub fn invite(&self, name: &str, via: Option<&TestNode>) -> Token {
@@ -183,6 +192,31 @@ impl TestNode {
         secret.copy_from_slice(&noise(name.len() as u64 * 1_000 + u64::from(name.as_bytes()[0]), 32));
         let text = invite(&self.repository, invitation, secret).unwrap();
         Token::parse(&text, 0).unwrap()
+    }
+
+    /// Content bytes that arrived here since start.
+    pub fn received(&self) -> u64 {
+        self.shared.received_bytes.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Whether an alarm stands whose words contain `text`.
+    pub fn alarms(&self, text: &str) -> bool {
+        self.repository.attention.standing().iter().any(|standing| standing.what.contains(text))
+    }
+
+    pub async fn raises(&self, text: &str) {
+        wait(&format!("{} raises an alarm: {text}", self.name), || self.alarms(text).then_some(())).await;
+    }
+
+    /// What this node is as a parent.
+    pub fn as_parent(&self, main: &TestNode) -> ParentAddress {
+        let line = main.repository.line().unwrap();
+        ParentAddress { addresses: vec![self.address.to_string()], key: self.key, line }
+    }
+
+    pub async fn holds_nothing_under(&self, text: &str) {
+        let gone = || matches!(self.repository.find(&folder(), &name(text)).unwrap(), Found::Unknown).then_some(());
+        wait(&format!("{} lets go of {text}", self.name), gone).await;
     }
 
     /// Waits until the secondary holds all that the main's state names.
@@ -217,6 +251,17 @@ pub fn endpoint(place: &Place, repository: &Arc<Repository>) -> Endpoint {
 
 /// Joins a place to a line; answers with what the daemon would keep.
 pub async fn join(place: &Place, token: Token) -> ParentAddress {
+    let parent = ParentAddress {
+        addresses: token.addresses.iter().map(ToString::to_string).collect(),
+        key: token.parent,
+        line: token.line,
+    };
+    try_join(place, token).await.unwrap();
+    parent
+}
+
+/// Asks to join; answers with what the parent says.
+pub async fn try_join(place: &Place, token: Token) -> Result<wuasync::sync::frames::Joined, JoinError> {
     let repository = place.open(Role::Secondary);
     let endpoint = endpoint(place, &repository);
     let address = token.addresses[0].as_str().parse().unwrap();
@@ -228,12 +273,9 @@ pub async fn join(place: &Place, token: Token) -> ParentAddress {
         addresses: vec![],
         key: endpoint.public_key(),
     };
-    join_over(&connection, request).await.unwrap();
-    ParentAddress {
-        addresses: token.addresses.iter().map(ToString::to_string).collect(),
-        key: token.parent,
-        line: token.line,
-    }
+    let joined = join_over(&connection, request).await;
+    endpoint.close(CloseCode::Done).await;
+    joined
 }
 
 /// Polls a condition; the interval is short, the patience long.

@@ -132,8 +132,6 @@ pub trait DiskFile: ReadAt {
     fn sync(&self) -> io::Result<()>;
     /// What the file system knows of it.
     fn stat(&self) -> io::Result<Stat>;
-    /// Whether some program has it open for writing; `false` where the system can't tell.
-    fn is_being_written(&self) -> bool;
 }
 
 /// The disk that is handed around.

@@ -273,13 +273,6 @@ impl DiskFile for RealFile {
     fn stat(&self) -> io::Result<Stat> {
         Ok(stat_of(&retry_on_intr(|| fs::fstat(&self.0))?))
     }
-
-    /// Always `false`: Linux answers this by a read lease (`F_SETLEASE`), for which there is no safe
-    /// binding, and looking through `/proc` costs more than the question is worth. Close-write events
-    /// and a time of quiet decide.
-    fn is_being_written(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]
