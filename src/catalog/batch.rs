@@ -153,7 +153,8 @@ impl<'t> Batch<'t> {
         decode_holding(value.value()).map(Some)
     }
 
-    /// Records that a file is here, whole and durable.
+    /// Records that a file is here, whole and durable. Whatever was to go from under that name is gone:
+    /// an intent that outlived its bytes must not take these along.
     pub fn put_holding(
         &mut self,
         folder: &FolderName,
@@ -161,6 +162,7 @@ impl<'t> Batch<'t> {
         record: &HoldingRecord,
     ) -> Result<(), CatalogError> {
         self.remove_holding(folder, name)?;
+        self.clear_intent(folder, name)?;
         let bytes = record.encode().map_err(|source| CatalogError::Row { table: "holdings", source })?;
         self.holdings.insert((folder.as_str(), name.as_str()), bytes.as_slice())?;
         self.by_root.insert((record.root.as_bytes(), folder.as_str(), name.as_str()), ())?;

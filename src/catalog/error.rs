@@ -4,6 +4,7 @@ use crate::domain::{
     member::{DecodeMemberError, EncodeMemberError},
     versioned::VersionedError,
 };
+use std::io;
 
 /// A database that can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,29 @@ pub enum OpenCatalogError {
     /// It opened, and its rows can't be read.
     #[error("reading the database")]
     Rows(#[from] CatalogError),
+}
+
+impl OpenCatalogError {
+    /// Whether another file in its place would help: neither a disk that fails nor a newer program's
+    /// database is damage.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Newer { .. } => false,
+            Self::Database(error) => !is_io(error),
+            Self::Rows(CatalogError::Database(error)) => !is_io(error),
+            Self::Rows(_) => true,
+        }
+    }
+}
+
+/// What redb says of a file that is no database is an I/O error as well, of these kinds.
+fn is_io(error: &redb::Error) -> bool {
+    let not_a_database = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+    match error {
+        redb::Error::Io(error) => !not_a_database.contains(&error.kind()),
+        redb::Error::PreviousIo => true,
+        _ => false,
+    }
 }
 
 /// A read or a commit that failed; nothing of a failed commit stays.

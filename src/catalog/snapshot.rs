@@ -163,13 +163,23 @@ impl Snapshot {
         Ok(holders)
     }
 
-    /// Files whose bytes still have to go to the trash.
-    pub fn intents(&self) -> Result<Vec<(FolderName, FileName)>, CatalogError> {
+    /// At most `most` files whose bytes have to go to the trash, in order, after `after`.
+    pub fn intents_after(
+        &self,
+        after: Option<&(FolderName, FileName)>,
+        most: usize,
+    ) -> Result<Vec<(FolderName, FileName)>, CatalogError> {
+        let from = after.map_or(("", ""), |(folder, name)| (folder.as_str(), name.as_str()));
         let mut intents = Vec::new();
-        for row in self.intents.iter()? {
+        for row in self.intents.range(from..)? {
             let key = row?.0;
-            let (folder, name) = key.value();
-            intents.push(file_key("intents", folder, name)?);
+            if intents.len() == most {
+                break;
+            }
+            if after.is_none() || key.value() != from {
+                let (folder, name) = key.value();
+                intents.push(file_key("intents", folder, name)?);
+            }
         }
         Ok(intents)
     }

@@ -271,6 +271,7 @@ pub(super) fn repository_config(config: &Config) -> RepositoryConfig {
         role: config.role,
         state_dir: config.state_dir.clone(),
         folders: folders.collect(),
+        disk_reserve_bytes: config.limits.disk_reserve,
         deletion_cap: DeletionCap {
             max_percent: config.cleanup.max_delete_percent,
             min_files: config.cleanup.max_delete_min_files,

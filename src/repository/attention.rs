@@ -19,8 +19,10 @@ pub enum Alarm {
     DeletionsWithheld(FolderName),
     /// A folder's place is another device or directory than before.
     FolderReplaced(FolderName),
-    /// A folder can't be read or watched.
+    /// A folder can't be read.
     FolderUnreadable(FolderName),
+    /// A folder can't be watched: changes are seen only by scans.
+    FolderUnwatched(FolderName),
     /// The parent, or somebody in its place, shows a state that must not be followed.
     StateRefused,
     /// The parent can't be reached.

@@ -3,12 +3,16 @@
 
 use super::{
     error::RepositoryError,
-    open::Repository,
+    open::{Repository, Writer},
     state_dir::{Epoch, StateDir},
 };
 use crate::{
     catalog::{Batch, CatalogError, LogRecord},
-    domain::state::{Accepted, Body, Head, LineSigner, Namespace, SignedHead},
+    domain::{
+        file::FileRecord,
+        name::{FileName, FolderName},
+        state::{Accepted, Body, Head, LineSigner, Namespace, SignedHead},
+    },
 };
 
 /// Changes that the log keeps; who is further behind compares trees.
@@ -95,6 +99,22 @@ impl Changes<'_, '_> {
     }
 }
 
+impl Changes<'_, '_> {
+    /// Names a file in the index, and counts it.
+    pub(super) fn put_file(
+        &mut self,
+        folder: &FolderName,
+        name: &FileName,
+        file: &FileRecord,
+    ) -> Result<(), RepositoryError> {
+        let (namespace, key) = (Namespace::folder(folder), name.as_str().as_bytes());
+        let before = self.batch.entry(&namespace, key)?;
+        let before = before.as_deref().and_then(Body::value_of).and_then(|value| FileRecord::decode(value).ok());
+        self.put(&namespace, key, &Body::Value(file.encode()?))?;
+        Ok(self.batch.note_indexed(folder, before.map(|before| before.size), Some(file.size))?)
+    }
+}
+
 impl Repository {
     /// Runs `change`, and signs and commits what it did.
     pub(super) fn author<R>(
@@ -116,9 +136,17 @@ impl Repository {
             let Some(author) = &writer.author else { return Err(RepositoryError::NotMain) };
             writer.head.as_ref().is_none_or(|head| head.head().epoch != author.epoch.number)
         };
-        if first {
-            self.restore_members()?;
-            self.sign_again()?;
+        self.restore_members()?;
+        if first { self.sign_again() } else { Ok(()) }
+    }
+
+    /// After a commit: numbers that are used up are used up, even if the small file can't be written.
+    pub(super) fn keep_head(&self, writer: &mut Writer, signed: SignedHead) -> Result<(), RepositoryError> {
+        let accepted = Accepted::from(&signed);
+        writer.head = Some(signed);
+        if writer.accepted.as_ref() != Some(&accepted) {
+            self.state.set_accepted(&accepted)?;
+            writer.accepted = Some(accepted);
         }
         Ok(())
     }
@@ -128,12 +156,12 @@ impl Repository {
         even_unchanged: bool,
         change: impl FnOnce(&mut Changes<'_, '_>) -> Result<R, RepositoryError>,
     ) -> Result<R, RepositoryError> {
-        let mut writer = self.writer();
+        let mut writer = self.fresh_writer()?;
         let Some(author) = &writer.author else { return Err(RepositoryError::NotMain) };
         let before = writer.head.as_ref().filter(|head| head.head().epoch == author.epoch.number);
         let first_seq = before.map_or(0, |head| head.head().seq);
         let new_epoch = before.is_none();
-        let (result, signed) = self.state.index.write(|batch| {
+        let committed = self.state.index.write(|batch| {
             if new_epoch {
                 batch.clear_log(0)?;
             }
@@ -146,14 +174,11 @@ impl Repository {
             batch.trim_log(seq.saturating_sub(LOG_ROWS))?;
             let signed = author.sign(batch, seq, writer.head.as_ref(), self.clock.unix_seconds())?;
             Ok((result, Some(signed)))
-        })?;
+        });
+        writer.unsure = committed.is_err();
+        let (result, signed) = committed?;
         if let Some(signed) = signed {
-            let accepted = Accepted::from(&signed);
-            if writer.accepted.as_ref() != Some(&accepted) {
-                self.state.set_accepted(&accepted)?;
-            }
-            writer.accepted = Some(accepted);
-            writer.head = Some(signed);
+            self.keep_head(&mut writer, signed)?;
         }
         drop(writer);
         self.note_change();

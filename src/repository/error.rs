@@ -34,6 +34,16 @@ pub enum RepositoryError {
         /// Why it failed.
         source: io::Error,
     },
+    /// Too little room is left on a folder's disk.
+    #[error("{doing} {what}")]
+    NoRoom {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        what: String,
+        /// How much is missing; or the file system's own refusal.
+        source: io::Error,
+    },
     /// The small files of the state folder.
     #[error("the state folder")]
     State(#[from] SmallFileError),
@@ -57,6 +67,9 @@ pub enum RepositoryError {
 impl RepositoryError {
     pub(super) fn io(doing: &'static str, what: impl ToString) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
-        move |source| Self::Io { doing, what, source }
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull => Self::NoRoom { doing, what, source },
+            _ => Self::Io { doing, what, source },
+        }
     }
 }

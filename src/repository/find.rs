@@ -1,6 +1,10 @@
 //! What is served under a name.
 
-use super::{error::RepositoryError, open::Repository};
+use super::{
+    attention::{Trouble, lock},
+    error::RepositoryError,
+    open::Repository,
+};
 use crate::{
     catalog::HoldingRecord,
     domain::{
@@ -15,6 +19,9 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
 };
+
+/// Most faults that are remembered between two looks.
+const MAX_FAULTS: usize = 10_000;
 
 /// What this repository has under a name.
 pub enum Found {
@@ -64,6 +71,9 @@ impl Repository {
             (Role::Main, Some(file)) if open.adopted.load(Ordering::Acquire) => {
                 stat(file.as_ref(), name).map(|_| Found::NotYet)
             }
+            (Role::Main, Some(_)) if self.troubles.of(folder, name.as_str()) == Some(Trouble::Incomplete) => {
+                Ok(Found::NotYet)
+            }
             (Role::Main, Some(file)) => {
                 let stat = stat(file.as_ref(), name)?;
                 let modified = stat.modified_ns.div_euclid(1_000_000_000);
@@ -73,9 +83,12 @@ impl Repository {
         }
     }
 
-    /// Remembers that a holding does not match its file, for whoever tends the folder.
+    /// Remembers that a holding does not match its file, for whoever tends the folder. Beyond 10,000 it
+    /// is left to the next scan.
     pub(super) fn note_fault(&self, folder: &FolderName, name: &FileName) {
-        let new = super::attention::lock(&self.faults).insert((folder.clone(), name.clone()));
+        let mut faults = lock(&self.faults);
+        let new = faults.len() < MAX_FAULTS && faults.insert((folder.clone(), name.clone()));
+        drop(faults);
         if new {
             self.note_change();
         }
@@ -83,7 +96,7 @@ impl Repository {
 
     /// The faults of a folder noted since the last call.
     pub(super) fn take_faults(&self, folder: &FolderName) -> Vec<FileName> {
-        super::attention::lock(&self.faults).extract_if(.., |(of, _)| of == folder).map(|(_, name)| name).collect()
+        lock(&self.faults).extract_if(.., |(of, _)| of == folder).map(|(_, name)| name).collect()
     }
 }
 

@@ -3,14 +3,14 @@
 //! A batch of changes is believed only if the roots that it leads to are the signed ones. The index
 //! changes at once; bytes follow.
 
-use super::{author::LOG_ROWS, error::RepositoryError, find::is_absent, open::Repository};
+use super::{author::LOG_ROWS, error::RepositoryError, open::Repository, publish::is_content_of};
 use crate::{
     catalog::{Batch, CatalogError, HoldingRecord, LogRecord},
     domain::{
         file::{FileRecord, MAX_FILE_BYTES},
         key::LineKey,
         name::{FileName, FolderName},
-        state::{Accepted, Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, judge},
+        state::{Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, judge},
         versioned::VersionedError,
     },
 };
@@ -87,9 +87,8 @@ impl Repository {
 
     /// Applies `changes` and follows `signed`, or does nothing.
     pub fn follow(&self, signed: SignedHead, changes: &[Change]) -> Result<(), FollowError> {
-        let mut writer = self.writer();
+        let mut writer = self.fresh_writer()?;
         let head = signed.head();
-        let new_epoch = writer.head.as_ref().is_none_or(|before| before.head().epoch != head.epoch);
         match judge(writer.accepted.as_ref(), head) {
             Verdict::Newer | Verdict::Same => {}
             Verdict::Forked => return Err(FollowError::Forked { epoch: head.epoch }),
@@ -100,30 +99,28 @@ impl Repository {
             }
         }
         let namespaces = self.namespaces();
-        let removed = self.state.index.write(|batch| {
+        let before = writer.head.as_ref().map(SignedHead::head);
+        let committed = self.state.index.write(|batch| {
             let removed = self.apply(batch, changes)?;
             check_roots(batch, head, &namespaces)?;
-            append_log(batch, head, changes, new_epoch)?;
+            append_log(batch, before, head, changes)?;
             batch.set_head(&signed.to_bytes())?;
             Ok::<_, FollowError>(removed)
-        })?;
-        let accepted = Accepted::from(&signed);
-        if writer.accepted.as_ref() != Some(&accepted) {
-            self.state.set_accepted(&accepted).map_err(RepositoryError::from)?;
-        }
-        writer.accepted = Some(accepted);
-        writer.head = Some(signed);
-        for (folder, name) in removed {
-            self.carry_out_removal(&folder, &name)?;
-        }
+        });
+        writer.unsure = committed.is_err();
+        let removed = committed?;
+        self.keep_head(&mut writer, signed)?;
         drop(writer);
+        if removed > 0 {
+            self.bury()?;
+        }
         self.note_change();
         Ok(())
     }
 
-    /// Writes the changes; answers with the files whose bytes have to go.
-    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<Vec<(FolderName, FileName)>, FollowError> {
-        let mut removed = Vec::new();
+    /// Writes the changes; answers with how many files' bytes have to go.
+    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<u64, FollowError> {
+        let mut removed = 0;
         for change in changes {
             let before = batch.put_entry(&change.namespace, &change.key, change.body.as_deref())?;
             let Some(folder) = change.namespace.as_folder().filter(|folder| self.folders.contains_key(folder)) else {
@@ -135,23 +132,10 @@ impl Repository {
             batch.note_indexed(&folder, before.map(|file| file.size), after.map(|file| file.size))?;
             let tombstone = change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
             if apply_file(batch, &folder, &name, after, tombstone)? {
-                removed.push((folder, name));
+                removed += 1;
             }
         }
         Ok(removed)
-    }
-
-    /// Moves a removed file's bytes to the trash and forgets the intent.
-    pub(super) fn carry_out_removal(&self, folder: &FolderName, name: &FileName) -> Result<(), RepositoryError> {
-        if let Ok(open) = self.folder(folder) {
-            match open.staging.trash(name, self.clock.unix_seconds()) {
-                Err(error) if !is_absent(&error) => {
-                    return Err(RepositoryError::io("moving to the trash", name)(error));
-                }
-                _ => {}
-            }
-        }
-        self.state.index.write(|batch| Ok(batch.clear_intent(folder, name)?))
     }
 }
 
@@ -165,7 +149,7 @@ fn apply_file(
 ) -> Result<bool, FollowError> {
     let holding = batch.holding(folder, name)?;
     match (file, holding) {
-        (Some(file), Some(holding)) if is_current(&file, &holding) => {
+        (Some(file), Some(holding)) if is_current(name, &file, &holding) => {
             batch.set_missing(folder, name, None)?;
             batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
             Ok(false)
@@ -195,8 +179,9 @@ fn apply_file(
     }
 }
 
-fn is_current(file: &FileRecord, holding: &HoldingRecord) -> bool {
-    file.root == holding.root && file.modified == holding.modified_ns.div_euclid(1_000_000_000)
+fn is_current(name: &FileName, file: &FileRecord, holding: &HoldingRecord) -> bool {
+    let modified = holding.modified_ns.div_euclid(1_000_000_000);
+    is_content_of(name, file, &FileRecord { root: holding.root, size: holding.size, modified })
 }
 
 /// The file that a body names, if this program can read it and it is of a bearable size.
@@ -212,9 +197,20 @@ fn check_roots(batch: &mut Batch<'_>, head: &Head, namespaces: &[Namespace]) -> 
     }
 }
 
-/// Keeps numbered changes for children. Differences between two trees have no numbers: the log starts over.
-fn append_log(batch: &mut Batch<'_>, head: &Head, changes: &[Change], new_epoch: bool) -> Result<(), FollowError> {
-    if new_epoch || changes.iter().any(|change| change.seq.is_none()) {
+/// Keeps numbered changes for children. The log starts over where they do not lead from one head to
+/// the other without a gap: in a new epoch, and after a comparison of trees, whose differences have no numbers.
+fn append_log(
+    batch: &mut Batch<'_>,
+    before: Option<&Head>,
+    head: &Head,
+    changes: &[Change],
+) -> Result<(), FollowError> {
+    let from = before.filter(|before| before.epoch == head.epoch).map(|before| before.seq);
+    let leads = from.is_some_and(|from| {
+        from.checked_add(changes.len() as u64) == Some(head.seq)
+            && changes.iter().zip(from + 1..=head.seq).all(|(change, seq)| change.seq == Some(seq))
+    });
+    if !leads {
         return Ok(batch.clear_log(head.seq)?);
     }
     for change in changes.iter().cloned() {

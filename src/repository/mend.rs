@@ -1,16 +1,21 @@
 //! A secondary's tree belongs to the index: what was edited, deleted or added by hand is put right.
 
 use super::{
-    adopt::{Adoptable, Examined},
     error::RepositoryError,
+    examine::{Adoptable, Examined},
     find::is_absent,
-    open::Repository,
+    open::{Repository, Writer},
+    publish::is_content_of,
 };
-use crate::domain::{
-    file::FileRecord,
-    name::{FileName, FolderName},
-    state::{Body, Namespace},
+use crate::{
+    domain::{
+        file::FileRecord,
+        name::{FileName, FolderName},
+        state::{Body, Namespace},
+    },
+    store::disk::Stat,
 };
+use std::sync::MutexGuard;
 
 impl Repository {
     /// Looks at one file of a secondary and brings the rows in step with it: a deleted or edited one
@@ -18,54 +23,86 @@ impl Repository {
     /// served and called unlisted. Blocks; may hash the file.
     pub fn mend(&self, folder: &FolderName, name: &FileName) -> Result<Examined, RepositoryError> {
         drop(self.writer()); // an arrival is renamed and committed under this lock: see it whole
+        let before = self.folder(folder)?.stat_file(name)?;
         let examined = self.examine(folder, name)?;
-        match &examined {
-            Examined::Gone | Examined::Incomplete => self.lose(folder, name, &examined)?,
+        let is_settled = match &examined {
+            Examined::Gone => self.lose(folder, name, None)?,
+            Examined::Incomplete if self.is_held(folder, name)? => self.lose(folder, name, before)?,
             Examined::Ready(found) => self.settle_found(found)?,
-            Examined::Unchanged | Examined::Unsettled | Examined::Unreadable => {}
-        }
-        Ok(examined)
+            _ => true,
+        };
+        Ok(if is_settled { examined } else { Examined::Unsettled })
     }
 
-    fn settle_found(&self, found: &Adoptable) -> Result<(), RepositoryError> {
+    /// A file that is not whole and was never held may be on its way by another program's hand.
+    fn is_held(&self, folder: &FolderName, name: &FileName) -> Result<bool, RepositoryError> {
+        Ok(self.state.index.read()?.holding(folder, name)?.is_some())
+    }
+
+    fn settle_found(&self, found: &Adoptable) -> Result<bool, RepositoryError> {
         match self.indexed(&found.folder, &found.name)? {
             Some(file) if file.root != found.root() => {
                 tracing::warn!(folder = %found.folder, name = %found.name, "a file was edited here; it is fetched again");
-                self.lose(&found.folder, &found.name, &Examined::Ready(found.clone()))
+                self.lose(&found.folder, &found.name, Some(found.stamp))
             }
-            Some(file) if file.modified != found.record.modified => {
-                self.forget_holding(&found.folder, &found.name, Some(&file))
+            Some(file) if !is_content_of(&found.name, &file, &found.record) => {
+                self.forget_holdings(&self.writer(), &found.folder, std::slice::from_ref(&found.name)).map(|()| true)
             }
-            _ => self.publish(std::slice::from_ref(found)),
+            _ => Ok(self.publish(std::slice::from_ref(found))?.is_empty()),
         }
     }
 
-    /// The row goes first, then the bytes.
-    fn lose(&self, folder: &FolderName, name: &FileName, examined: &Examined) -> Result<(), RepositoryError> {
-        let indexed = self.indexed(folder, name)?;
-        if indexed.is_none() && !matches!(examined, Examined::Gone) {
-            return Ok(());
-        }
-        self.forget_holding(folder, name, indexed.as_ref())?;
-        match self.folder(folder)?.staging.trash(name, self.clock.unix_seconds()) {
-            Err(error) if !is_absent(&error) => Err(RepositoryError::io("moving to the trash", name)(error)),
-            _ => Ok(()),
-        }
-    }
-
-    fn forget_holding(
-        &self,
-        folder: &FolderName,
-        name: &FileName,
-        indexed: Option<&FileRecord>,
-    ) -> Result<(), RepositoryError> {
+    /// The row goes first, then the bytes that were seen; `false` if something else is there meanwhile.
+    fn lose(&self, folder: &FolderName, name: &FileName, seen: Option<Stat>) -> Result<bool, RepositoryError> {
+        let open = self.folder(folder)?;
         let writer = self.writer();
-        self.state.index.write(|batch| {
-            batch.remove_holding(folder, name)?;
-            let missing = indexed.map(|file| (*file).into());
-            Ok::<_, RepositoryError>(batch.set_missing(folder, name, missing.as_ref())?)
+        if open.stat_file(name)? != seen {
+            return Ok(false);
+        }
+        self.forget_holdings(&writer, folder, std::slice::from_ref(name))?;
+        let Some(_) = seen else { return Ok(true) };
+        match open.staging.trash(name, self.clock.unix_seconds()) {
+            Err(error) if !is_absent(&error) => Err(RepositoryError::io("moving to the trash", name)(error)),
+            _ => Ok(true),
+        }
+    }
+
+    /// Every row of a secondary whose file is gone: what the index names is missing from here on.
+    /// Answers with how many.
+    pub(super) fn lose_all_gone(&self, folder: &FolderName) -> Result<u64, RepositoryError> {
+        let open = self.folder(folder)?;
+        let mut count = 0;
+        self.each_gone(open, &mut |names| {
+            let writer = self.writer();
+            let mut gone = Vec::with_capacity(names.len());
+            for name in names {
+                if open.stat_file(name)?.is_none() {
+                    gone.push(name.clone());
+                }
+            }
+            count += gone.len() as u64;
+            self.forget_holdings(&writer, folder, &gone)
         })?;
-        drop(writer);
+        Ok(count)
+    }
+
+    /// Under the writer's lock, so that no arrival is forgotten.
+    fn forget_holdings(
+        &self,
+        _writer: &MutexGuard<'_, Writer>,
+        folder: &FolderName,
+        names: &[FileName],
+    ) -> Result<(), RepositoryError> {
+        self.state.index.write(|batch| {
+            for name in names {
+                batch.remove_holding(folder, name)?;
+                let body = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
+                let value = body.as_deref().and_then(Body::value_of);
+                let missing = value.map(FileRecord::decode).transpose()?.map(Into::into);
+                batch.set_missing(folder, name, missing.as_ref())?;
+            }
+            Ok::<_, RepositoryError>(())
+        })?;
         self.note_change();
         Ok(())
     }

@@ -9,34 +9,42 @@
 //! follows the tree. On a secondary the tree follows the index, which follows the main's signed
 //! heads. Nothing here talks to the network.
 
-mod adopt;
 mod attention;
 mod author;
 mod blob;
+mod bury;
 mod check;
 mod deletions;
 mod error;
+mod examine;
 mod find;
 mod follow;
+mod hashers;
+mod later;
 mod members;
 mod mend;
+mod obtain;
 mod open;
+mod publish;
 mod receive;
+mod remove;
+mod room;
 mod scan;
 mod state_dir;
 mod tend;
 
-pub use adopt::{Adoptable, Examined};
 pub use attention::{Alarm, Attention, Standing, Trouble, Troubles};
 pub use blob::Blob;
 pub use check::{CheckSummary, Finding};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
 pub use error::RepositoryError;
+pub use examine::{Adoptable, Examined};
 pub use find::Found;
 pub use follow::{Change, FollowError};
 pub use members::Admission;
+pub use obtain::LocalSource;
 pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
-pub use receive::{Arrival, LocalSource};
+pub use receive::Arrival;
 pub use scan::ScanSummary;
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};
 pub use tend::{Tend, TendConfig};

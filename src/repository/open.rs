@@ -5,18 +5,21 @@ use super::{
     author::Author,
     deletions::DeletionCap,
     error::RepositoryError,
+    find::is_absent,
     state_dir::{OpenStateError, StateDir},
 };
 use crate::{
     base::clock::SharedClock,
     domain::{
+        digest::Root,
         key::LineKey,
         member::Role,
         name::{FileName, FolderName},
         state::{Accepted, LineSigner, SignedHead},
     },
     store::{
-        disk::SharedDisk,
+        disk::{Kind, SharedDisk, Stat},
+        partial::{partial_roots, sweep_partials},
         staging::{OpenStagingError, Staging},
     },
 };
@@ -25,10 +28,16 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{self, Relaxed},
+        },
     },
 };
 use tokio::sync::watch;
+
+/// Rows that are looked through in one go.
+const PAGE: usize = 1_000;
 
 /// One configured folder.
 #[derive(Debug, Clone)]
@@ -52,6 +61,8 @@ pub struct RepositoryConfig {
     pub folders: Vec<FolderConfig>,
     /// How much an hour may delete.
     pub deletion_cap: DeletionCap,
+    /// What arriving files leave free on each folder's disk, in bytes; 0 leaves it to the disk.
+    pub disk_reserve_bytes: u64,
 }
 
 /// A repository that can't come up.
@@ -106,6 +117,19 @@ pub struct AdoptionProgress {
     pub total_bytes: u64,
 }
 
+impl Progress {
+    pub(super) fn reset(&self) {
+        for counter in [&self.done_files, &self.total_files, &self.done_bytes, &self.total_bytes] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something that was found waits to be looked at.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.done_files.load(Ordering::Relaxed) < self.total_files.load(Ordering::Relaxed)
+    }
+}
+
 /// What the one writer at a time knows.
 pub(super) struct Writer {
     /// The secret half of the line, on a main.
@@ -114,6 +138,8 @@ pub(super) struct Writer {
     pub(super) head: Option<SignedHead>,
     /// What must not be gone behind.
     pub(super) accepted: Option<Accepted>,
+    /// The last commit failed: nobody knows whether it is durable, so the head is read again.
+    pub(super) unsure: bool,
     /// When tombstones were signed lately, and how many.
     pub(super) deletions: BTreeMap<FolderName, VecDeque<(u64, u64)>>,
 }
@@ -121,6 +147,7 @@ pub(super) struct Writer {
 /// One node's folders, bytes and rows.
 pub struct Repository {
     pub(super) role: Role,
+    pub(super) disk: SharedDisk,
     pub(super) clock: SharedClock,
     pub(super) state: StateDir,
     pub(super) folders: BTreeMap<FolderName, Folder>,
@@ -148,11 +175,13 @@ impl Repository {
         let mut folders = BTreeMap::new();
         for folder in &config.folders {
             let opened = open_folder(&disk, &state, folder)?;
+            opened.staging.keep_free(config.disk_reserve_bytes);
             folders.insert(folder.name.clone(), opened);
         }
         let writer = open_writer(&state, config.role, clock.unix_ms(), random)?;
         let repository = Self {
             role: config.role,
+            disk,
             attention: Attention::new(clock.clone()),
             clock,
             state,
@@ -163,10 +192,11 @@ impl Repository {
             faults: Mutex::default(),
             troubles: Troubles::default(),
         };
-        repository.finish_intents()?;
+        repository.bury()?;
         repository.sweep_staging()?;
         if config.role == Role::Main {
             repository.begin_line()?;
+            repository.recall_withheld()?;
         }
         Ok(repository)
     }
@@ -232,24 +262,56 @@ impl Repository {
         lock(&self.writer)
     }
 
-    pub(super) fn folder(&self, name: &FolderName) -> Result<&Folder, RepositoryError> {
-        self.folders.get(name).ok_or_else(|| RepositoryError::UnknownFolder(name.clone()))
+    /// The writer with a head that is certainly the stored one.
+    pub(super) fn fresh_writer(&self) -> Result<MutexGuard<'_, Writer>, RepositoryError> {
+        let mut writer = self.writer();
+        if writer.unsure {
+            let line = writer.author.as_ref().map(|author| author.signer.line());
+            let line = line.or_else(|| writer.accepted.as_ref().map(|accepted| accepted.line));
+            writer.head = stored_head(&self.state, line.as_ref())?;
+            writer.unsure = false;
+        }
+        Ok(writer)
     }
 
-    /// Sends the bytes after rows that went before a power cut.
-    fn finish_intents(&self) -> Result<(), RepositoryError> {
-        let intents = self.state.index.read()?.intents()?;
-        for (folder, name) in intents {
-            self.carry_out_removal(&folder, &name)?;
-        }
-        Ok(())
+    pub(super) fn folder(&self, name: &FolderName) -> Result<&Folder, RepositoryError> {
+        self.folders.get(name).ok_or_else(|| RepositoryError::UnknownFolder(name.clone()))
     }
 
     fn sweep_staging(&self) -> Result<(), RepositoryError> {
         for folder in self.folders.values() {
             folder.staging.sweep_incoming().map_err(RepositoryError::io("sweeping the staging of", &folder.name))?;
+            let mut stale = partial_roots(&folder.staging)
+                .map_err(RepositoryError::io("looking at the partials of", &folder.name))?;
+            self.keep_wanted(&folder.name, &mut stale)?;
+            sweep_partials(&folder.staging, &|root| !stale.contains(&root))
+                .map_err(RepositoryError::io("sweeping the partials of", &folder.name))?;
         }
         Ok(())
+    }
+
+    /// Takes out of `stale` what the folder still lacks.
+    fn keep_wanted(&self, folder: &FolderName, stale: &mut BTreeSet<Root>) -> Result<(), RepositoryError> {
+        let snapshot = self.state.index.read()?;
+        let mut after: Option<FileName> = None;
+        while !stale.is_empty() {
+            let page = snapshot.missing_after(folder, after.as_ref(), PAGE)?;
+            page.iter().for_each(|(_, wanted)| _ = stale.remove(&wanted.root));
+            let Some((last, _)) = page.into_iter().next_back() else { break };
+            after = Some(last);
+        }
+        Ok(())
+    }
+}
+
+impl Folder {
+    /// The ordinary file of that name, if there is one.
+    pub(super) fn stat_file(&self, name: &FileName) -> Result<Option<Stat>, RepositoryError> {
+        match self.staging.stat(name) {
+            Ok(stat) => Ok((stat.kind == Kind::File).then_some(stat)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(RepositoryError::io("looking at", name)(error)),
+        }
     }
 }
 
@@ -279,7 +341,6 @@ fn open_writer(
     random: &mut dyn FnMut(&mut [u8]),
 ) -> Result<Writer, RepositoryError> {
     let accepted = state.accepted()?;
-    let stored = state.index.read()?.head()?;
     let (author, line) = match role {
         Role::Main => {
             let signer = line_signer(state, random)?;
@@ -288,15 +349,28 @@ fn open_writer(
         }
         Role::Secondary => (None, accepted.as_ref().map(|accepted| accepted.line)),
     };
-    let head = match (stored, line) {
-        (Some(bytes), Some(line)) => Some(SignedHead::verify(&bytes, &line)?),
-        _ => None,
-    };
+    let head = stored_head(state, line.as_ref())?;
     let author = match author {
         Some(signer) => Some(Author::begin(state, signer, head.as_ref(), accepted.as_ref(), now_ms, random)?),
         None => None,
     };
-    Ok(Writer { author, head, accepted, deletions: BTreeMap::new() })
+    // A cut between the commit and the small file leaves that one behind.
+    let stored = head.as_ref().map(Accepted::from);
+    let accepted = match (accepted, stored) {
+        (Some(kept), Some(stored)) if is_ahead(&stored, &kept) => Some(stored),
+        (kept, stored) => kept.or(stored),
+    };
+    Ok(Writer { author, head, accepted, unsure: false, deletions: BTreeMap::new() })
+}
+
+fn is_ahead(one: &Accepted, other: &Accepted) -> bool {
+    (one.epoch, one.seq) > (other.epoch, other.seq)
+}
+
+/// The head of the last commit; none before a line is known.
+fn stored_head(state: &StateDir, line: Option<&LineKey>) -> Result<Option<SignedHead>, RepositoryError> {
+    let (Some(bytes), Some(line)) = (state.index.read()?.head()?, line) else { return Ok(None) };
+    Ok(Some(SignedHead::verify(&bytes, line)?))
 }
 
 fn line_signer(state: &StateDir, random: &mut dyn FnMut(&mut [u8])) -> Result<LineSigner, RepositoryError> {

@@ -3,11 +3,14 @@
 use super::{
     attention::{Alarm, Trouble},
     error::RepositoryError,
-    find::{holds, is_absent},
+    find::holds,
     open::{Folder, Repository, adopted_key},
 };
 use crate::{
-    domain::name::{FileName, FolderName},
+    domain::{
+        member::Role,
+        name::{FileName, FolderName},
+    },
     store::{disk::Stat, walk::Walked},
 };
 use std::{collections::BTreeSet, sync::atomic::Ordering};
@@ -22,13 +25,14 @@ pub struct ScanSummary {
     pub files: u64,
     /// Those that differ from the rows.
     pub differing: u64,
-    /// Rows whose file is gone.
-    pub gone: Vec<FileName>,
+    /// Rows whose file was gone.
+    pub gone: u64,
 }
 
 impl Repository {
-    /// Walks a folder; `on_differing` gets every file that is not the known holding. Blocks; reads no
-    /// file's content.
+    /// Walks a folder; `on_differing` gets every file that is not the known holding. Then rows whose file
+    /// is gone are settled: signed as removed or withheld on a main, missing on a secondary. Blocks;
+    /// reads no file's content.
     pub fn scan(
         &self,
         folder: &FolderName,
@@ -46,10 +50,11 @@ impl Repository {
             ),
         }
         let mut summary = walked?;
-        summary.gone = self.gone(open)?;
-        if summary.gone.is_empty() && !self.identity_is_known(open)? {
-            self.accept_identity(folder)?;
-        }
+        summary.gone = match self.role {
+            Role::Main => self.remove_all_gone(folder)?,
+            Role::Secondary => self.lose_all_gone(folder)?,
+        };
+        self.judge_identity(open, summary.gone)?;
         Ok(summary)
     }
 
@@ -88,36 +93,62 @@ impl Repository {
         Ok(summary)
     }
 
-    /// Holdings whose file is gone.
-    fn gone(&self, open: &Folder) -> Result<Vec<FileName>, RepositoryError> {
-        let snapshot = self.state.index.read()?;
-        let mut gone = Vec::new();
+    /// Hands over, page by page, the holdings whose file is gone.
+    pub(super) fn each_gone(
+        &self,
+        open: &Folder,
+        each: &mut dyn FnMut(&[FileName]) -> Result<(), RepositoryError>,
+    ) -> Result<(), RepositoryError> {
         let mut after = None;
         loop {
-            let page = snapshot.holdings_after(&open.name, after.as_ref(), PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(gone) };
+            let page = self.state.index.read()?.holdings_after(&open.name, after.as_ref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
+            let mut gone = Vec::new();
             for (name, _) in page {
-                match open.staging.stat(&name) {
-                    Err(error) if is_absent(&error) => gone.push(name),
-                    Err(error) => return Err(RepositoryError::io("looking at", &name)(error)),
-                    Ok(_) => {}
+                if open.stat_file(&name)?.is_none() {
+                    gone.push(name);
                 }
+            }
+            if !gone.is_empty() {
+                each(&gone)?;
             }
         }
     }
 
     /// Whether the folder is the directory, on the device, that it was when its state was last signed.
     pub(super) fn identity_is_known(&self, open: &Folder) -> Result<bool, RepositoryError> {
-        let identity = identity_bytes(open)?;
-        Ok(self.state.index.read()?.meta(&identity_key(&open.name))? == Some(identity))
+        let (known, identity) = (self.state.index.read()?.meta(&identity_key(&open.name))?, identity_bytes(open)?);
+        Ok(known.is_none_or(|known| known == identity) && self.is_in_place(open)?)
+    }
+
+    /// A folder in which nothing is gone is the right one, wherever it was moved.
+    fn judge_identity(&self, open: &Folder, gone: u64) -> Result<(), RepositoryError> {
+        if gone == 0 && self.is_in_place(open)? {
+            return self.accept_identity(&open.name);
+        }
+        if self.identity_is_known(open)? {
+            self.attention.clear(&Alarm::FolderReplaced(open.name.clone()));
+        } else {
+            self.raise_replaced(open);
+        }
+        Ok(())
+    }
+
+    /// Whether the folder's path still leads to the directory that was opened.
+    pub(super) fn is_in_place(&self, open: &Folder) -> Result<bool, RepositoryError> {
+        let opened = open.staging.identity().map_err(RepositoryError::io("looking at folder", &open.name))?;
+        let there = self.disk.stat_path(&open.path).map(|stat| (stat.device, stat.inode));
+        Ok(there.is_ok_and(|there| there == opened))
     }
 
     /// From here on the folder's present directory and device are the right ones.
     pub(super) fn accept_identity(&self, folder: &FolderName) -> Result<(), RepositoryError> {
         let open = self.folder(folder)?;
         let identity = identity_bytes(open)?;
-        self.state.index.write(|batch| batch.set_meta(&identity_key(folder), &identity))?;
+        if self.state.index.read()?.meta(&identity_key(folder))?.as_ref() != Some(&identity) {
+            self.state.index.write(|batch| batch.set_meta(&identity_key(folder), &identity))?;
+        }
         self.attention.clear(&Alarm::FolderReplaced(folder.clone()));
         Ok(())
     }

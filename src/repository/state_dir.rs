@@ -1,7 +1,7 @@
 //! The state folder: keys, databases, and the small files that must survive both.
 //!
-//! Order at open: the version file first, so that a newer state is left untouched; then the
-//! databases. An index that can't be opened is set aside and made anew: it is rebuilt from the tree.
+//! Order at open: the version file first, so that a newer state is left untouched; it is also the
+//! lock that keeps a second process out. Then the databases. An index that can't be opened is set aside and made anew: it is rebuilt from the tree.
 
 use crate::{
     base::{random_access::RandomAccess, read_at::ReadAt},
@@ -40,6 +40,12 @@ pub enum OpenStateError {
         path: PathBuf,
         /// Its version.
         found: String,
+    },
+    /// Another process has it open; two would damage the databases.
+    #[error("{path} is in use by another process")]
+    InUse {
+        /// The state folder.
+        path: PathBuf,
     },
     /// The disk refused.
     #[error("{path}: {doing}")]
@@ -105,6 +111,8 @@ pub struct StateDir {
     pub outboards: Outboards,
     /// Whether the index was lost and starts empty.
     pub index_was_lost: bool,
+    /// Locked for as long as it is open.
+    _lock: Arc<dyn DiskFile>,
 }
 
 impl StateDir {
@@ -113,6 +121,10 @@ impl StateDir {
         let io = |doing| move |source| OpenStateError::Io { path: path.to_owned(), doing, source };
         let root = disk.open_root(path, true).map_err(io("opening the state folder"))?;
         check_version(&disk, root, path)?;
+        let lock = disk.open(root.at(layout::VERSION), Open::Read).map_err(io("opening its version"))?;
+        if !lock.try_lock().map_err(io("locking it"))? {
+            return Err(OpenStateError::InUse { path: path.to_owned() });
+        }
         disk.make_directory(root.at(layout::KEYS)).map_err(io("making the folder of keys"))?;
         let outboards = Outboards::open(disk.clone(), root).map_err(io("opening the outboards"))?;
         let (index, index_was_lost) = open_index(&disk, root, path, now)?;
@@ -122,7 +134,7 @@ impl StateDir {
             file: layout::LEDGER,
             source,
         })?;
-        Ok(Self { disk, root, index, ledger, outboards, index_was_lost })
+        Ok(Self { disk, root, index, ledger, outboards, index_was_lost, _lock: lock })
     }
 
     /// The head that was accepted last, or signed last on a main.
@@ -204,7 +216,7 @@ fn open_index(disk: &SharedDisk, root: RootId, path: &Path, now: u64) -> Result<
     let file = open_file(disk, root, layout::INDEX).map_err(io("opening the index"))?;
     match Index::open(file) {
         Ok(index) => Ok((index, !existed)),
-        Err(error @ OpenCatalogError::Newer { .. }) => Err(catalog(error)),
+        Err(error) if !error.is_damage() => Err(catalog(error)),
         Err(error) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

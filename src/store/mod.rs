@@ -10,6 +10,7 @@ pub mod outboards;
 pub mod partial;
 #[cfg(test)]
 mod power_cuts;
+pub mod room;
 pub mod segment;
 pub mod staging;
 pub mod trash;

@@ -8,6 +8,7 @@ use super::{
     disk::{DiskFile, Open, RootId, SharedDisk},
     layout,
     outboards::Outboards,
+    room::Room,
     segment::{GroupSink, Hash, TreeNode, pair_offset},
     staging::{Staged, Staging},
     tree::{gaps, outboard_len, pair_to_bytes, proven, tree},
@@ -15,6 +16,7 @@ use super::{
 use crate::{base::read_at::ReadAt, domain::digest::Root};
 use bao_tree::ByteRanges;
 use std::{
+    collections::BTreeSet,
     io,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
@@ -29,15 +31,20 @@ pub struct Partial {
     data: Arc<dyn DiskFile>,
     /// None for a blob of one group.
     outboard: Option<Arc<dyn DiskFile>>,
+    room: Arc<Room>,
     /// What is known to be here: proven on arrival, or by [`Partial::valid_ranges`].
     held: Mutex<ByteRanges>,
 }
 
 impl Partial {
-    /// Creates the partial of a blob, or takes up what an earlier run left of it.
+    /// Creates the partial of a blob, or takes up what an earlier run left of it. Refused with
+    /// [`NoRoom`](super::room::NoRoom) where the whole blob would not fit.
     pub fn open(staging: &Staging, root: Root, size: u64) -> io::Result<Self> {
         let (disk, stage) = (staging.disk().clone(), staging.stage_root());
-        let data = disk.open(stage.at(&layout::partial_data(root)), Open::Create)?;
+        let (path, room) = (layout::partial_data(root), staging.room().clone());
+        // What is there already takes up an unknown part of its room.
+        room.claim(if disk.stat(stage.at(&path)).is_ok() { 0 } else { size })?;
+        let data = room.note(size, disk.open(stage.at(&path), Open::Create))?;
         if data.stat()?.size != size {
             data.set_len(size)?;
         }
@@ -45,7 +52,7 @@ impl Partial {
             0 => None,
             _ => Some(disk.open(stage.at(&layout::partial_outboard(root)), Open::Create)?),
         };
-        Ok(Self { disk, stage, root, size, data, outboard, held: Mutex::new(ByteRanges::empty()) })
+        Ok(Self { disk, stage, root, size, data, outboard, room, held: Mutex::new(ByteRanges::empty()) })
     }
 
     /// The blob that this will be.
@@ -131,10 +138,18 @@ impl GroupSink for &Partial {
     }
 
     fn group(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.data.write_all_at(bytes, offset)?;
+        self.room.note(self.size, self.data.write_all_at(bytes, offset))?;
         self.hold(offset..offset.saturating_add(bytes.len() as u64));
         Ok(())
     }
+}
+
+/// The blobs of which something lies in partials.
+pub fn partial_roots(staging: &Staging) -> io::Result<BTreeSet<Root>> {
+    let mut roots = BTreeSet::new();
+    let place = staging.stage_root().at(layout::PARTIALS);
+    staging.disk().list(place, &mut |name, _| roots.extend(layout::partial_root(name)))?;
+    Ok(roots)
 }
 
 /// Removes every partial that `keep` does not want.
@@ -251,6 +266,17 @@ mod tests {
     }
 
     #[test]
+    fn a_partial_that_would_not_fit_is_refused_and_one_that_was_begun_goes_on() {
+        let (place, data) = (place(), blob(10, SIZE as usize));
+        partial_of(&place, &data);
+        place.staging.keep_free(place.staging.space().unwrap().available / 2);
+        let other = Partial::open(&place.staging, Root([9; 32]), place.staging.space().unwrap().available);
+        assert_eq!(other.err().unwrap().kind(), io::ErrorKind::StorageFull);
+        assert!(place.staging.shortage().unwrap().is_some());
+        fetch(&partial_of(&place, &data), &data, 0..SIZE);
+    }
+
+    #[test]
     fn blobs_of_one_group_and_of_nothing_need_no_outboard() {
         let place = place();
         let outboards = outboards_in(&place.directory.path().join("state"));
@@ -276,6 +302,7 @@ mod tests {
         partial_of(&place, &discarded).discard().unwrap();
         assert_eq!(partials(&place), 4);
         let root = blake3::hash(&kept).into();
+        assert_eq!(partial_roots(&place.staging).unwrap(), [root, blake3::hash(&swept).into()].into());
         sweep_partials(&place.staging, &|candidate| candidate == root).unwrap();
         assert_eq!(partials(&place), 2);
         assert!(place.stage(&layout::partial_data(root)).exists());

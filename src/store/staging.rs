@@ -7,6 +7,7 @@
 use super::{
     disk::{DiskFile, Kind, Open, Replace, RootId, SharedDisk, Space, Stat},
     layout,
+    room::{NoRoom, Room},
     walk::{self, Walked},
 };
 use crate::domain::name::{FileName, FolderName};
@@ -93,6 +94,7 @@ pub struct Staging {
     /// The first number of this run: whatever has a smaller one is left from an earlier run.
     first: u64,
     next: AtomicU64,
+    room: Arc<Room>,
 }
 
 impl Staging {
@@ -136,15 +138,27 @@ impl Staging {
         self.disk.space(self.folder)
     }
 
+    /// Whatever is staged from here on leaves this many bytes free, or is refused with [`NoRoom`].
+    pub fn keep_free(&self, bytes: u64) {
+        self.room.keep_free(bytes);
+    }
+
+    /// What was refused last for lack of room, if there still is none.
+    pub fn shortage(&self) -> io::Result<Option<NoRoom>> {
+        self.room.shortage()
+    }
+
     /// Stages a small file with its modification time in seconds since 1970 UTC. Not synced.
     pub fn stage_bytes(&self, bytes: &[u8], modified: i64) -> io::Result<Staged> {
-        let (mut staged, file) = self.stage_new()?;
+        let size = bytes.len() as u64;
+        self.room.claim(size)?;
+        let (mut staged, file) = self.room.note(size, self.stage_new())?;
         let written = file.write_all_at(bytes, 0).and_then(|()| file.set_modified(modified));
-        if let Err(e) = written {
+        if let Err(e) = self.room.note(size, written) {
             self.discard(&staged)?;
             return Err(e);
         }
-        staged.size = bytes.len() as u64;
+        staged.size = size;
         Ok(staged)
     }
 
@@ -162,7 +176,9 @@ impl Staging {
         let (source, target) = (self.folder.at(from.as_str()), self.stage.at(&path));
         let linked = immutable && self.disk.link(source, target).is_ok();
         if !linked {
-            self.disk.copy(source, target)?;
+            let size = self.disk.stat(source)?.size;
+            self.room.claim(size)?;
+            self.room.note(size, self.disk.copy(source, target))?;
             self.disk.open(target, Open::Write)?.set_modified(modified)?;
         }
         let stat = self.disk.stat(target)?;
@@ -233,6 +249,23 @@ impl Staging {
         directories.iter().rev().try_for_each(|directory| self.disk.sync_directory(self.folder.at(directory)))
     }
 
+    /// Makes it durable that names are gone; a directory that went with them needs no sync of its own.
+    pub fn sync_removed<'a>(&self, names: impl IntoIterator<Item = &'a FileName>) -> io::Result<()> {
+        let directories: BTreeSet<_> = names.into_iter().map(|name| name.parent().unwrap_or("")).collect();
+        if directories.len() >= SYNC_ALL_FROM {
+            return self.disk.sync_all(self.folder);
+        }
+        directories.iter().try_for_each(|directory| match self.disk.sync_directory(self.folder.at(directory)) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+            synced => synced,
+        })
+    }
+
+    /// Opens a staged file for reading.
+    pub fn open_staged(&self, staged: &Staged) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(self.stage.at(&staged.path), Open::Read)
+    }
+
     /// Removes a staged file; `Ok` if it is gone already.
     pub fn discard(&self, staged: &Staged) -> io::Result<()> {
         self.remove_if_there(&staged.path)?;
@@ -261,6 +294,10 @@ impl Staging {
     /// Looks at everything in the folder, hidden entries at its top aside; see [`Walked`].
     pub fn walk(&self, each: &mut dyn FnMut(Walked)) -> io::Result<()> {
         walk::walk(&*self.disk, self.folder, each)
+    }
+
+    pub(super) fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     pub(super) fn disk(&self) -> &SharedDisk {
@@ -329,7 +366,9 @@ impl Opener<'_> {
             self.disk.make_directory(stage.at(directory)).map_err(refused)?;
         }
         let first = self.first_number(stage).map_err(refused)?;
-        Ok(Staging { disk: self.disk.clone(), folder: self.folder, stage, first, next: AtomicU64::new(first) })
+        let (disk, folder, next) = (self.disk.clone(), self.folder, AtomicU64::new(first));
+        let room = Arc::new(Room::new(disk.clone(), folder));
+        Ok(Staging { disk, folder, stage, first, next, room })
     }
 
     /// Renames an empty file from staging into the folder and removes it there.

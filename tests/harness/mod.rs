@@ -23,7 +23,10 @@ use wuasync::{
         member::{NodeAddress, NodeName, Role, SiteName},
         name::{FileName, FolderName},
     },
-    repository::{DeletionCap, FolderConfig, Found, Repository, RepositoryConfig, Tend, TendConfig},
+    repository::{
+        DeletionCap, FolderConfig, Found, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig, Tend,
+        TendConfig,
+    },
     store::disk::real::RealDisk,
     sync::{
         close::CloseCode,
@@ -111,6 +114,7 @@ impl Place {
             state_dir: self.state(),
             folders: vec![FolderConfig { name: folder(), path: self.folder(), staging: None }],
             deletion_cap,
+            disk_reserve_bytes: 0,
         };
         let mut seed = u64::from(self.key[0]);
         let mut random = |bytes: &mut [u8]| {
@@ -118,7 +122,18 @@ impl Place {
             bytes.copy_from_slice(&noise(seed, bytes.len()));
         };
         let disk = Arc::new(RealDisk::new());
-        Arc::new(Repository::open(disk, Arc::new(SystemClock), &config, &mut random).unwrap())
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            match Repository::open(disk.clone(), Arc::new(SystemClock), &config, &mut random) {
+                // The last user of the one before may still be letting go of it.
+                Err(OpenRepositoryError::State(OpenStateError::InUse { .. }))
+                    if std::time::Instant::now() < deadline =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                opened => return Arc::new(opened.unwrap()),
+            }
+        }
     }
 }
 

@@ -92,6 +92,8 @@ pub enum Replace {
 pub trait Disk: Send + Sync {
     /// Opens a directory; with `create`, makes it (and its parents) first, mode 0750.
     fn open_root(&self, path: &Path, create: bool) -> io::Result<RootId>;
+    /// Looks at an absolute path; links are followed, as [`Disk::open_root`] does.
+    fn stat_path(&self, path: &Path) -> io::Result<Stat>;
     /// Opens a file; created ones are mode 0640.
     fn open(&self, at: At<'_>, how: Open) -> io::Result<Arc<dyn DiskFile>>;
     /// Looks at a name without following a link.
@@ -128,6 +130,9 @@ pub trait DiskFile: ReadAt {
     fn set_modified(&self, seconds: i64) -> io::Result<()>;
     /// Sets the permission bits.
     fn set_mode(&self, mode: u32) -> io::Result<()>;
+    /// Locks the file against every other opening of it, for as long as it is open; `false` if it is
+    /// locked already.
+    fn try_lock(&self) -> io::Result<bool>;
     /// Makes the file's bytes durable.
     fn sync(&self) -> io::Result<()>;
     /// What the file system knows of it.

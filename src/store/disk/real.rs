@@ -7,7 +7,10 @@ use super::{At, Disk, DiskFile, Kind, Open, Replace, RootId, Space, Stat, path};
 use crate::base::read_at::ReadAt;
 use rustix::{
     fd::OwnedFd,
-    fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT},
+    fs::{
+        self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
+        UTIME_OMIT,
+    },
     io::{Errno, retry_on_intr},
 };
 use std::{
@@ -81,7 +84,10 @@ fn flags(how: Open) -> OFlags {
 
 fn open_beneath(root: &OwnedFd, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(FILE_MODE) } else { Mode::empty() };
-    Ok(retry_on_intr(|| fs::openat2(root, path, flags, mode, BENEATH))?)
+    match retry_on_intr(|| fs::openat2(root, path, flags, mode, BENEATH)) {
+        Err(Errno::LOOP) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a symbolic link")),
+        opened => Ok(opened?),
+    }
 }
 
 impl Disk for RealDisk {
@@ -94,6 +100,10 @@ impl Disk for RealDisk {
         let id = u32::try_from(roots.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
         roots.push(Arc::new(directory));
         Ok(RootId(id))
+    }
+
+    fn stat_path(&self, path: &Path) -> io::Result<Stat> {
+        Ok(stat_of(&retry_on_intr(|| fs::stat(path))?))
     }
 
     fn open(&self, at: At<'_>, how: Open) -> io::Result<Arc<dyn DiskFile>> {
@@ -266,6 +276,13 @@ impl DiskFile for RealFile {
         Ok(retry_on_intr(|| fs::fchmod(&self.0, Mode::from_raw_mode(mode)))?)
     }
 
+    fn try_lock(&self) -> io::Result<bool> {
+        match retry_on_intr(|| fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive)) {
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            locked => Ok(locked.map(|()| true)?),
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
@@ -360,6 +377,26 @@ mod tests {
         for how in [Open::Read, Open::Write, Open::Create] {
             assert!(disk.open(root.at("pipe"), how).is_err(), "{how:?}");
         }
+    }
+
+    #[test]
+    fn a_lock_keeps_every_other_opening_out_until_it_is_dropped() {
+        let here = here();
+        here.write("f", b"");
+        let open = || here.disk.open(here.root.at("f"), Open::Read).unwrap();
+        let first = open();
+        assert!(first.try_lock().unwrap());
+        assert!(!open().try_lock().unwrap());
+        drop(first);
+        assert!(open().try_lock().unwrap());
+    }
+
+    #[test]
+    fn a_path_is_looked_at_from_the_top() {
+        let here = here();
+        let found = here.disk.stat_path(&here.inside).unwrap();
+        assert_eq!(found, here.disk.stat(here.root.at("")).unwrap());
+        assert!(here.disk.stat_path(&here.inside.join("gone")).is_err());
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl SimulatedDisk {
         self.recorded().state.mount(path);
     }
 
+    /// What is free from here on, in bytes; nothing is counted off.
+    pub(crate) fn set_available(&self, bytes: u64) {
+        self.recorded().state.available = bytes;
+    }
+
     /// What was asked of the disk so far, one line for each operation.
     pub(crate) fn log(&self) -> Vec<String> {
         self.recorded().log.clone()
@@ -142,6 +147,11 @@ impl Disk for SimulatedDisk {
         self.perform(Effect::Looks, line, |state| state.open_root(path, create))
     }
 
+    fn stat_path(&self, path: &Path) -> io::Result<Stat> {
+        let line = format!("stat_path {}", path.display());
+        self.perform(Effect::Looks, line, |state| state.stat_path(path))
+    }
+
     fn open(&self, at: At<'_>, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let effect = if matches!(how, Open::Create | Open::CreateNew) { Effect::Changes } else { Effect::Looks };
         let inode = self.perform(effect, format!("open {how:?} {}", show(at)), |state| state.open(at, how))?;
@@ -194,7 +204,7 @@ impl Disk for SimulatedDisk {
 
     fn space(&self, root: RootId) -> io::Result<Space> {
         self.perform(Effect::Looks, format!("space {}", root.0), |state| {
-            state.find(root.at("")).map(|_| Space { total: 1 << 40, available: 1 << 39 })
+            state.find(root.at("")).map(|_| Space { total: 1 << 40, available: state.available })
         })
     }
 }
@@ -243,6 +253,11 @@ impl DiskFile for SimulatedFile {
 
     fn stat(&self) -> io::Result<Stat> {
         self.disk.perform(Effect::Looks, format!("stat {}", self.name), |state| state.stat(self.inode))
+    }
+
+    /// There is one opener on a disk in memory.
+    fn try_lock(&self) -> io::Result<bool> {
+        Ok(true)
     }
 
     /// Nobody here is refused anything: modes are not kept.

@@ -28,6 +28,7 @@ pub(super) struct State {
     pending: Vec<Operation>,
     roots: Vec<u64>,
     /// Time is the order of events.
+    pub(super) available: u64,
     now_ns: i64,
 }
 
@@ -61,7 +62,14 @@ impl Operation {
 
 impl Default for State {
     fn default() -> Self {
-        let mut state = Self { inodes: Vec::new(), devices: 1, pending: Vec::new(), roots: Vec::new(), now_ns: 0 };
+        let mut state = Self {
+            inodes: Vec::new(),
+            devices: 1,
+            pending: Vec::new(),
+            roots: Vec::new(),
+            now_ns: 0,
+            available: 1 << 39,
+        };
         state.new_directory(1);
         state
     }
@@ -103,6 +111,11 @@ impl State {
             Content::Directory { .. } => (0, 0),
         };
         Ok(Stat { kind: self.kind(inode), size, modified_ns, inode, device: self.device(inode) })
+    }
+
+    pub(super) fn stat_path(&mut self, path: &Path) -> io::Result<Stat> {
+        let inode = self.walk_from_top(path, false)?;
+        self.stat(inode)
     }
 
     pub(super) fn list(&self, at: At<'_>) -> io::Result<Vec<(String, Kind)>> {

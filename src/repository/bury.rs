@@ -1,0 +1,73 @@
+//! Bytes follow their rows to the trash: in groups, and again after whatever interrupted them.
+//!
+//! Order of events: the row went with an intent; the file moves; the move is made durable; the intent
+//! goes. A file that was received anew meanwhile has no intent and stays.
+
+use super::{
+    attention::Alarm,
+    error::RepositoryError,
+    find::is_absent,
+    open::{Folder, Repository},
+};
+use crate::domain::name::{FileName, FolderName};
+use std::collections::BTreeMap;
+
+/// Files that move under one lock and leave in one commit.
+const GROUP: usize = 500;
+const DOING: &str = "moving removed files to the trash";
+
+impl Repository {
+    /// Carries out every intent. One that can't be is kept for the next time, with an alarm.
+    pub(super) fn bury(&self) -> Result<(), RepositoryError> {
+        let mut after = None;
+        let mut failed = None;
+        loop {
+            let writer = self.writer(); // nothing may arrive under these names meanwhile
+            let group = self.state.index.read()?.intents_after(after.as_ref(), GROUP)?;
+            if group.is_empty() {
+                break;
+            }
+            failed = self.bury_group(&group)?.or(failed);
+            after = group.into_iter().next_back();
+            drop(writer);
+        }
+        match failed {
+            Some(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "{DOING} failed");
+                let cure = "let the daemon's user write in the folder; it is tried again every hour";
+                self.attention.raise(Alarm::Failing(DOING), format!("{DOING} failed: {error}"), cure);
+            }
+            None => self.attention.clear(&Alarm::Failing(DOING)),
+        }
+        Ok(())
+    }
+
+    /// Answers with the last failure of a single file.
+    fn bury_group(&self, group: &[(FolderName, FileName)]) -> Result<Option<RepositoryError>, RepositoryError> {
+        let now = self.clock.unix_seconds();
+        let mut failed = None;
+        let mut moved: BTreeMap<&FolderName, Vec<&FileName>> = BTreeMap::new();
+        for (folder, name) in group {
+            let trash = |open: &Folder| match open.stat_file(name) {
+                Ok(None) => Ok(()),
+                _ => open.staging.trash(name, now),
+            };
+            match self.folders.get(folder).map_or(Ok(()), trash) {
+                Err(error) if !is_absent(&error) => {
+                    failed = Some(RepositoryError::io("moving to the trash", name)(error));
+                }
+                _ => moved.entry(folder).or_default().push(name),
+            }
+        }
+        for (folder, names) in &moved {
+            let Some(open) = self.folders.get(*folder) else { continue };
+            let synced = open.staging.sync_removed(names.iter().copied());
+            synced.map_err(RepositoryError::io("syncing directories of", folder))?;
+        }
+        self.state.index.write(|batch| {
+            let all = moved.iter().flat_map(|(folder, names)| names.iter().map(move |name| (folder, name)));
+            all.into_iter().try_for_each(|(folder, name)| batch.clear_intent(folder, name))
+        })?;
+        Ok(failed)
+    }
+}

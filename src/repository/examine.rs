@@ -1,0 +1,169 @@
+//! Files that other programs put into the folder: looked at where they lie, never copied or moved.
+
+use super::{
+    attention::Trouble,
+    error::RepositoryError,
+    find::{holds, is_absent},
+    open::{Folder, Repository},
+};
+use crate::{
+    catalog::HoldingRecord,
+    domain::{
+        digest::Root,
+        file::FileRecord,
+        name::{FileName, FolderName},
+    },
+    store::{
+        disk::{DiskFile, Stat},
+        hash::{Changed, Hashed, hash_file},
+    },
+};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+/// A mutable file is left alone until it was quiet for this long.
+pub(super) const QUIET: Duration = Duration::from_secs(30);
+
+/// A file that was read whole and is what its name promises.
+#[derive(Debug, Clone)]
+pub struct Adoptable {
+    /// Its folder.
+    pub folder: FolderName,
+    /// Its name.
+    pub name: FileName,
+    /// What the index will say.
+    pub record: FileRecord,
+    pub(super) stamp: Stat,
+}
+
+/// What looking at a file found.
+#[derive(Debug, Clone)]
+pub enum Examined {
+    /// It is the holding that is known.
+    Unchanged,
+    /// It may be published.
+    Ready(Adoptable),
+    /// It changed while it was read, or a program still writes it: look again later.
+    Unsettled,
+    /// Its content is not yet what its name promises; the next write will tell.
+    Incomplete,
+    /// No ordinary file has that name.
+    Gone,
+    /// It can't be read; listed with the reason.
+    Unreadable,
+}
+
+impl Repository {
+    /// Looks at a file of the tree, and hashes it if it is not the known holding. Blocks for as long
+    /// as that takes.
+    pub fn examine(&self, folder: &FolderName, name: &FileName) -> Result<Examined, RepositoryError> {
+        let open = self.folder(folder)?;
+        let file = match open.staging.open_file(name) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => {
+                self.troubles.clear(folder, name);
+                return Ok(Examined::Gone);
+            }
+            Err(error) => {
+                self.troubles.note(folder, name.as_str(), Trouble::Unreadable(error.to_string()));
+                return Ok(Examined::Unreadable);
+            }
+        };
+        let before = file.stat().map_err(RepositoryError::io("looking at", name))?;
+        let holding = self.state.index.read()?.holding(folder, name)?;
+        if holding.is_some_and(|holding| holds(&before, &holding)) {
+            self.troubles.clear(folder, name);
+            return Ok(Examined::Unchanged);
+        }
+        if is_restless(name, &before, self.clock.unix_ms()) {
+            return Ok(Examined::Unsettled);
+        }
+        self.examine_content(open, name, &file, before)
+    }
+
+    fn examine_content(
+        &self,
+        folder: &Folder,
+        name: &FileName,
+        file: &Arc<dyn DiskFile>,
+        before: Stat,
+    ) -> Result<Examined, RepositoryError> {
+        let hashed = match self.hash_with_outboard(folder, name, file.as_ref(), before.size) {
+            Ok(hashed) => hashed,
+            Err(error) if Changed::is(&error) => return Ok(Examined::Unsettled),
+            Err(error) => {
+                self.troubles.note(&folder.name, name.as_str(), Trouble::Unreadable(error.to_string()));
+                return Ok(Examined::Unreadable);
+            }
+        };
+        let after = folder.staging.stat(name).ok();
+        if after != Some(before) {
+            return Ok(Examined::Unsettled);
+        }
+        if name.promised_sha1().is_some_and(|promised| hashed.sha1 != Some(promised)) {
+            self.troubles.note(&folder.name, name.as_str(), Trouble::Incomplete);
+            return Ok(Examined::Incomplete);
+        }
+        self.troubles.clear(&folder.name, name);
+        let modified = before.modified_ns.div_euclid(1_000_000_000);
+        Ok(Examined::Ready(Adoptable {
+            folder: folder.name.clone(),
+            name: name.clone(),
+            record: FileRecord { root: hashed.root, size: before.size, modified },
+            stamp: before,
+        }))
+    }
+
+    fn hash_with_outboard(
+        &self,
+        folder: &Folder,
+        name: &FileName,
+        file: &dyn DiskFile,
+        size: u64,
+    ) -> io::Result<Hashed> {
+        let want_sha1 = name.promised_sha1().is_some();
+        let mut told = 0;
+        let mut on_progress = |so_far: u64| {
+            folder.progress.done_bytes.fetch_add(so_far.saturating_sub(told), Relaxed);
+            told = so_far;
+        };
+        let outboards = &self.state.outboards;
+        let Some(new) = outboards.begin(size)? else {
+            return hash_file(file, size, want_sha1, None, &mut on_progress);
+        };
+        match hash_file(file, size, want_sha1, Some(new.file()), &mut on_progress) {
+            Ok(hashed) => outboards.adopt(new, hashed.root).map(|()| hashed),
+            Err(error) => {
+                outboards.discard(new)?;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whether a mutable file was written so lately that it may be written still.
+fn is_restless(name: &FileName, stat: &Stat, now_ms: u64) -> bool {
+    let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+    let quiet_ms = now_ms.saturating_sub(stat.modified_ns.div_euclid(1_000_000));
+    !name.is_immutable() && (0..QUIET.as_millis() as i64).contains(&quiet_ms)
+}
+
+impl Adoptable {
+    pub(super) fn holding(&self, listed: bool) -> HoldingRecord {
+        HoldingRecord {
+            root: self.record.root,
+            size: self.record.size,
+            modified_ns: self.stamp.modified_ns,
+            inode: self.stamp.inode,
+            listed,
+        }
+    }
+
+    /// The content that was found.
+    pub fn root(&self) -> Root {
+        self.record.root
+    }
+}

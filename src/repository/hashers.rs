@@ -1,0 +1,89 @@
+//! Looks at files on blocking threads, a bounded number at once over all folders.
+
+use super::{error::RepositoryError, examine::Examined, open::Repository};
+use crate::domain::{
+    member::Role,
+    name::{FileName, FolderName},
+};
+use std::sync::Arc;
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, OwnedPermit, Receiver, Sender},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Names that wait for a hasher, and outcomes that wait to be taken.
+const QUEUE: usize = 1_024;
+
+/// A file to be looked at.
+pub(super) struct Work {
+    pub(super) name: FileName,
+    /// Whether the running scan found it and waits for it.
+    pub(super) scanned: bool,
+}
+
+/// A file that was looked at.
+pub(super) struct Outcome {
+    pub(super) work: Work,
+    /// `None` if looking at it failed.
+    pub(super) examined: Option<Examined>,
+}
+
+/// The two ends of a folder's hashing. Dropping it stops what has not begun.
+pub(super) struct Hashing {
+    pub(super) work: Sender<Work>,
+    pub(super) outcomes: Receiver<Outcome>,
+    pub(super) task: AbortOnDropHandle<()>,
+}
+
+/// What a look needs.
+#[derive(Clone)]
+struct Looker {
+    repository: Arc<Repository>,
+    folder: FolderName,
+}
+
+pub(super) fn start(repository: Arc<Repository>, folder: FolderName, hashers: Arc<Semaphore>) -> Hashing {
+    let (work, waiting) = mpsc::channel(QUEUE);
+    let (done, outcomes) = mpsc::channel(QUEUE);
+    let task = tokio::spawn(dispatch(Looker { repository, folder }, hashers, waiting, done));
+    Hashing { work, outcomes, task: AbortOnDropHandle::new(task) }
+}
+
+/// Room for the outcome comes first, so that nothing piles up behind a slow commit.
+async fn dispatch(looker: Looker, hashers: Arc<Semaphore>, mut waiting: Receiver<Work>, done: Sender<Outcome>) {
+    while let Some(work) = waiting.recv().await {
+        let Ok(room) = done.clone().reserve_owned().await else { return };
+        let Ok(permit) = hashers.clone().acquire_owned().await else { return };
+        let looker = looker.clone();
+        tokio::spawn(async move {
+            look_apart(looker, work, room).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn look_apart(looker: Looker, work: Work, room: OwnedPermit<Outcome>) {
+    let name = work.name.clone();
+    let looked = tokio::task::spawn_blocking(move || looker.look(&name)).await;
+    room.send(Outcome { work, examined: looked.ok().flatten() });
+}
+
+impl Looker {
+    fn look(&self, name: &FileName) -> Option<Examined> {
+        let examined = match self.repository.role() {
+            Role::Main => self.repository.examine(&self.folder, name).and_then(|examined| {
+                if matches!(examined, Examined::Incomplete) {
+                    self.repository.withhold(&self.folder, name)?;
+                }
+                Ok(examined)
+            }),
+            Role::Secondary => self.repository.mend(&self.folder, name),
+        };
+        let failed = |error: &RepositoryError| {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(folder = %self.folder, %name, error, "looking at a file failed");
+        };
+        examined.inspect_err(failed).ok()
+    }
+}
