@@ -146,7 +146,10 @@ fn without_a_daemon_commands_are_3_and_a_damaged_parent_file_says_what_to_do() {
     fs::create_dir(node.state()).unwrap();
     fs::write(node.state().join("parent.toml"), "name = ").unwrap();
     says(&serve(&node), 1, &["parent.toml", "join again"]);
-    let missing: Answer =
-        std::process::Command::new(env!("CARGO_BIN_EXE_wuasync")).args(["status", "--config", "/nowhere/x.toml"]).output().unwrap().into();
+    let missing: Answer = std::process::Command::new(env!("CARGO_BIN_EXE_wuasync"))
+        .args(["status", "--config", "/nowhere/x.toml"])
+        .output()
+        .unwrap()
+        .into();
     says(&missing, 2, &["/nowhere/x.toml"]);
 }
