@@ -308,8 +308,17 @@ pub async fn try_join(place: &Place, token: Token) -> Result<wuasync::sync::fram
 }
 
 /// Polls a condition; the interval is short, the patience long.
-pub async fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub async fn wait<T>(what: &str, ready: impl FnMut() -> Option<T>) -> T {
+    wait_for(PATIENCE, what, ready).await
+}
+
+/// As [`wait`], for measurements.
+pub async fn wait_long<T>(what: &str, ready: impl FnMut() -> Option<T>) -> T {
+    wait_for(PATIENCE * 20, what, ready).await
+}
+
+async fn wait_for<T>(patience: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         if let Some(value) = ready() {
             return value;
