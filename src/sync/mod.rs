@@ -16,6 +16,7 @@ pub mod join;
 pub mod limiter;
 mod pace;
 pub mod pull;
+mod reset;
 pub mod secret;
 pub mod serve;
 pub mod shared;

@@ -67,16 +67,21 @@ pub enum Lie {
 /// A parent with a main's key and state.
 pub struct FakeParent {
     pub address: std::net::SocketAddr,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl FakeParent {
+    /// Ends without a word to anybody.
+    pub fn stop(&mut self) {
+        self.tasks.abort_all();
+    }
+
     pub fn of(place: &Place, main: &TestNode, lie: Lie) -> Self {
         let endpoint = open_endpoint(place.key);
         let address = endpoint.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint, main.repository.clone(), lie));
-        Self { address, _tasks: tasks }
+        Self { address, tasks }
     }
 }
 

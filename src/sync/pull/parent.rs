@@ -173,11 +173,13 @@ impl Parent {
             closed = connection.closed() => closed.into(),
         };
         self.shared.set_parent_connection(None);
+        // Asked before the connection is closed here, which would be the reason from then on.
+        let ended = name_end(ended, connection.close_reason());
         let code = if ended.is_violation() { CloseCode::Protocol } else { CloseCode::Done };
         code.close(&connection);
         tasks.close();
         tasks.wait().await;
-        name_end(ended, &connection)
+        ended
     }
 
     async fn serve_connection(
@@ -270,15 +272,16 @@ impl Parent {
 }
 
 /// A stream fails before the connection tells why.
-fn name_end(ended: PullError, connection: &Connection) -> PullError {
-    let broke = match &ended {
-        PullError::Read(ReadFrameError::Io(_) | ReadFrameError::Cut) | PullError::Write(WriteFrameError::Io(_)) => true,
-        PullError::Ended => true,
-        _ => false,
-    };
-    match connection.close_reason().filter(|_| broke) {
-        Some(quinn::ConnectionError::LocallyClosed) | None => ended,
+fn name_end(ended: PullError, reason: Option<quinn::ConnectionError>) -> PullError {
+    let broke = matches!(
+        ended,
+        PullError::Ended
+            | PullError::Read(ReadFrameError::Io(_) | ReadFrameError::Cut)
+            | PullError::Write(WriteFrameError::Io(_))
+    );
+    match reason.filter(|_| broke) {
         Some(reason) => reason.into(),
+        None => ended,
     }
 }
 
