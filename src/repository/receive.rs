@@ -128,7 +128,7 @@ impl Repository {
         let publish = |replace| open.staging.publish(&arrival.staged, &arrival.name, replace);
         let published = match publish(if replaces { Replace::Yes } else { Replace::No }) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                open.staging.trash(&arrival.name, self.clock.unix_seconds()).and_then(|()| publish(Replace::No))
+                open.staging.trash(&arrival.name, self.clock.unix_seconds()).and_then(|_| publish(Replace::No))
             }
             other => other,
         };
