@@ -46,26 +46,26 @@ impl Repository {
     fn bury_group(&self, group: &[(FolderName, FileName)]) -> Result<Option<RepositoryError>, RepositoryError> {
         let now = self.clock.unix_seconds();
         let mut failed = None;
-        let mut moved: BTreeMap<&FolderName, Vec<&FileName>> = BTreeMap::new();
+        let mut moved: BTreeMap<&FolderName, Vec<(&FileName, String)>> = BTreeMap::new();
         for (folder, name) in group {
             let trash = |open: &Folder| match open.stat_file(name) {
-                Ok(None) => Ok(()),
+                Ok(None) => Ok(String::new()),
                 _ => open.staging.trash(name, now),
             };
-            match self.folders.get(folder).map_or(Ok(()), trash) {
+            match self.folders.get(folder).map_or(Ok(String::new()), trash) {
                 Err(error) if !is_absent(&error) => {
                     failed = Some(RepositoryError::io("moving to the trash", name)(error));
                 }
-                _ => moved.entry(folder).or_default().push(name),
+                moved_to => moved.entry(folder).or_default().push((name, moved_to.unwrap_or_default())),
             }
         }
         for (folder, names) in &moved {
             let Some(open) = self.folders.get(*folder) else { continue };
-            let synced = open.staging.sync_removed(names.iter().copied());
+            let synced = open.staging.sync_trashed(names.iter().map(|(name, path)| (*name, path.as_str())));
             synced.map_err(RepositoryError::io("syncing directories of", folder))?;
         }
         self.state.index.write(|batch| {
-            let all = moved.iter().flat_map(|(folder, names)| names.iter().map(move |name| (folder, name)));
+            let all = moved.iter().flat_map(|(folder, names)| names.iter().map(move |(name, _)| (folder, name)));
             all.into_iter().try_for_each(|(folder, name)| batch.clear_intent(folder, name))
         })?;
         Ok(failed)

@@ -167,3 +167,96 @@ impl Adoptable {
         self.record.root
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, OLD, Place, adopt, folder, immutable, indexed, is_held, is_missing, name, seq};
+    use super::*;
+    use std::fs;
+
+    fn examine(repository: &Repository, text: &str) -> Examined {
+        repository.examine(&folder(), &name(text)).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_adopted_where_it_lies_and_then_unchanged() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("wsusscn2.cab", b"catalogue");
+        let before = main.folder(&folder()).unwrap().stat_file(&name("wsusscn2.cab")).unwrap();
+        adopt(&main, &["wsusscn2.cab"]).unwrap();
+        assert_eq!(main.folder(&folder()).unwrap().stat_file(&name("wsusscn2.cab")).unwrap(), before);
+        assert!(matches!(examine(&main, "wsusscn2.cab"), Examined::Unchanged));
+        let file = FileRecord { root: blake3::hash(b"catalogue").into(), size: 9, modified: OLD as i64 };
+        assert_eq!(indexed(&main, "wsusscn2.cab"), Some(file));
+    }
+
+    #[test]
+    fn an_immutable_file_is_incomplete_until_the_right_bytes_are_there() {
+        let place = Place::new();
+        let main = place.main();
+        let kb = immutable("kb", b"whole");
+        place.write(&kb, b"who");
+        assert!(matches!(examine(&main, &kb), Examined::Incomplete));
+        assert_eq!(main.troubles.listed(&folder()), [(kb.clone(), Trouble::Incomplete)]);
+        place.write(&kb, b"whole");
+        adopt(&main, &[&kb]).unwrap();
+        assert_eq!(main.troubles.listed(&folder()), []);
+        assert!(is_held(&main, &kb));
+    }
+
+    #[test]
+    fn a_held_file_that_is_spoilt_is_named_by_the_index_and_held_no_longer() {
+        let place = Place::new();
+        let main = place.main();
+        let kb = immutable("kb", b"whole");
+        place.write(&kb, b"whole");
+        adopt(&main, &[&kb]).unwrap();
+        place.write(&kb, b"spoilt");
+        main.withhold(&folder(), &name(&kb)).unwrap();
+        assert!(!is_held(&main, &kb) && is_missing(&main, &kb) && indexed(&main, &kb).is_some());
+        assert_eq!(seq(&main), 1);
+    }
+
+    #[test]
+    fn a_mutable_file_that_was_written_a_moment_ago_is_unsettled() {
+        let place = Place::new();
+        let main = place.main();
+        place.write_at("f", b"x", NOW - 29);
+        assert!(matches!(examine(&main, "f"), Examined::Unsettled));
+        place.clock.set(NOW + 1);
+        assert!(matches!(examine(&main, "f"), Examined::Ready(_)));
+        place.write_at("f", b"x", NOW + 1_000);
+        assert!(matches!(examine(&main, "f"), Examined::Ready(_)), "a time to come says nothing");
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_hashed_is_unsettled() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("f", b"12345");
+        let open = main.folder(&folder()).unwrap();
+        let file = open.staging.open_file(&name("f")).unwrap();
+        let before = file.stat().unwrap();
+        place.write("f", b"1234");
+        let shrunk = main.examine_content(open, &name("f"), &file, before).unwrap();
+        assert!(matches!(shrunk, Examined::Unsettled));
+        place.write_at("f", b"54321", OLD + 1);
+        let rewritten = main.examine_content(open, &name("f"), &file, before).unwrap();
+        assert!(matches!(rewritten, Examined::Unsettled));
+        fs::remove_file(place.path("f")).unwrap();
+        let before = file.stat().unwrap();
+        assert!(matches!(main.examine_content(open, &name("f"), &file, before).unwrap(), Examined::Unsettled));
+    }
+
+    #[test]
+    fn links_and_directories_are_no_files() {
+        let place = Place::new();
+        let main = place.main();
+        fs::create_dir(place.path("d")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", place.path("l")).unwrap();
+        for absent in ["d", "l", "none", "none/below"] {
+            assert!(matches!(examine(&main, absent), Examined::Gone), "{absent}");
+        }
+    }
+}

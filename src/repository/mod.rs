@@ -25,6 +25,8 @@ mod members;
 mod mend;
 mod obtain;
 mod open;
+#[cfg(test)]
+mod power_cuts;
 mod publish;
 mod receive;
 mod remove;
@@ -32,6 +34,8 @@ mod room;
 mod scan;
 mod state_dir;
 mod tend;
+#[cfg(test)]
+mod testing;
 
 pub use attention::{Alarm, Attention, Standing, Trouble, Troubles};
 pub use blob::Blob;

@@ -150,3 +150,85 @@ fn is_sound(open: &Folder, staged: &Staged, holding: &HoldingRecord) -> std::io:
     }
     Ok(hash_file(file.as_ref(), holding.size, false, None, &mut |_| {})?.root == holding.root)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{
+        OLD, Place, adopt, fetch, folder, follow, immutable, is_held, is_listed, is_missing, name, rescan,
+    };
+    use super::*;
+    use std::{fs, os::unix::fs::MetadataExt};
+
+    const BYTES: &[u8] = b"content";
+
+    fn pair() -> (Place, Repository, Place, Repository) {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        (place, main, below, child)
+    }
+
+    fn inode(place: &Place, name: &str) -> u64 {
+        fs::metadata(place.path(name)).unwrap().ino()
+    }
+
+    fn spread(place: &Place, main: &Repository, child: &Repository, names: &[&str]) -> Vec<String> {
+        for (n, name) in names.iter().enumerate() {
+            place.write_at(name, BYTES, OLD + n as u64);
+        }
+        adopt(main, names).unwrap();
+        follow(main, child).unwrap();
+        fetch(main, child).unwrap()
+    }
+
+    #[test]
+    fn a_seeded_file_needs_at_most_another_time() {
+        let (place, main, below, child) = pair();
+        below.write_at("f", BYTES, OLD + 999);
+        assert_eq!(spread(&place, &main, &child, &["f"]), [""; 0]);
+        assert!(is_listed(&child, "f") && !is_missing(&child, "f"));
+        assert_eq!(fs::metadata(below.path("f")).unwrap().mtime(), OLD as i64);
+        assert_eq!(rescan(&child), 0);
+    }
+
+    #[test]
+    fn a_seeded_file_with_other_content_is_no_help() {
+        let (place, main, below, child) = pair();
+        below.write("f", b"CONTENT");
+        assert_eq!(spread(&place, &main, &child, &["f"]), ["f"]);
+        assert_eq!(below.read("f").unwrap(), BYTES);
+    }
+
+    #[test]
+    fn equal_content_is_one_inode_between_immutable_names_and_copied_between_others() {
+        let (place, main, below, child) = pair();
+        let (one, two) = (immutable("one", BYTES), immutable("two", BYTES));
+        assert_eq!(spread(&place, &main, &child, &[&one, &two, "x", "y"]), [one.clone()]);
+        assert_eq!(inode(&below, &one), inode(&below, &two));
+        assert_eq!(below.read("y").unwrap(), BYTES);
+        let own: std::collections::BTreeSet<_> = [&one, "x", "y"].iter().map(|name| inode(&below, name)).collect();
+        assert_eq!(own.len(), 3);
+        assert!([&one, &two, "x", "y"].iter().all(|name| is_held(&child, name)));
+    }
+
+    #[test]
+    fn rot_does_not_spread_by_copying() {
+        let (place, main, below, child) = pair();
+        spread(&place, &main, &child, &["x"]);
+        let modified = fs::metadata(below.path("x")).unwrap().modified().unwrap();
+        fs::write(below.path("x"), b"c0ntent").unwrap();
+        fs::File::options().append(true).open(below.path("x")).unwrap().set_modified(modified).unwrap();
+        assert_eq!(spread(&place, &main, &child, &["x", "y"]), ["y"]);
+        assert_eq!(below.read("y").unwrap(), BYTES);
+        assert_eq!(fs::read_dir(below.stage("incoming")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_wanted_no_longer_is_settled() {
+        let (place, main, below, child) = pair();
+        spread(&place, &main, &child, &["f"]);
+        let stale = MissingRecord { root: super::super::testing::root_of(BYTES), size: 7, modified: 1 };
+        let settled = child.obtain_locally(&folder(), &name("f"), &stale).unwrap();
+        assert!(matches!(settled, LocalSource::Settled));
+        assert_eq!(fs::metadata(below.path("f")).unwrap().mtime(), OLD as i64);
+    }
+}

@@ -82,3 +82,100 @@ fn file_in(batch: &Batch<'_>, file: &Adoptable) -> Result<Option<FileRecord>, Re
 pub(super) fn is_content_of(name: &FileName, indexed: &FileRecord, found: &FileRecord) -> bool {
     indexed.root == found.root && (name.is_immutable() || indexed.modified == found.modified)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{
+        OLD, Place, adopt, fetch, folder, follow, immutable, indexed, is_held, is_listed, name, seq,
+    };
+    use super::*;
+    use crate::{domain::state::SignedHead, repository::Examined};
+
+    fn ready(repository: &Repository, text: &str) -> Adoptable {
+        match repository.examine(&folder(), &name(text)).unwrap() {
+            Examined::Ready(file) => file,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn entries_holdings_log_and_head_come_in_one_commit() {
+        let place = Place::new();
+        let main = place.main();
+        let before = main.head().unwrap();
+        ["a", "b", "c"].iter().for_each(|name| place.write(name, name.as_bytes()));
+        adopt(&main, &["a", "b", "c"]).unwrap();
+        let snapshot = main.state().index.read().unwrap();
+        let stored = SignedHead::verify(&snapshot.head().unwrap().unwrap(), &main.line().unwrap()).unwrap();
+        assert_eq!((stored.head().seq, stored.head().previous), (3, before.hash()));
+        assert_eq!(main.head().unwrap(), stored);
+        let logged: Vec<_> = snapshot.log_after(0, 10).unwrap().iter().map(|row| row.seq).collect();
+        assert_eq!(logged, [1, 2, 3]);
+        let totals = snapshot.totals(&folder()).unwrap();
+        assert_eq!((totals.files, totals.held_files, totals.missing_files), (3, 3, 0));
+        assert_eq!(main.state().accepted().unwrap().unwrap().seq, 3);
+    }
+
+    #[test]
+    fn what_changed_since_it_was_examined_is_not_published() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("a", b"a");
+        place.write("b", b"b");
+        let files = [ready(&main, "a"), ready(&main, "b")];
+        place.write_at("b", b"B", OLD + 9);
+        assert_eq!(main.publish(&files).unwrap(), [name("b")]);
+        assert!(is_held(&main, "a") && !is_held(&main, "b"));
+        assert_eq!(indexed(&main, "b"), None);
+    }
+
+    #[test]
+    fn an_equal_file_with_another_time_is_a_change_of_time_alone() {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        place.write("f", b"same");
+        adopt(&main, &["f"]).unwrap();
+        follow(&main, &child).unwrap();
+        fetch(&main, &child).unwrap();
+        let root = indexed(&main, "f").unwrap().root;
+        place.write_at("f", b"same", OLD + 60);
+        adopt(&main, &["f"]).unwrap();
+        let after = indexed(&main, "f").unwrap();
+        assert_eq!((after.root, after.modified, seq(&main)), (root, OLD as i64 + 60, 2));
+        follow(&main, &child).unwrap();
+        assert_eq!(fetch(&main, &child).unwrap(), [""; 0]);
+        assert_eq!(child.indexed(&folder(), &name("f")).unwrap(), Some(after));
+        let stat = child.folder(&folder()).unwrap().stat_file(&name("f")).unwrap().unwrap();
+        assert_eq!(stat.modified_ns, (OLD as i64 + 60) * 1_000_000_000);
+    }
+
+    #[test]
+    fn publishing_what_the_index_says_already_is_no_change() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("f", b"f");
+        adopt(&main, &["f"]).unwrap();
+        let head = main.head().unwrap();
+        std::fs::copy(place.path("f"), place.path("g")).unwrap();
+        std::fs::rename(place.path("g"), place.path("f")).unwrap();
+        place.write("f", b"f");
+        adopt(&main, &["f"]).unwrap();
+        assert_eq!(main.head().unwrap(), head);
+        assert!(is_held(&main, "f"));
+    }
+
+    #[test]
+    fn a_listed_file_with_another_inode_stays_listed_on_a_secondary() {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        let kb = immutable("kb", b"kb");
+        place.write(&kb, b"kb");
+        adopt(&main, &[&kb]).unwrap();
+        follow(&main, &child).unwrap();
+        fetch(&main, &child).unwrap();
+        std::fs::copy(below.path(&kb), below.path("copy")).unwrap();
+        std::fs::rename(below.path("copy"), below.path(&kb)).unwrap();
+        child.mend(&folder(), &name(&kb)).unwrap();
+        assert!(is_listed(&child, &kb));
+    }
+}

@@ -128,7 +128,7 @@ impl Repository {
         let publish = |replace| open.staging.publish(&arrival.staged, &arrival.name, replace);
         let published = match publish(if replaces { Replace::Yes } else { Replace::No }) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                open.staging.trash(&arrival.name, self.clock.unix_seconds()).and_then(|()| publish(Replace::No))
+                open.staging.trash(&arrival.name, self.clock.unix_seconds()).and_then(|_| publish(Replace::No))
             }
             other => other,
         };
@@ -155,4 +155,99 @@ pub(super) fn commit_arrivals(
         }
         Ok::<_, RepositoryError>(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, adopt, fetch, folder, follow, is_held, is_missing, name, root_of};
+    use super::*;
+    use crate::repository::Alarm;
+    use std::fs;
+
+    fn pair(files: &[&str]) -> (Place, Repository, Place, Repository) {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        files.iter().for_each(|name| place.write(name, name.as_bytes()));
+        adopt(&main, files).unwrap();
+        follow(&main, &child).unwrap();
+        (place, main, below, child)
+    }
+
+    fn arrival(child: &Repository, text: &str, bytes: &[u8]) -> Arrival {
+        let wanted = MissingRecord { root: root_of(bytes), size: bytes.len() as u64, modified: 1_700_000_000 };
+        let staged = child.staging(&folder()).unwrap().stage_bytes(bytes, wanted.modified).unwrap();
+        Arrival { folder: folder(), name: name(text), wanted, staged }
+    }
+
+    fn staged_files(place: &Place) -> usize {
+        fs::read_dir(place.stage("incoming")).unwrap().count()
+    }
+
+    #[test]
+    fn what_arrives_is_held_and_no_longer_missing() {
+        let (_place, _main, below, child) = pair(&["a", "sub/b"]);
+        child.receive(vec![arrival(&child, "a", b"a"), arrival(&child, "sub/b", b"sub/b")]).unwrap();
+        assert_eq!(below.read("sub/b").unwrap(), b"sub/b");
+        assert!(is_held(&child, "a") && is_held(&child, "sub/b"));
+        assert!(child.missing_after(&folder(), None, 9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_wanted_no_longer_is_dropped() {
+        let (_place, _main, below, child) = pair(&["a"]);
+        child.receive(vec![arrival(&child, "a", b"other"), arrival(&child, "unknown", b"u")]).unwrap();
+        assert_eq!((below.read("a"), below.read("unknown"), staged_files(&below)), (None, None, 0));
+        assert!(is_missing(&child, "a") && !is_held(&child, "unknown"));
+    }
+
+    #[test]
+    fn a_file_that_nobody_verified_goes_to_the_trash_first() {
+        let (_place, _main, below, child) = pair(&["a"]);
+        below.write("a", b"in the way");
+        child.receive(vec![arrival(&child, "a", b"a")]).unwrap();
+        assert_eq!(below.read("a").unwrap(), b"a");
+        assert_eq!(below.trashed(), [b"in the way"]);
+    }
+
+    #[test]
+    fn a_verified_version_is_swapped_and_an_edited_one_goes_to_the_trash() {
+        for edited in [false, true] {
+            let (place, main, below, child) = pair(&["a"]);
+            fetch(&main, &child).unwrap();
+            if edited {
+                below.write("a", b"edited");
+            }
+            place.write("a", b"newer");
+            adopt(&main, &["a"]).unwrap();
+            follow(&main, &child).unwrap();
+            fetch(&main, &child).unwrap();
+            assert_eq!(below.read("a").unwrap(), b"newer");
+            assert_eq!(below.trashed().len(), usize::from(edited));
+            assert!(is_held(&child, "a"));
+        }
+    }
+
+    #[test]
+    fn one_that_fails_is_dropped_and_the_others_arrive() {
+        let (_place, _main, below, child) = pair(&["sub/a", "b"]);
+        below.write("sub", b"a file where a directory should be");
+        let failed = child.receive(vec![arrival(&child, "sub/a", b"sub/a"), arrival(&child, "b", b"b")]);
+        assert!(matches!(failed, Err(RepositoryError::Io { .. })), "{failed:?}");
+        assert!(is_held(&child, "b") && is_missing(&child, "sub/a"));
+        assert_eq!(staged_files(&below), 0);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_alarm_until_there_is_room() {
+        let (_place, _main, _below, child) = pair(&["a"]);
+        let staging = child.staging(&folder()).unwrap();
+        staging.keep_free(u64::MAX);
+        let refused = staging.stage_bytes(b"a", 0).map_err(RepositoryError::io("staging", "a"));
+        assert!(matches!(refused, Err(RepositoryError::NoRoom { .. })));
+        child.judge_rooms();
+        assert!(child.attention.stands(&Alarm::DiskFull(folder())));
+        staging.keep_free(0);
+        child.judge_rooms();
+        assert!(!child.attention.stands(&Alarm::DiskFull(folder())));
+    }
 }

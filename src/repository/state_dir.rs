@@ -128,7 +128,7 @@ impl StateDir {
         disk.make_directory(root.at(layout::KEYS)).map_err(io("making the folder of keys"))?;
         let outboards = Outboards::open(disk.clone(), root).map_err(io("opening the outboards"))?;
         let (index, index_was_lost) = open_index(&disk, root, path, now)?;
-        let ledger = open_file(&disk, root, layout::LEDGER).map_err(io("opening the ledger"))?;
+        let ledger = open_file(&disk, root, layout::LEDGER, make_ledger).map_err(io("opening the ledger"))?;
         let ledger = Ledger::open(ledger).map_err(|source| OpenStateError::Catalog {
             path: path.to_owned(),
             file: layout::LEDGER,
@@ -213,7 +213,7 @@ fn open_index(disk: &SharedDisk, root: RootId, path: &Path, now: u64) -> Result<
     let io = |doing| move |source| OpenStateError::Io { path: path.to_owned(), doing, source };
     let catalog = |source| OpenStateError::Catalog { path: path.to_owned(), file: layout::INDEX, source };
     let existed = disk.stat(root.at(layout::INDEX)).is_ok_and(|stat| stat.size > 0);
-    let file = open_file(disk, root, layout::INDEX).map_err(io("opening the index"))?;
+    let file = open_file(disk, root, layout::INDEX, make_index).map_err(io("opening the index"))?;
     match Index::open(file) {
         Ok(index) => Ok((index, !existed)),
         Err(error) if !error.is_damage() => Err(catalog(error)),
@@ -225,16 +225,46 @@ fn open_index(disk: &SharedDisk, root: RootId, path: &Path, now: u64) -> Result<
             let aside = format!("{}.damaged-{now}", layout::INDEX);
             disk.rename(root.at(layout::INDEX), root.at(&aside), Replace::Yes)
                 .map_err(io("setting the index aside"))?;
-            let file = open_file(disk, root, layout::INDEX).map_err(io("opening the index"))?;
+            let file = open_file(disk, root, layout::INDEX, make_index).map_err(io("opening the index"))?;
             Ok((Index::open(file).map_err(catalog)?, true))
         }
     }
 }
 
-fn open_file(disk: &SharedDisk, root: RootId, file: &str) -> io::Result<Arc<dyn RandomAccess>> {
-    let file = disk.open(root.at(file), Open::Create)?;
+/// Opens a database's file; one that is absent is made whole elsewhere first, so that no power cut
+/// leaves half of one.
+fn open_file(disk: &SharedDisk, root: RootId, file: &str, make: Make) -> io::Result<Arc<dyn RandomAccess>> {
+    let database = |how, file: &str| Ok::<_, io::Error>(Arc::new(DatabaseFile(disk.open(root.at(file), how)?)));
+    match database(Open::Write, file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return Ok(opened?),
+    }
+    let temporary = format!("{file}.new");
+    remove_if_there(disk, root, &temporary)?;
+    let new = database(Open::CreateNew, &temporary)?;
+    make(new.clone()).map_err(io::Error::other)?;
+    new.sync()?;
+    disk.rename(root.at(&temporary), root.at(file), Replace::Yes)?;
     disk.sync_directory(root.at(""))?;
-    Ok(Arc::new(DatabaseFile(file)))
+    Ok(database(Open::Write, file)?)
+}
+
+/// Makes an empty database in an empty file.
+type Make = fn(Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError>;
+
+fn make_index(file: Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError> {
+    Index::open(file).map(drop)
+}
+
+fn make_ledger(file: Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError> {
+    Ledger::open(file).map(drop)
+}
+
+fn remove_if_there(disk: &SharedDisk, root: RootId, file: &str) -> io::Result<()> {
+    match disk.remove(root.at(file)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn read_small(disk: &SharedDisk, root: RootId, file: &str) -> io::Result<Option<Vec<u8>>> {
@@ -250,10 +280,7 @@ fn read_small(disk: &SharedDisk, root: RootId, file: &str) -> io::Result<Option<
 
 fn write_small(disk: &SharedDisk, root: RootId, file: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{file}.new");
-    match disk.remove(root.at(&temporary)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(disk, root, &temporary)?;
     let written = disk.open(root.at(&temporary), Open::CreateNew)?;
     written.set_mode(0o600)?;
     written.write_all_at(bytes, 0)?;

@@ -139,7 +139,7 @@ fn a_trashed_file_is_never_in_two_places_after_a_power_cut() {
     };
     let work = |disk: &SimulatedDisk| {
         let staging = open(disk, None).map_err(io::Error::other)?;
-        staging.trash(&name("sub/f"), 77)
+        staging.trash(&name("sub/f"), 77).map(drop)
     };
     at_every_power_cut(prepare, work, |left, _| {
         let staging = open(left, None).unwrap();

@@ -23,7 +23,7 @@ use std::{
 
 /// From here on one `syncfs` is cheaper than a sync of each file or directory: every one of them
 /// waits for the journal.
-const SYNC_ALL_FROM: usize = 8;
+pub(super) const SYNC_ALL_FROM: usize = 8;
 
 /// Why a folder can't be written to. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -250,7 +250,7 @@ impl Staging {
     }
 
     /// Makes it durable that names are gone; a directory that went with them needs no sync of its own.
-    pub fn sync_removed<'a>(&self, names: impl IntoIterator<Item = &'a FileName>) -> io::Result<()> {
+    pub(super) fn sync_removed<'a>(&self, names: impl IntoIterator<Item = &'a FileName>) -> io::Result<()> {
         let directories: BTreeSet<_> = names.into_iter().map(|name| name.parent().unwrap_or("")).collect();
         if directories.len() >= SYNC_ALL_FROM {
             return self.disk.sync_all(self.folder);
@@ -330,7 +330,7 @@ impl Staging {
 }
 
 /// `a`, `a/b` for `a/b/c`.
-fn parents(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(at, _)| &path[..at])
 }
 

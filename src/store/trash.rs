@@ -5,10 +5,10 @@
 use super::{
     disk::{Kind, Replace},
     layout,
-    staging::Staging,
+    staging::{SYNC_ALL_FROM, Staging, parents},
 };
 use crate::domain::name::{FileName, MAX_COMPONENTS};
-use std::io;
+use std::{collections::BTreeSet, io};
 
 /// Equal names that may be removed within one second: more than any job could want.
 const MAX_ATTEMPTS: u32 = 1000;
@@ -23,24 +23,39 @@ pub struct Swept {
 }
 
 impl Staging {
-    /// Moves a file of the folder to trash; `now_unix` is in seconds since 1970 UTC. Not synced: a power cut
-    /// may undo it.
-    pub fn trash(&self, name: &FileName, now_unix: u64) -> io::Result<()> {
+    /// Moves a file of the folder to trash; `now_unix` is in seconds since 1970 UTC. Answers with where it
+    /// rests, relative to staging. The move is not synced: a power cut may undo it.
+    pub fn trash(&self, name: &FileName, now_unix: u64) -> io::Result<String> {
         let from = self.folder_root().at(name.as_str());
         // Asked first, so that a missing file leaves no directory behind.
         self.disk().stat(from)?;
         for attempt in 0..MAX_ATTEMPTS {
             let path = format!("{}/{name}", layout::trash(now_unix, attempt));
-            let made = self.make_parents(self.stage_root(), &path);
+            let made = self.make_resting_place(&path);
             let moved = made.and_then(|()| self.disk().rename(from, self.stage_root().at(&path), Replace::No));
             match moved.map_err(|e| (e.kind(), e)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(path),
                 // Another file has the name, or the name of a directory above it.
                 Err((io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, _)) => {}
                 Err((_, e)) => return Err(e),
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Makes it durable that files rest at these paths, and are gone from where they were.
+    pub fn sync_trashed<'a>(&self, trashed: impl IntoIterator<Item = (&'a FileName, &'a str)>) -> io::Result<()> {
+        let (mut rests, mut names) = (BTreeSet::new(), Vec::new());
+        for (name, path) in trashed {
+            rests.extend(path.rsplit_once('/').map(|(directory, _)| directory));
+            names.push(name);
+        }
+        if rests.len() >= SYNC_ALL_FROM {
+            return self.disk().sync_all(self.stage_root());
+        }
+        let sync = |directory: &&str| self.disk().sync_directory(self.stage_root().at(directory));
+        rests.iter().try_for_each(sync)?;
+        self.sync_removed(names)
     }
 
     /// Removes for good what was moved to trash before `older_than_unix` (seconds since 1970 UTC).
@@ -90,6 +105,20 @@ impl Staging {
             }
         }
         if remove { self.disk().remove_directory(self.stage_root().at(directory)) } else { Ok(()) }
+    }
+
+    /// Directories above `path` that are there are durable: a file that moved below one that a power cut
+    /// takes would be lost.
+    fn make_resting_place(&self, path: &str) -> io::Result<()> {
+        for directory in parents(path) {
+            let at = self.stage_root().at(directory);
+            if self.disk().stat(at).is_err() {
+                self.disk().make_directory(at)?;
+                let above = directory.rsplit_once('/').map_or("", |(above, _)| above);
+                self.disk().sync_directory(self.stage_root().at(above))?;
+            }
+        }
+        Ok(())
     }
 
     /// Names of one directory in staging; names that are no text are nobody's of ours.
