@@ -25,8 +25,8 @@ fn every_mistake_in_the_configuration_is_named_with_its_line() {
     let node = Node::main("paris").with("[cleanup]\ntrsh = \"3d\"\nmax_delete_percent = \"many\"\n[jbos]\nby = 1\n");
     let answer = serve(&node);
     let file = node.config().display().to_string();
-    says(&answer, 2, &[&format!("{file}:16: unknown key \"trsh\" in [cleanup]; did you mean \"trash\"?")]);
-    says(&answer, 2, &[":17: ", "max_delete_percent", "unknown key \"jbos\"", "did you mean \"jobs\"?"]);
+    says(&answer, 2, &[&format!("{file}:17: unknown key \"trsh\" in [cleanup]; did you mean \"trash\"?")]);
+    says(&answer, 2, &[":18: ", "max_delete_percent", "unknown key \"jbos\"", "did you mean \"jobs\"?"]);
     fs::write(node.config(), "role = \"main\nname = 3\n").unwrap();
     says(&serve(&node), 2, &[&format!("{file}:1:")]);
     fs::remove_file(node.config()).unwrap();
@@ -107,8 +107,17 @@ fn the_state_of_a_newer_version_is_refused_untouched() {
     assert!(before.len() > 4, "{before:?}");
     says(&serve(&node), 4, &["version 2", &node.state().display().to_string(), "install"]);
     assert_eq!(listing(&node.state()), before);
-    says(&node.cli("join wuasync1-x"), 2, &[]);
-    assert_eq!(listing(&node.state()), before);
+}
+
+#[test]
+fn a_bad_token_and_a_main_that_joins_touch_no_state() {
+    let main = Node::main("paris");
+    says(&main.cli("join wuasync1-x"), 4, &["role"]);
+    assert!(!main.state().exists());
+    let lyon = Node::secondary("lyon");
+    says(&lyon.cli("join wuasync1-x"), 2, &["copy it again"]);
+    says(&lyon.cli("join hello"), 2, &["wuasync1-"]);
+    assert!(!lyon.state().exists());
 }
 
 #[test]

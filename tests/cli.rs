@@ -188,13 +188,6 @@ fn without_a_daemon_every_question_is_3_and_says_what_to_do() {
 }
 
 #[test]
-fn joining_without_a_daemon_fails_with_the_way_out() {
-    let answer = Node::new().run("join TOKEN");
-    assert_eq!(answer.exit, 1);
-    assert!(answer.err.contains("start it, then join again"), "{answer:?}");
-}
-
-#[test]
 fn status_is_a_page_or_json() {
     let node = Node::answering(Router::new().route(api::STATUS, get(async || Json(status(2)))));
     let page = node.run("status");

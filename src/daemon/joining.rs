@@ -84,6 +84,7 @@ pub enum JoinLineError {
 
 /// Joins while no daemon runs; the next start follows the parent.
 pub async fn join_offline(config: &Config, text: &str) -> Result<JoinReply, JoinLineError> {
+    let token = read_token(config, text)?;
     let _lock = StateLock::take(&config.state_dir).map_err(StartError::from)?;
     let repository = Repository::open(
         Arc::new(RealDisk::new()),
@@ -101,21 +102,35 @@ pub async fn join_offline(config: &Config, text: &str) -> Result<JoinReply, Join
     let any = if config.sync.listen.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let any = any.parse().unwrap_or(config.sync.listen);
     let endpoint = Endpoint::bind(any, key, settings).map_err(StartError::from)?;
-    let (reply, _) = join_line(config, &repository, &endpoint, text).await?;
+    let (reply, _) = redeem(config, &repository, &endpoint, token).await?;
     Ok(reply)
 }
 
-/// Redeems a token at its parent, and keeps what was learned.
+/// Joins with the parts of a running daemon.
 pub(super) async fn join_line(
     config: &Config,
     repository: &Repository,
     endpoint: &Endpoint,
     text: &str,
 ) -> Result<(JoinReply, ParentAddress), JoinLineError> {
+    redeem(config, repository, endpoint, read_token(config, text)?).await
+}
+
+/// What can be known to be wrong before a state folder is made or opened: a main would get a line of its own.
+fn read_token(config: &Config, text: &str) -> Result<Token, JoinLineError> {
     if config.role == Role::Main {
         return Err(JoinLineError::IsMain);
     }
-    let token = Token::parse(text, SystemClock.unix_seconds())?;
+    Ok(Token::parse(text, SystemClock.unix_seconds())?)
+}
+
+/// Redeems a token at its parent, and keeps what was learned.
+async fn redeem(
+    config: &Config,
+    repository: &Repository,
+    endpoint: &Endpoint,
+    token: Token,
+) -> Result<(JoinReply, ParentAddress), JoinLineError> {
     check(repository, &token)?;
     let request = Join {
         secret: token.secret.clone(),
@@ -182,12 +197,23 @@ pub fn join_error(error: &JoinLineError) -> ApiError {
         JoinLineError::IsMain
         | JoinLineError::OtherLine { .. }
         | JoinLineError::Folder(_)
-        | JoinLineError::Refused(_)
         | JoinLineError::Forged(_) => ErrorCode::Refused,
-        JoinLineError::Resolve { .. }
-        | JoinLineError::Connect { .. }
-        | JoinLineError::Start(_)
-        | JoinLineError::File(_) => ErrorCode::Failed,
+        JoinLineError::Refused(error) => refusal_code(error),
+        JoinLineError::Start(error) => error.code(),
+        JoinLineError::Resolve { .. } | JoinLineError::Connect { .. } | JoinLineError::File(_) => ErrorCode::Failed,
     };
     ApiError::new(code, chain(error))
+}
+
+/// A parent that says no is another thing than one that says nothing.
+fn refusal_code(error: &JoinError) -> ErrorCode {
+    match error {
+        JoinError::Refused(_) => ErrorCode::Refused,
+        JoinError::Closed(_)
+        | JoinError::Open(_)
+        | JoinError::Send(_)
+        | JoinError::Receive(_)
+        | JoinError::NoAnswer
+        | JoinError::Late => ErrorCode::Failed,
+    }
 }

@@ -1,6 +1,7 @@
 //! One node from configuration to running parts, and its orderly end.
 
 use super::{
+    api::ErrorCode,
     config::{self, Config, Tls},
     lock::{LockError, StateLock},
     parent_file::{ParentFile, ParentFileError},
@@ -19,8 +20,8 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
     repository::{
-        DeletionCap, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig, RepositoryError, SmallFileError,
-        Tend, TendConfig,
+        DeletionCap, FolderConfig, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig, RepositoryError,
+        SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
     supply::local::Local,
@@ -94,6 +95,29 @@ pub enum StartError {
     /// The socket's own address.
     #[error("asking for the address of a listener")]
     Address(#[source] io::Error),
+}
+
+impl StartError {
+    /// What kind of mistake it is.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Lock(LockError::Taken(_)) | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => {
+                ErrorCode::Refused
+            }
+            Self::Lock(LockError::Io { .. })
+            | Self::Open(OpenRepositoryError::Folder { .. })
+            | Self::Listen { .. }
+            | Self::Sync(_)
+            | Self::Tls(_) => ErrorCode::Invalid,
+            Self::Open(_)
+            | Self::Repository(_)
+            | Self::State(_)
+            | Self::Parent(_)
+            | Self::Key(_)
+            | Self::Front(_)
+            | Self::Address(_) => ErrorCode::Failed,
+        }
+    }
 }
 
 /// A running node.

@@ -2,19 +2,16 @@
 
 use super::{
     admin::{HostNames, read_only},
+    api::ErrorCode,
     arenas,
     config::Config,
     control::{BindControlError, ControlSocket},
-    lock::LockError,
     node::{self, Node, StartError},
     rates::Rates,
     router::{self, Api},
     telemetry,
 };
-use crate::{
-    base::chain::chain,
-    repository::{OpenRepositoryError, OpenStateError},
-};
+use crate::base::chain::chain;
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, Write},
@@ -22,7 +19,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 /// Why the daemon ended other than by being told to.
@@ -42,21 +39,10 @@ pub enum ServeError {
 impl From<StartError> for ServeError {
     fn from(error: StartError) -> Self {
         let text = chain(&error);
-        match error {
-            StartError::Lock(LockError::Taken(_))
-            | StartError::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => Self::Refused(text),
-            StartError::Lock(LockError::Io { .. })
-            | StartError::Open(OpenRepositoryError::Folder { .. })
-            | StartError::Listen { .. }
-            | StartError::Sync(_)
-            | StartError::Tls(_) => Self::Configuration(text),
-            StartError::Open(_)
-            | StartError::Repository(_)
-            | StartError::State(_)
-            | StartError::Parent(_)
-            | StartError::Key(_)
-            | StartError::Front(_)
-            | StartError::Address(_) => Self::Failed(text),
+        match error.code() {
+            ErrorCode::Refused => Self::Refused(text),
+            ErrorCode::Invalid => Self::Configuration(text),
+            ErrorCode::Unknown | ErrorCode::Failed => Self::Failed(text),
         }
     }
 }
@@ -95,6 +81,8 @@ async fn run(config: Config) -> Result<(), ServeError> {
     for key in &config.not_in_effect {
         tracing::warn!(%key, "this setting has no effect in this version");
     }
+    // Before anything else: a signal during the start is heard at its end.
+    let signals = Signals::listen().map_err(|error| ServeError::Failed(format!("can't listen to signals: {error}")))?;
     let control = config.control.clone();
     let admin_listen = config.admin.listen.clone();
     let node = Node::start(config).await?;
@@ -107,7 +95,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let admin = serve_admin(&admin_listen, &api, &tasks)?;
     let sync = node.endpoint.local_addr().map_err(StartError::Address)?;
     say_ready(&Ready { ready: true, http: node.http.clone(), admin, sync, control });
-    until_told_to_stop(&node).await;
+    signals.until_told_to_stop(&node).await;
     node.stop().await;
     tasks.close();
     tasks.wait().await;
@@ -141,17 +129,29 @@ fn say_ready(ready: &Ready) {
     tracing::info!(http = ?ready.http, sync = %ready.sync, control = %ready.control.display(), "ready");
 }
 
-async fn until_told_to_stop(node: &Node) {
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
-        tracing::error!("the system gives no signals; the daemon can only be killed");
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = hangup.recv() => node.reload(),
+/// What the system tells the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn until_told_to_stop(mut self, node: &Node) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => node.reload(),
+            }
         }
     }
 }

@@ -1,8 +1,13 @@
 //! The two daemons.
 
+use super::http::path_of;
 use crate::{
+    base::clock::{Clock, SystemClock},
     cli::{client::Client, error::CliError},
-    daemon::{Ready, api, api::StatusReport},
+    daemon::{
+        Ready,
+        api::{self, FileReport, StatusReport},
+    },
 };
 use std::{
     fs,
@@ -18,6 +23,8 @@ use tokio::{
 
 /// How long a daemon may take to come up, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the system may take to end a process that is killed: longer where it waits for a disk.
+const KILLED: Duration = Duration::from_secs(5);
 
 /// One daemon in a directory of its own.
 pub(super) struct Node {
@@ -27,8 +34,24 @@ pub(super) struct Node {
     pub(super) folder: PathBuf,
     /// Its configuration file.
     pub(super) config: PathBuf,
-    child: Child,
+    daemon: Daemon,
     client: Client,
+}
+
+/// A process that never outlives the demonstration: dropping it kills it and waits for its end, so
+/// that nothing is written any more when its directory goes.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.0.start_kill().is_err() {
+            return;
+        }
+        let killed = SystemClock.monotonic();
+        while matches!(self.0.try_wait(), Ok(None)) && SystemClock.monotonic() - killed < KILLED {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Node {
@@ -42,7 +65,7 @@ impl Node {
         fs::write(&config, configuration(&place, &folder, name, role)).map_err(failed)?;
         let log = fs::File::create(place.join("log")).map_err(failed)?;
         let program = std::env::current_exe().map_err(failed)?;
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args(["serve", "--config"])
             .arg(&config)
             .stdin(Stdio::null())
@@ -51,18 +74,25 @@ impl Node {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let ready = read_ready(&mut child).await;
+        let mut daemon = Daemon(child);
+        let ready = read_ready(&mut daemon.0).await;
         let Some(ready) = ready else {
             let log = fs::read_to_string(place.join("log")).unwrap_or_default();
             return Err(CliError::Failed(format!("the daemon {name} did not come up:\n{log}")));
         };
         let client = Client::at(&ready.control).await?;
-        Ok(Self { ready, folder, config, child, client })
+        Ok(Self { ready, folder, config, daemon, client })
     }
 
     /// Asks for its status.
     pub(super) async fn status(&mut self) -> Result<StatusReport, CliError> {
         Ok(self.client.get(api::STATUS).await?)
+    }
+
+    /// Whether it has a file, whole.
+    pub(super) async fn holds(&mut self, name: &str) -> Result<bool, CliError> {
+        let file: FileReport = self.client.get(&format!("{}{}", api::FILES, path_of(name))).await?;
+        Ok(file.held)
     }
 
     /// Gives it a command.
@@ -76,18 +106,18 @@ impl Node {
 
     /// Most memory that it had resident so far, in bytes.
     pub(super) fn peak_memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.0.id()?)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
     }
 
     /// Ends it in good order; `false` if it had to be killed or failed.
     pub(super) async fn stop(mut self) -> bool {
-        let pid = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+        let pid = self.daemon.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
-        match timeout(PATIENCE, self.child.wait()).await {
+        match timeout(PATIENCE, self.daemon.0.wait()).await {
             Ok(Ok(status)) => status.success(),
             _ => false,
         }

@@ -21,6 +21,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The file that is dropped while everything runs.
 const DROPPED_BYTES: usize = 10_000_000;
@@ -36,6 +37,7 @@ const STALLED: Duration = Duration::from_secs(120);
 struct Findings {
     files: u64,
     bytes: u64,
+    left_alone: u64,
     adopted_seconds: f64,
     mirrored_seconds: f64,
     megabytes_per_second: f64,
@@ -49,21 +51,64 @@ struct Findings {
 
 /// Tells it.
 pub(super) async fn tell(folder: Option<&Path>, once: bool, out: &Out) -> Result<Exit, CliError> {
+    let mut stop = Stop::listen().map_err(CliError::Runtime)?;
     let place = tempfile::Builder::new().prefix("wuasync-demo-").tempdir();
     let place = place.map_err(|error| CliError::Failed(format!("no temporary directory: {error}")))?;
-    let told = tokio::select! {
-        told = scenes(place.path(), folder, once, out) => told,
-        interrupt = tokio::signal::ctrl_c() => match interrupt {
-            Ok(()) => Err(CliError::Interrupted),
-            Err(error) => Err(CliError::Runtime(error)),
-        },
-    };
+    let told = perform(place.path(), folder, once, &mut stop, out).await;
     place.close().map_err(|error| CliError::Failed(format!("the temporary directory stays: {error}")))?;
     told
 }
 
-async fn scenes(place: &Path, folder: Option<&Path>, once: bool, out: &Out) -> Result<Exit, CliError> {
-    let tree = prepare(place, folder, out)?;
+async fn perform(
+    place: &Path,
+    folder: Option<&Path>,
+    once: bool,
+    stop: &mut Stop,
+    out: &Out,
+) -> Result<Exit, CliError> {
+    let stage = tokio::select! {
+        // First: Ctrl-C in a terminal reaches the daemons, too, and their end is no failure then.
+        biased;
+        () = stop.told() => return Err(CliError::Interrupted),
+        shown = show(place, folder, out) => shown?,
+    };
+    if once {
+        return stage.end(Some(out)).await;
+    }
+    stage.say_what_next(out)?;
+    stop.told().await;
+    out.note("stopping");
+    stage.end(None).await
+}
+
+/// Ctrl-C, and what `kill` sends.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Two nodes that run, and what was found.
+struct Stage {
+    main: Node,
+    secondary: Node,
+    findings: Findings,
+}
+
+async fn show(place: &Path, folder: Option<&Path>, out: &Out) -> Result<Stage, CliError> {
+    let tree = prepare(place, folder, out).await?;
     let begun = SystemClock.monotonic();
     let mut main = Node::start(place, "paris", "main").await?;
     let mut secondary = Node::start(place, "lyon", "secondary").await?;
@@ -72,7 +117,7 @@ async fn scenes(place: &Path, folder: Option<&Path>, once: bool, out: &Out) -> R
         units::duration(since(begun))
     ));
     join(&mut main, &mut secondary).await?;
-    let (adopted, mirrored) = watch(&mut main, &mut secondary, &tree, begun).await?;
+    let Mirrored { adopted, mirrored, left_alone } = watch(&mut main, &mut secondary, &tree, begun).await?;
     let rate = tree.bytes as f64 / mirrored.as_secs_f64() / 1e6;
     out.note(&format!(
         "adopted {} files ({}) after {}, mirrored and verified after {}: {rate:.0} MB/s from start to end",
@@ -81,16 +126,20 @@ async fn scenes(place: &Path, folder: Option<&Path>, once: bool, out: &Out) -> R
         units::duration(adopted),
         units::duration(mirrored)
     ));
-    let checked = check_samples(&main, &secondary, &tree, out).await?;
+    if left_alone > 0 {
+        out.note(&format!("left alone, for they are incomplete or can't be read: {left_alone}"));
+    }
+    let checked = check_samples(&mut main, &secondary, &tree, out).await?;
     let dropped = drop_file(&main, &secondary).await?;
     out.note(&format!(
         "dropped a file of {} at the main: a host had it from the secondary, whole, {} ms after it was written",
         units::bytes(DROPPED_BYTES as u64),
         dropped.as_millis()
     ));
-    let mut findings = Findings {
+    let findings = Findings {
         files: tree.files,
         bytes: tree.bytes,
+        left_alone,
         adopted_seconds: adopted.as_secs_f64(),
         mirrored_seconds: mirrored.as_secs_f64(),
         megabytes_per_second: rate,
@@ -106,25 +155,50 @@ async fn scenes(place: &Path, folder: Option<&Path>, once: bool, out: &Out) -> R
         units::bytes(findings.main_peak_memory_bytes),
         units::bytes(findings.secondary_peak_memory_bytes)
     ));
-    if !once {
-        say_what_next(&main, &secondary, out)?;
-        wait_for_ctrl_c().await?;
-        out.note("stopping");
-    }
-    findings.ok = secondary.stop().await & main.stop().await;
-    if once {
-        out.answer(&findings, |_| {
-            if findings.ok { "all is well".to_owned() } else { "a daemon did not stop well".to_owned() }
-        })?;
-    }
-    Ok(if findings.ok { Exit::Done } else { Exit::Failed })
+    Ok(Stage { main, secondary, findings })
 }
 
-fn prepare(place: &Path, folder: Option<&Path>, out: &Out) -> Result<Tree, CliError> {
+impl Stage {
+    /// Stops both, and answers where there is somebody to answer to.
+    async fn end(self, out: Option<&Out>) -> Result<Exit, CliError> {
+        let Self { main, secondary, mut findings } = self;
+        findings.ok = secondary.stop().await & main.stop().await;
+        let sentence = |ok| if ok { "all is well" } else { "a daemon did not stop well" };
+        out.map_or(Ok(()), |out| out.answer(&findings, |_| sentence(findings.ok).to_owned()))?;
+        Ok(if findings.ok { Exit::Done } else { Exit::Failed })
+    }
+
+    fn say_what_next(&self, out: &Out) -> Result<(), CliError> {
+        let Self { main, secondary, .. } = self;
+        let urls = |node: &Node| {
+            node.ready.http.iter().map(|at| format!("http://{at}/waptwua/")).collect::<Vec<_>>().join(" ")
+        };
+        let program = std::env::current_exe().map_or_else(|_| "wuasync".to_owned(), |path| path.display().to_string());
+        out.text(&format!(
+            "\nBoth run until Ctrl-C.\n\
+         \n  main       {}  folder {}\n  secondary  {}  folder {}\n\
+         \nTry, in another terminal:\n\
+         \n  {program} status --watch --config {}\
+         \n  cp SOMETHING {}/\
+         \n  {program} files list --config {}\
+         \n  {program} check --config {}\n",
+            urls(main),
+            main.folder.display(),
+            urls(secondary),
+            secondary.folder.display(),
+            secondary.config.display(),
+            main.folder.display(),
+            secondary.config.display(),
+            secondary.config.display(),
+        ))
+    }
+}
+
+async fn prepare(place: &Path, folder: Option<&Path>, out: &Out) -> Result<Tree, CliError> {
     let to = folder_in(&place.join("paris"));
     fs::create_dir_all(&to).map_err(|error| CliError::Failed(format!("{}: {error}", to.display())))?;
     let tree = match folder {
-        Some(folder) => tree::adopt(folder, &to)?,
+        Some(folder) => tree::adopt(folder, &to).await?,
         None => tree::make_up(&to)?,
     };
     let from = folder.map_or("made up".to_owned(), |folder| format!("from {}", folder.display()));
@@ -144,17 +218,19 @@ async fn join(main: &mut Node, secondary: &mut Node) -> Result<(), CliError> {
     Ok(())
 }
 
+/// When adoption and mirroring ended, and how many files the main does not publish.
+struct Mirrored {
+    adopted: Duration,
+    mirrored: Duration,
+    left_alone: u64,
+}
+
 fn since(begun: Instant) -> Duration {
     SystemClock.monotonic() - begun
 }
 
-/// Watches until the secondary holds what the main has; answers with when adoption and mirroring ended.
-async fn watch(
-    main: &mut Node,
-    secondary: &mut Node,
-    tree: &Tree,
-    begun: Instant,
-) -> Result<(Duration, Duration), CliError> {
+/// Watches until the secondary holds what the main has.
+async fn watch(main: &mut Node, secondary: &mut Node, tree: &Tree, begun: Instant) -> Result<Mirrored, CliError> {
     let bar = bytes_bar("mirroring".to_owned());
     bar.set_length(tree.bytes);
     let mut adopted = None;
@@ -162,13 +238,14 @@ async fn watch(
     loop {
         let (at_main, at_secondary) = (main.status().await?, secondary.status().await?);
         let held = held_bytes(&at_secondary);
-        show(&bar, &at_main, held);
-        if indexed(&at_main) >= tree.files {
+        move_bar(&bar, &at_main, held);
+        let left_alone = left_alone(&at_main);
+        if indexed(&at_main) + left_alone >= tree.files {
             adopted.get_or_insert_with(|| since(begun));
         }
         if let Some(adopted) = adopted.filter(|_| is_same(&at_main, &at_secondary)) {
             bar.finish_and_clear();
-            return Ok((adopted, since(begun)));
+            return Ok(Mirrored { adopted, mirrored: since(begun), left_alone });
         }
         let moved = held + indexed(&at_main) + hashed(&at_main);
         if moved != seen.0 {
@@ -181,7 +258,7 @@ async fn watch(
     }
 }
 
-fn show(bar: &ProgressBar, at_main: &StatusReport, held: u64) {
+fn move_bar(bar: &ProgressBar, at_main: &StatusReport, held: u64) {
     bar.set_position(held);
     let adopting = at_main.folders.iter().find_map(|folder| folder.adopting);
     bar.set_message(adopting.map_or_else(String::new, |progress| {
@@ -196,6 +273,10 @@ fn is_same(main: &StatusReport, secondary: &StatusReport) -> bool {
 
 fn indexed(status: &StatusReport) -> u64 {
     status.folders.iter().map(|folder| folder.files).sum()
+}
+
+fn left_alone(status: &StatusReport) -> u64 {
+    status.folders.iter().map(|folder| folder.incomplete + folder.refused).sum()
 }
 
 fn held_bytes(status: &StatusReport) -> u64 {
@@ -220,9 +301,13 @@ fn stalled(main: &StatusReport, secondary: &StatusReport) -> String {
 }
 
 /// Fetches some files from the secondary as a host would, and compares them with the main's.
-async fn check_samples(main: &Node, secondary: &Node, tree: &Tree, out: &Out) -> Result<u64, CliError> {
+async fn check_samples(main: &mut Node, secondary: &Node, tree: &Tree, out: &Out) -> Result<u64, CliError> {
     let Some(from) = secondary.ready.http.first() else { return Ok(0) };
+    let mut checked = 0;
     for name in &tree.samples {
+        if !main.holds(name.as_str()).await? {
+            continue;
+        }
         let path = main.folder.join(name.as_str());
         let wanted = hash_file(&path).map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
         let fetched = fetch(*from, &path_of(name.as_str())).await;
@@ -230,8 +315,8 @@ async fn check_samples(main: &Node, secondary: &Node, tree: &Tree, out: &Out) ->
         if fetched != Some(wanted) {
             return Err(CliError::Failed(format!("the secondary does not serve {name} as the main has it")));
         }
+        checked += 1;
     }
-    let checked = tree.samples.len() as u64;
     out.note(&format!("{checked} files fetched from the secondary over HTTP are what the main has"));
     Ok(checked)
 }
@@ -261,36 +346,4 @@ async fn drop_file(main: &Node, secondary: &Node) -> Result<Duration, CliError> 
         }
     }
     Err(CliError::Failed(format!("the secondary did not get {name}")))
-}
-
-fn say_what_next(main: &Node, secondary: &Node, out: &Out) -> Result<(), CliError> {
-    let urls =
-        |node: &Node| node.ready.http.iter().map(|at| format!("http://{at}/waptwua/")).collect::<Vec<_>>().join(" ");
-    let program = std::env::current_exe().map_or_else(|_| "wuasync".to_owned(), |path| path.display().to_string());
-    out.text(&format!(
-        "\nBoth run until Ctrl-C.\n\
-         \n  main       {}  folder {}\n  secondary  {}  folder {}\n\
-         \nTry, in another terminal:\n\
-         \n  {program} status --watch --config {}\
-         \n  cp SOMETHING {}/\
-         \n  {program} files list --config {}\
-         \n  {program} check --config {}\n",
-        urls(main),
-        main.folder.display(),
-        urls(secondary),
-        secondary.folder.display(),
-        secondary.config.display(),
-        main.folder.display(),
-        secondary.config.display(),
-        secondary.config.display(),
-    ))
-}
-
-async fn wait_for_ctrl_c() -> Result<(), CliError> {
-    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    let mut terminate = terminate.map_err(CliError::Runtime)?;
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => interrupt.map_err(CliError::Runtime),
-        _ = terminate.recv() => Ok(()),
-    }
 }

@@ -41,14 +41,16 @@ impl Tree {
     }
 }
 
-/// Links every file below `from` into `to`; copies where they are on different file systems.
-pub(super) fn adopt(from: &Path, to: &Path) -> Result<Tree, CliError> {
+/// Links every file below `from` into `to`; copies where they are on different file systems. Can be
+/// dropped between two files.
+pub(super) async fn adopt(from: &Path, to: &Path) -> Result<Tree, CliError> {
     let failed = |path: &Path, error: io::Error| CliError::Failed(format!("{}: {error}", path.display()));
     let mut tree = Tree::default();
     let mut below = vec![PathBuf::new()];
     while let Some(place) = below.pop() {
         let directory = from.join(&place);
         for entry in fs::read_dir(&directory).map_err(|error| failed(&directory, error))? {
+            tokio::task::yield_now().await;
             let entry = entry.map_err(|error| failed(&directory, error))?;
             let kind = entry.file_type().map_err(|error| failed(&entry.path(), error))?;
             let relative = place.join(entry.file_name());
@@ -122,15 +124,15 @@ pub(super) fn noise(seed: u64, size: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_folder_is_taken_over_without_touching_it_and_odd_names_stay_behind() {
+    #[tokio::test]
+    async fn a_folder_is_taken_over_without_touching_it_and_odd_names_stay_behind() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::create_dir(from.path().join("sub")).unwrap();
         fs::write(from.path().join("a.cab"), b"one").unwrap();
         fs::write(from.path().join("sub/b.cab"), b"three").unwrap();
         fs::write(from.path().join(".hidden"), b"x").unwrap();
         std::os::unix::fs::symlink("a.cab", from.path().join("link")).unwrap();
-        let tree = adopt(from.path(), to.path()).unwrap();
+        let tree = adopt(from.path(), to.path()).await.unwrap();
         assert_eq!((tree.files, tree.bytes, tree.left_out), (2, 8, 2));
         assert_eq!(fs::read(to.path().join("sub/b.cab")).unwrap(), b"three");
         assert_eq!(fs::read_dir(from.path()).unwrap().count(), 4);
