@@ -101,6 +101,9 @@ async fn ends_with_the_signed_state(lie: Lie) {
     let main = TestNode::main(&main_place, "paris");
     main.serves(&immutable("small", &small), &small).await;
     let parent = join(&lyon_place, main.invite("lyon", None)).await;
+    let mut member = main.repository.members().unwrap().remove(0);
+    member.site = "elsewhere".parse().unwrap();
+    main.repository.admit(&member).unwrap();
     let fake = FakeParent::of(&main_place, &main, lie);
     let parent = ParentAddress { addresses: vec![fake.address.to_string()], ..parent };
     let lyon = TestNode::secondary(&lyon_place, "lyon", Some(parent));
@@ -115,7 +118,7 @@ async fn ends_with_the_signed_state(lie: Lie) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_without_end_are_a_flood() {
-    for lie in [Lie::EndlessEntries, Lie::EndlessBucket] {
+    for lie in [Lie::EndlessEntries, Lie::EmptyEntries, Lie::EndlessBucket] {
         survives(|_, _| lie.clone()).await;
     }
 }

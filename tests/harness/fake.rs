@@ -157,8 +157,11 @@ async fn state(
         },
         Lie::OutOfPlace => writer.write_frame(Get { items: vec![] }).await.ok()?,
         Lie::Foreign => {
-            let (seq, namespace) = (entries.last().unwrap().seq, NamespaceName::new("folder/other").unwrap());
-            entries.push(EntryFrame { seq, namespace, key: b"k".to_vec(), body: vec![1, 2], removed: false });
+            // It takes the place of a change that a later one makes void, so that all numbers fit.
+            let keys: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
+            let void = (0..keys.len()).find(|at| keys[at + 1..].contains(&keys[*at])).unwrap();
+            let (seq, namespace) = (entries[void].seq, NamespaceName::new("folder/other").unwrap());
+            entries[void] = EntryFrame { seq, namespace, key: b"k".to_vec(), body: vec![1, 2], removed: false };
             writer.write_frame(Entries { entries }).await.ok()?;
             writer.write_frame(Head { bytes: head }).await.ok()?;
         }
