@@ -2,6 +2,8 @@
 //!
 //! Optional arguments: a factor below 1 shrinks the work, for a quick look.
 
+#![expect(clippy::expect_used, reason = "a measurement that fails ends")]
+
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 

@@ -1,5 +1,7 @@
 //! Members that lie: nothing wrong gets a name, memory stays bounded, everybody else is served.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod harness;
 
 use harness::{
@@ -10,7 +12,10 @@ use harness::{
     noise, wait,
 };
 use wuasync::{
-    domain::{digest::Root, state::LineSigner},
+    domain::{
+        digest::Root,
+        state::{LineSigner, Namespace},
+    },
     sync::{
         frames::{AskBucket, AskNode, Descend, Frame, Get, GetItem, Hello, NamespaceName, Progress},
         pull::ParentAddress,
@@ -83,26 +88,37 @@ async fn lies_about_trees_are_found_against_the_signed_root() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changed_entries_lead_to_a_comparison_of_trees_and_no_further() {
+async fn changed_and_foreign_entries_never_reach_the_index() {
+    for lie in [Lie::Entries, Lie::Foreign] {
+        ends_with_the_signed_state(lie).await;
+    }
+}
+
+async fn ends_with_the_signed_state(lie: Lie) {
     let (main_place, lyon_place) = (Place::new(1), Place::new(2));
     let small = noise(2, 3_000);
     main_place.write(&immutable("small", &small), &small);
     let main = TestNode::main(&main_place, "paris");
     main.serves(&immutable("small", &small), &small).await;
     let parent = join(&lyon_place, main.invite("lyon", None)).await;
-    let fake = FakeParent::of(&main_place, &main, Lie::Entries);
+    let mut member = main.repository.members().unwrap().remove(0);
+    member.site = "elsewhere".parse().unwrap();
+    main.repository.admit(&member).unwrap();
+    let fake = FakeParent::of(&main_place, &main, lie);
     let parent = ParentAddress { addresses: vec![fake.address.to_string()], ..parent };
     let lyon = TestNode::secondary(&lyon_place, "lyon", Some(parent));
     lyon.serves(&immutable("small", &small), &small).await;
     lyon.catches_up_with(&main).await;
-    drop(fake);
+    let snapshot = lyon.repository.state().index.read().unwrap();
+    assert_eq!(snapshot.root_of(&Namespace::new("folder/other").unwrap()).unwrap(), [0; 32]);
+    drop((fake, snapshot));
     main.stop().await;
     lyon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_without_end_are_a_flood() {
-    for lie in [Lie::EndlessEntries, Lie::EndlessBucket] {
+    for lie in [Lie::EndlessEntries, Lie::EmptyEntries, Lie::EndlessBucket] {
         survives(|_, _| lie.clone()).await;
     }
 }

@@ -60,6 +60,8 @@ pub enum Lie {
     EndlessBucket,
     /// Entries with other values than were signed.
     Entries,
+    /// An entry in a namespace that is not mirrored, which no signed root is compared with.
+    Foreign,
     /// Frames that belong elsewhere.
     OutOfPlace,
 }
@@ -154,6 +156,15 @@ async fn state(
             writer.write_frame(Entries { entries: vec![] }).await.ok()?;
         },
         Lie::OutOfPlace => writer.write_frame(Get { items: vec![] }).await.ok()?,
+        Lie::Foreign => {
+            // It takes the place of a change that a later one makes void, so that all numbers fit.
+            let keys: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
+            let void = (0..keys.len()).find(|at| keys[at + 1..].contains(&keys[*at])).unwrap();
+            let (seq, namespace) = (entries[void].seq, NamespaceName::new("folder/other").unwrap());
+            entries[void] = EntryFrame { seq, namespace, key: b"k".to_vec(), body: vec![1, 2], removed: false };
+            writer.write_frame(Entries { entries }).await.ok()?;
+            writer.write_frame(Head { bytes: head }).await.ok()?;
+        }
         Lie::Entries => {
             entries.last_mut().unwrap().body.push(1);
             writer.write_frame(Entries { entries }).await.ok()?;

@@ -1,7 +1,7 @@
 //! A UDP path between two nodes that can be counted, cut and led elsewhere.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -61,15 +61,18 @@ async fn forward(socket: Arc<UdpSocket>, state: Arc<State>) {
     loop {
         let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
         let target = *state.target.lock().unwrap();
-        if !ways.contains_key(&(from, target)) {
-            let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            way.connect(target).await.unwrap();
-            back.spawn(send_back(way.clone(), socket.clone(), from, state.clone()));
-            ways.insert((from, target), way);
-        }
+        let way = match ways.entry((from, target)) {
+            Entry::Occupied(way) => way.into_mut(),
+            Entry::Vacant(place) => {
+                let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                way.connect(target).await.unwrap();
+                back.spawn(send_back(way.clone(), socket.clone(), from, state.clone()));
+                place.insert(way)
+            }
+        };
         if !state.cut.load(Relaxed) {
             state.bytes.fetch_add(length as u64, Relaxed);
-            ways[&(from, target)].send(&packet[..length]).await.ok();
+            way.send(&packet[..length]).await.ok();
         }
     }
 }

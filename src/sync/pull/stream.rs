@@ -93,7 +93,7 @@ impl Stream {
         let mut broken = None;
         match self.ask(left.as_slice().iter().map(whole_of).collect()).await {
             Ok(mut reader) => {
-                while let Some(item) = left.next() {
+                for item in left.by_ref() {
                     match read_small(&mut reader, &item).await {
                         Ok(Some(bytes)) => whole.push((item, bytes)),
                         Ok(None) => absent.push(item),
