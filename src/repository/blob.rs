@@ -98,7 +98,7 @@ impl Repository {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{OLD, Place, adopt, bytes_of, folder, name, root_of};
-    use super::*;
+
     use std::fs;
 
     #[test]

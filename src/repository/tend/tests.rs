@@ -43,6 +43,12 @@ impl Tended {
     async fn stop(self) {
         self.cancel.cancel();
         self.task.await.unwrap();
+        let mut repository = self.repository;
+        // A look that had begun still holds it; a state folder has one opener.
+        while let Err(shared) = Arc::try_unwrap(repository) {
+            repository = shared;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
