@@ -98,7 +98,6 @@ impl Repository {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{OLD, Place, adopt, bytes_of, folder, name, root_of};
-
     use std::fs;
 
     #[test]

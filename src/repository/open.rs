@@ -199,7 +199,10 @@ impl Repository {
 
     /// The state as of the last commit.
     pub fn head(&self) -> Option<SignedHead> {
-        self.writer().head.clone()
+        match self.fresh_writer() {
+            Ok(writer) => writer.head.clone(),
+            Err(_) => self.writer().head.clone(),
+        }
     }
 
     /// The mirrored folders.
