@@ -1,6 +1,7 @@
 //! What everything else stands on: clock, back-off, units, positioned reads. Imports nothing of ours.
 
 pub mod backoff;
+pub mod chain;
 pub mod clock;
 pub mod future;
 pub mod random_access;

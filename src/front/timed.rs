@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Sleep, sleep},
 };
 
 /// How long a client may keep a connection waiting.
@@ -109,9 +109,9 @@ impl Deadline {
 
     /// Runs out `patience` after the first poll since it was disarmed; never `Ready(Ok)`.
     fn poll(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<io::Result<()>> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(patience)));
         if !self.armed {
-            sleep.as_mut().reset(Instant::now() + patience);
+            sleep.as_mut().set(tokio::time::sleep(patience));
             self.armed = true;
         }
         sleep.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -181,7 +181,7 @@ mod tests {
     }
 
     async fn seconds_until_time_out(wait: impl Future<Output = io::Result<usize>>) -> u64 {
-        let began = Instant::now();
+        let began = tokio::time::Instant::now();
         assert_eq!(wait.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         began.elapsed().as_secs()
     }
@@ -232,7 +232,7 @@ mod tests {
         turn.pass();
         let mut buf = [0; 9];
         let mut polls = 0;
-        let began = Instant::now();
+        let began = tokio::time::Instant::now();
         let read = std::future::poll_fn(|cx| {
             polls += 1;
             let read = Pin::new(&mut server).poll_read(cx, &mut ReadBuf::new(&mut buf));

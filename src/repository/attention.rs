@@ -29,6 +29,8 @@ pub enum Alarm {
     ParentUnreachable,
     /// A disk is full.
     DiskFull(FolderName),
+    /// A file's bytes are not what was verified, though nobody wrote to it.
+    ContentDamaged(FolderName, FileName),
     /// An operation on bytes or rows failed.
     Failing(&'static str),
 }

@@ -6,6 +6,7 @@ use super::{
     open::Repository,
 };
 use crate::{
+    base::read_at::ReadAt,
     catalog::HoldingRecord,
     domain::{
         digest::Root,
@@ -28,7 +29,7 @@ pub enum Found {
     /// A whole file. Its root is unknown only while a main adopts its folder for the first time.
     Held {
         /// The open file.
-        file: Arc<dyn DiskFile>,
+        file: Arc<dyn ReadAt>,
         /// Its length in bytes.
         size: u64,
         /// Its mtime, seconds since 1970 UTC.

@@ -12,12 +12,20 @@ use tokio::sync::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// Names that wait for a hasher, and outcomes that wait to be taken.
+/// Names that wait for a hasher.
 const QUEUE: usize = 1_024;
+/// Batches of outcomes that wait to be taken.
+const BATCHES: usize = 32;
+/// Small files are looked at together: a hop to another thread costs more than hashing one of them.
+const BATCH_FILES: usize = 64;
+/// Bytes after which a batch is full.
+const BATCH_BYTES: u64 = 1 << 20;
 
 /// A file to be looked at.
 pub(super) struct Work {
     pub(super) name: FileName,
+    /// Its length in bytes, as far as known; a file of unknown length is looked at alone.
+    pub(super) size: Option<u64>,
     /// Whether the running scan found it and waits for it.
     pub(super) scanned: bool,
 }
@@ -32,7 +40,7 @@ pub(super) struct Outcome {
 /// The two ends of a folder's hashing. Dropping it stops what has not begun.
 pub(super) struct Hashing {
     pub(super) work: Sender<Work>,
-    pub(super) outcomes: Receiver<Outcome>,
+    pub(super) outcomes: Receiver<Vec<Outcome>>,
     pub(super) task: AbortOnDropHandle<()>,
 }
 
@@ -45,28 +53,43 @@ struct Looker {
 
 pub(super) fn start(repository: Arc<Repository>, folder: FolderName, hashers: Arc<Semaphore>) -> Hashing {
     let (work, waiting) = mpsc::channel(QUEUE);
-    let (done, outcomes) = mpsc::channel(QUEUE);
+    let (done, outcomes) = mpsc::channel(BATCHES);
     let task = tokio::spawn(dispatch(Looker { repository, folder }, hashers, waiting, done));
     Hashing { work, outcomes, task: AbortOnDropHandle::new(task) }
 }
 
 /// Room for the outcome comes first, so that nothing piles up behind a slow commit.
-async fn dispatch(looker: Looker, hashers: Arc<Semaphore>, mut waiting: Receiver<Work>, done: Sender<Outcome>) {
-    while let Some(work) = waiting.recv().await {
+async fn dispatch(looker: Looker, hashers: Arc<Semaphore>, mut waiting: Receiver<Work>, done: Sender<Vec<Outcome>>) {
+    while let Some(first) = waiting.recv().await {
         let Ok(room) = done.clone().reserve_owned().await else { return };
         let Ok(permit) = hashers.clone().acquire_owned().await else { return };
+        let batch = gather(first, &mut waiting);
         let looker = looker.clone();
         tokio::spawn(async move {
-            look_apart(looker, work, room).await;
+            look_apart(looker, batch, room).await;
             drop(permit);
         });
     }
 }
 
-async fn look_apart(looker: Looker, work: Work, room: OwnedPermit<Outcome>) {
-    let name = work.name.clone();
-    let looked = tokio::task::spawn_blocking(move || looker.look(&name)).await;
-    room.send(Outcome { work, examined: looked.ok().flatten() });
+/// Takes what waits behind `first` along, up to a batch.
+fn gather(first: Work, waiting: &mut Receiver<Work>) -> Vec<Work> {
+    let mut bytes = first.size.unwrap_or(BATCH_BYTES);
+    let mut batch = vec![first];
+    while batch.len() < BATCH_FILES && bytes < BATCH_BYTES {
+        let Ok(work) = waiting.try_recv() else { break };
+        bytes += work.size.unwrap_or(BATCH_BYTES);
+        batch.push(work);
+    }
+    batch
+}
+
+async fn look_apart(looker: Looker, batch: Vec<Work>, room: OwnedPermit<Vec<Outcome>>) {
+    let looked = tokio::task::spawn_blocking(move || {
+        let look = |work: Work| Outcome { examined: looker.look(&work.name), work };
+        batch.into_iter().map(look).collect()
+    });
+    room.send(looked.await.unwrap_or_default());
 }
 
 impl Looker {

@@ -47,7 +47,7 @@ pub use find::Found;
 pub use follow::{Change, FollowError};
 pub use members::Admission;
 pub use obtain::LocalSource;
-pub use open::{FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
+pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
 pub use receive::Arrival;
 pub use scan::ScanSummary;
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};

@@ -28,7 +28,10 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{self, Relaxed},
+        },
     },
 };
 use tokio::sync::watch;
@@ -99,6 +102,19 @@ pub(super) struct Progress {
     pub(super) total_files: AtomicU64,
     pub(super) done_bytes: AtomicU64,
     pub(super) total_bytes: AtomicU64,
+}
+
+/// How far a scan has come: of the files that differ from the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdoptionProgress {
+    /// Files that were looked at.
+    pub done_files: u64,
+    /// Files that were found so far.
+    pub total_files: u64,
+    /// Bytes that were hashed.
+    pub done_bytes: u64,
+    /// Bytes of the files that were found so far.
+    pub total_bytes: u64,
 }
 
 impl Progress {
@@ -228,6 +244,17 @@ impl Repository {
     /// Wakes whenever rows changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// How far the scan of a folder has come, while one runs.
+    pub fn adoption(&self, folder: &FolderName) -> Option<AdoptionProgress> {
+        let progress = &self.folders.get(folder)?.progress;
+        progress.running.load(Relaxed).then(|| AdoptionProgress {
+            done_files: progress.done_files.load(Relaxed),
+            total_files: progress.total_files.load(Relaxed),
+            done_bytes: progress.done_bytes.load(Relaxed),
+            total_bytes: progress.total_bytes.load(Relaxed),
+        })
     }
 
     pub(super) fn note_change(&self) {

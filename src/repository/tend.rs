@@ -40,8 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Settled names that wait at once.
 const SETTLED: usize = 1_024;
-/// Files that share one commit at most.
-const GROUP: usize = 1_000;
+/// Batches of files that share one commit at most: some 1,000 small files.
+const GROUP: usize = 16;
 /// An immutable file that changed while it was read is looked at again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// When every place before the hashers is taken, names wait this long.
@@ -147,10 +147,11 @@ impl Tend {
         }
     }
 
-    async fn on_outcomes(&mut self, group: &mut Vec<Outcome>) {
+    async fn on_outcomes(&mut self, batches: &mut Vec<Vec<Outcome>>) {
+        let group: Vec<_> = batches.drain(..).flatten().collect();
         let (mut ready, mut gone) = (Vec::new(), Vec::new());
         let scanned = group.iter().filter(|outcome| outcome.work.scanned).count() as u64;
-        for Outcome { work: Work { name, .. }, examined } in group.drain(..) {
+        for Outcome { work: Work { name, .. }, examined } in group {
             match examined {
                 Some(Examined::Ready(file)) => ready.push(file),
                 Some(Examined::Gone) => gone.push(name),
@@ -196,7 +197,7 @@ impl Tend {
                     open.progress.total_files.fetch_add(1, Relaxed);
                     open.progress.total_bytes.fetch_add(stat.size, Relaxed);
                 }
-                work.blocking_send(Work { name, scanned: true }).ok();
+                work.blocking_send(Work { name, size: Some(stat.size), scanned: true }).ok();
             })
         }));
     }
@@ -245,7 +246,7 @@ impl Tend {
     fn on_wake(&mut self) {
         let now = self.repository.clock().monotonic();
         while let Some(name) = self.later.pop(now) {
-            if let Err(TrySendError::Full(work)) = self.work.try_send(Work { name, scanned: false }) {
+            if let Err(TrySendError::Full(work)) = self.work.try_send(Work { name, size: None, scanned: false }) {
                 return self.later(HASHERS_BUSY, work.name);
             }
         }

@@ -2,12 +2,11 @@
 
 use super::source::{Answer, HeldFile, Source};
 use crate::{
-    base::{future::BoxFuture, read_at::ReadAt},
+    base::future::BoxFuture,
     domain::name::{FileName, FolderName},
     repository::{Found, Repository},
-    store::disk::DiskFile,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// When a host should ask again for a file that is on its way.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -24,7 +23,7 @@ impl Local {
     fn look(repository: &Repository, folder: &FolderName, name: &FileName) -> Answer {
         match repository.find(folder, name) {
             Ok(Found::Held { file, size, modified, root }) => {
-                Answer::Held(HeldFile { size, modified, root, bytes: Arc::new(FileBytes(file)) })
+                Answer::Held(HeldFile { size, modified, root, bytes: file })
             }
             Ok(Found::NotYet) => Answer::NotYet { retry_after: ASK_AGAIN },
             Ok(Found::Unknown) => Answer::Unknown,
@@ -43,14 +42,5 @@ impl Source for Local {
             let looked = tokio::task::spawn_blocking(move || Self::look(&repository, &folder, &name)).await;
             looked.unwrap_or(Answer::NotYet { retry_after: ASK_AGAIN })
         })
-    }
-}
-
-/// An open file, as bytes.
-struct FileBytes(Arc<dyn DiskFile>);
-
-impl ReadAt for FileBytes {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
     }
 }

@@ -23,6 +23,8 @@ pub enum CloseCode {
     Version = 6,
     /// Another connection of the same member took its place.
     Replaced = 7,
+    /// The member asks for a folder that is not in its row, or that this node does not have.
+    Folder = 8,
     /// The request to join was refused; the reason went before.
     JoinRefused = 16,
     /// The request to join did not arrive in time.
@@ -31,7 +33,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::ShuttingDown,
         Self::Protocol,
@@ -40,6 +42,7 @@ impl CloseCode {
         Self::Revoked,
         Self::Version,
         Self::Replaced,
+        Self::Folder,
         Self::JoinRefused,
         Self::JoinLate,
     ];
@@ -66,6 +69,7 @@ impl CloseCode {
             Self::Revoked => "this node's membership was revoked or has expired",
             Self::Version => "the peer speaks no common version of the protocol",
             Self::Replaced => "another connection of this node took its place",
+            Self::Folder => "the peer may not or can't give this node one of its folders",
             Self::JoinRefused => "the request to join was refused",
             Self::JoinLate => "the request to join came too late",
         }
@@ -91,7 +95,7 @@ mod tests {
     #[test]
     fn numbers_on_the_wire_never_change() {
         let numbers = CloseCode::ALL.map(|code| VarInt::from(code).into_inner());
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 17]);
     }
 
     #[test]

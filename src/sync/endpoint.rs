@@ -7,12 +7,13 @@ pub use super::acceptor::Accepted;
 use super::{
     acceptor::{self, Gate},
     close::CloseCode,
+    reset,
     tls::{self, Admission, PinnedKey, Purpose, TransportKey},
     transport::{self, Congestion},
 };
 use crate::{base::clock::SharedClock, domain::key::NodeKey};
 use quinn::{
-    Connection, ConnectionError, EndpointConfig, TokioRuntime, TransportConfig,
+    Connection, ConnectionError, TokioRuntime, TransportConfig,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -118,7 +119,7 @@ impl Endpoint {
         let server = server_config(&key, settings.congestion)?;
         let socket_error = |source| BindError::Socket { address, source };
         let socket = bind_socket(address).map_err(socket_error)?;
-        let quinn = quinn::Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
+        let quinn = quinn::Endpoint::new(reset::endpoint_config(&key), Some(server), socket, Arc::new(TokioRuntime))
             .map_err(socket_error)?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_QUEUE);
         let gate = Arc::new(Gate::new(settings.admission, settings.clock));

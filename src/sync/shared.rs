@@ -18,7 +18,7 @@ use std::{
     },
 };
 
-use super::frames::NamespaceName;
+use super::{close::CloseCode, frames::NamespaceName};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,13 +67,20 @@ pub struct Transfer {
     pub size_bytes: u64,
 }
 
+/// A member with its connection, of which it has one.
+struct Connected {
+    id: u64,
+    child: Child,
+    connection: quinn::Connection,
+}
+
 /// State that outlives single connections.
 pub struct Shared {
     /// Bytes and rows.
     pub repository: Arc<Repository>,
     /// The node's own name.
     pub name: String,
-    children: Mutex<BTreeMap<u64, Child>>,
+    children: Mutex<BTreeMap<NodeKey, Connected>>,
     next_child: AtomicU64,
     parent: Mutex<ParentState>,
     parent_connection: Mutex<Option<quinn::Connection>>,
@@ -110,15 +117,19 @@ impl Shared {
 
     /// Who is connected, by name.
     pub fn children(&self) -> Vec<Child> {
-        let mut children: Vec<_> = lock(&self.children).values().cloned().collect();
+        let mut children: Vec<_> = lock(&self.children).values().map(|connected| connected.child.clone()).collect();
         children.sort_by(|a, b| a.name.cmp(&b.name));
         children
     }
 
-    pub(super) fn add_child(self: &Arc<Self>, child: Child) -> ChildGuard {
-        let id = self.next_child.fetch_add(1, Relaxed);
-        lock(&self.children).insert(id, child);
-        ChildGuard { shared: self.clone(), id }
+    /// Lists a member; a connection that it had before is closed.
+    pub(super) fn add_child(self: &Arc<Self>, child: Child, connection: &quinn::Connection) -> ChildGuard {
+        let (id, key) = (self.next_child.fetch_add(1, Relaxed), child.key);
+        let connected = Connected { id, child, connection: connection.clone() };
+        if let Some(before) = lock(&self.children).insert(key, connected) {
+            CloseCode::Replaced.close(&before.connection);
+        }
+        ChildGuard { shared: self.clone(), key, id }
     }
 
     /// The connection to the parent as it stands.
@@ -153,20 +164,25 @@ impl Shared {
 /// A connected child; dropping it takes it off the list.
 pub(super) struct ChildGuard {
     shared: Arc<Shared>,
+    key: NodeKey,
     id: u64,
 }
 
 impl ChildGuard {
     pub(super) fn update(&self, update: impl FnOnce(&mut Child)) {
-        if let Some(child) = lock(&self.shared.children).get_mut(&self.id) {
-            update(child);
+        let mut children = lock(&self.shared.children);
+        if let Some(connected) = children.get_mut(&self.key).filter(|connected| connected.id == self.id) {
+            update(&mut connected.child);
         }
     }
 }
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
-        lock(&self.shared.children).remove(&self.id);
+        let mut children = lock(&self.shared.children);
+        if children.get(&self.key).is_some_and(|connected| connected.id == self.id) {
+            children.remove(&self.key);
+        }
     }
 }
 
@@ -188,11 +204,6 @@ impl Drop for TransferGuard {
     fn drop(&mut self) {
         lock(&self.shared.transfers).remove(&self.key);
     }
-}
-
-/// The namespaces of a frame that this program understands.
-pub(super) fn read_namespaces(names: &[NamespaceName]) -> Vec<Namespace> {
-    names.iter().filter_map(|name| Namespace::new(name.as_str()).ok()).collect()
 }
 
 /// A namespace as it goes into a frame.

@@ -119,6 +119,11 @@ impl TransportKey {
         NodeKey(self.0.verifying_key().to_bytes())
     }
 
+    /// A secret for another purpose, which says nothing about the key; the same for the same key.
+    pub(super) fn derive(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, self.0.as_bytes())
+    }
+
     fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new([&PKCS8_PREFIX[..], self.0.as_bytes()].concat())
     }

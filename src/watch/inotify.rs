@@ -350,6 +350,15 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_behind_a_symbolic_link_is_not_watched() {
+        let bench = Bench::with(|root| {
+            fs::create_dir(root.join("../other")).unwrap();
+            std::os::unix::fs::symlink("../other", root.join("link")).unwrap();
+        });
+        assert_eq!(bench.after("cp outside other/x; cp outside root/link/y"), []);
+    }
+
+    #[test]
     fn names_that_can_not_be_mirrored_are_no_events() {
         let bench = Bench::with(|root| fs::create_dir(root.join(".stfolder")).unwrap());
         let events = bench.after(

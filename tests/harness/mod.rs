@@ -1,6 +1,12 @@
 //! Nodes for tests: real folders, real state, real sockets on loopback, in one process.
+//!
+//! An ERROR in the log, or a panic in a task, fails the test that stops a node after it.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+pub mod fake;
+pub mod link;
+mod watchdog;
 
 use std::{
     path::{Path, PathBuf},
@@ -23,15 +29,17 @@ use wuasync::{
     },
     store::disk::real::RealDisk,
     sync::{
+        close::CloseCode,
         endpoint::{Endpoint, EndpointSettings},
-        frames::Join,
-        join::join_over,
+        frames::{Frame, Get, GetItem, Join},
+        join::{JoinError, join_over},
         pull::{Parent, ParentAddress},
         serve::{Doorkeeper, Invitation, Server, invite},
         shared::Shared,
         tls::{Purpose, TransportKey},
         token::Token,
         transport::Congestion,
+        wire::{FrameReader, FrameWriter},
     },
 };
 
@@ -137,6 +145,7 @@ pub struct TestNode {
     pub address: std::net::SocketAddr,
     pub key: NodeKey,
     pub name: String,
+    endpoint: Arc<Endpoint>,
     cancel: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     _stop: DropGuard,
@@ -152,6 +161,7 @@ impl TestNode {
     }
 
     pub fn start(place: &Place, repository: Arc<Repository>, name: &str, parent: Option<ParentAddress>) -> Self {
+        watchdog::begin();
         let cancel = CancellationToken::new();
         let shared = Shared::new(repository.clone(), name.to_owned());
         let endpoint = endpoint(place, &repository);
@@ -165,39 +175,92 @@ impl TestNode {
         let tend = Tend::new(repository.clone(), folder(), config, Arc::new(Semaphore::new(2)));
         tasks.push(tokio::spawn(tend.run(cancel.clone())));
         if let Some(parent) = parent {
-            let parent = Parent::new(shared.clone(), endpoint, parent, Arc::new(Notify::new()));
+            let parent = Parent::new(shared.clone(), endpoint.clone(), parent, Arc::new(Notify::new()));
             tasks.push(tokio::spawn(parent.run(cancel.clone(), || 0)));
         }
         let _stop = cancel.clone().drop_guard();
-        Self { repository, shared, address, key, name: name.to_owned(), cancel, tasks, _stop }
+        Self { repository, shared, address, key, name: name.to_owned(), endpoint, cancel, tasks, _stop }
     }
 
     /// Stops and waits until everything is let go.
     pub async fn stop(self) {
-        let Self { repository, shared, cancel, tasks, .. } = self;
+        let Self { repository, shared, endpoint, cancel, tasks, .. } = self;
         cancel.cancel();
         for task in tasks {
             task.await.unwrap();
         }
-        let weak = Arc::downgrade(&repository);
-        drop((repository, shared));
-        wait("the repository is let go", || weak.upgrade().is_none().then_some(())).await;
+        let mut changes = repository.changes();
+        drop((repository, shared, endpoint));
+        // The sender of changes is dropped after the databases are closed.
+        let let_go = async { while changes.changed().await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, let_go).await.expect("the repository is let go");
+        watchdog::check();
     }
 
     pub fn invite(&self, name: &str, via: Option<&TestNode>) -> Token {
-        let parent = via.unwrap_or(self);
+        self.invite_with(name, via.unwrap_or(self), vec![folder()], 3_600)
+    }
+
+    pub fn invite_for(&self, name: &str, valid_seconds: u64) -> Token {
+        self.invite_with(name, self, vec![folder()], valid_seconds)
+    }
+
+    pub fn invite_to(&self, name: &str, folders: &[&str]) -> Token {
+        let folders = folders.iter().map(|folder| FolderName::new(folder).unwrap()).collect();
+        self.invite_with(name, self, folders, 3_600)
+    }
+
+    fn invite_with(&self, name: &str, parent: &TestNode, folders: Vec<FolderName>, valid_seconds: u64) -> Token {
         let invitation = Invitation {
             name: NodeName::new(name).unwrap(),
             site: SiteName::new(name).unwrap(),
-            folders: vec![folder()],
+            folders,
             addresses: vec![NodeAddress::new(&parent.address.to_string()).unwrap()],
             parent: parent.key,
-            valid_seconds: 3_600,
+            valid_seconds,
         };
-        let mut secret = [0; 32];
-        secret.copy_from_slice(&noise(name.len() as u64 * 1_000 + u64::from(name.as_bytes()[0]), 32));
-        let text = invite(&self.repository, invitation, secret).unwrap();
+        let seed = format!("{name} {valid_seconds} {}", self.key);
+        let text = invite(&self.repository, invitation, *blake3::hash(seed.as_bytes()).as_bytes()).unwrap();
         Token::parse(&text, 0).unwrap()
+    }
+
+    /// A connection to another node beside the node's own, as a member.
+    pub async fn connect_to(&self, other: &TestNode) -> quinn::Connection {
+        self.endpoint.connect(other.address, other.key, Purpose::Member).await.unwrap()
+    }
+
+    /// What another node says to a request for this content.
+    pub async fn ask_for(&self, other: &TestNode, root: Root) -> Option<Frame> {
+        let connection = self.connect_to(other).await;
+        let (send, receive) = connection.open_bi().await.unwrap();
+        let items = vec![GetItem { root, ranges: vec![] }];
+        FrameWriter::new(send).write_frame(Get { items }).await.unwrap();
+        FrameReader::new(receive).read_frame().await.unwrap()
+    }
+
+    /// Content bytes that arrived here since start.
+    pub fn received(&self) -> u64 {
+        self.shared.received_bytes.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Whether an alarm stands whose words contain `text`.
+    pub fn alarms(&self, text: &str) -> bool {
+        self.repository.attention.standing().iter().any(|standing| standing.what.contains(text))
+    }
+
+    pub async fn raises(&self, text: &str) {
+        wait(&format!("{} raises an alarm: {text}", self.name), || self.alarms(text).then_some(())).await;
+    }
+
+    /// What this node is as a parent.
+    pub fn as_parent(&self, main: &TestNode) -> ParentAddress {
+        let line = main.repository.line().unwrap();
+        ParentAddress { addresses: vec![self.address.to_string()], key: self.key, line }
+    }
+
+    pub async fn holds_nothing_under(&self, text: &str) {
+        let gone = || matches!(self.repository.find(&folder(), &name(text)).unwrap(), Found::Unknown).then_some(());
+        wait(&format!("{} lets go of {text}", self.name), gone).await;
     }
 
     /// Waits until the secondary holds all that the main's state names.
@@ -232,6 +295,17 @@ pub fn endpoint(place: &Place, repository: &Arc<Repository>) -> Endpoint {
 
 /// Joins a place to a line; answers with what the daemon would keep.
 pub async fn join(place: &Place, token: Token) -> ParentAddress {
+    let parent = ParentAddress {
+        addresses: token.addresses.iter().map(ToString::to_string).collect(),
+        key: token.parent,
+        line: token.line,
+    };
+    try_join(place, token).await.unwrap();
+    parent
+}
+
+/// Asks to join; answers with what the parent says.
+pub async fn try_join(place: &Place, token: Token) -> Result<wuasync::sync::frames::Joined, JoinError> {
     let repository = place.open(Role::Secondary);
     let endpoint = endpoint(place, &repository);
     let address = token.addresses[0].as_str().parse().unwrap();
@@ -243,17 +317,23 @@ pub async fn join(place: &Place, token: Token) -> ParentAddress {
         addresses: vec![],
         key: endpoint.public_key(),
     };
-    join_over(&connection, request).await.unwrap();
-    ParentAddress {
-        addresses: token.addresses.iter().map(ToString::to_string).collect(),
-        key: token.parent,
-        line: token.line,
-    }
+    let joined = join_over(&connection, request).await;
+    endpoint.close(CloseCode::Done).await;
+    joined
 }
 
 /// Polls a condition; the interval is short, the patience long.
-pub async fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub async fn wait<T>(what: &str, ready: impl FnMut() -> Option<T>) -> T {
+    wait_for(PATIENCE, what, ready).await
+}
+
+/// As [`wait`], for measurements.
+pub async fn wait_long<T>(what: &str, ready: impl FnMut() -> Option<T>) -> T {
+    wait_for(PATIENCE * 20, what, ready).await
+}
+
+async fn wait_for<T>(patience: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         if let Some(value) = ready() {
             return value;

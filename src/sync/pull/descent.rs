@@ -1,7 +1,7 @@
 //! Finds the differences between two trees: only what differs is asked for, level by level, and
 //! every answer is checked against the level above, up to the signed root.
 
-use super::parent::PullError;
+use super::parent::{PullError, patiently};
 use crate::{
     domain::{
         key::LineKey,
@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// Entries of one bucket: thousands of times what a fair hash gives to a million files.
 const MAX_BUCKET_BYTES: usize = 16 << 20;
+/// What an entry costs in memory besides its key and body; also charged for a frame, which may be empty.
+const ENTRY_BYTES: usize = 192;
 /// Differences that are held in memory before they are applied in one commit.
 const MAX_CHANGES_BYTES: usize = 512 << 20;
 
@@ -31,8 +33,9 @@ pub(super) async fn compare(
     let (send, receive) = connection.open_bi().await?;
     let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
     let namespaces = shared.repository.namespaces();
-    writer.write_frame(Descend { namespaces: namespaces.iter().filter_map(write_namespace).collect() }).await?;
-    let head = match reader.read_frame().await? {
+    patiently(writer.write_frame(Descend { namespaces: namespaces.iter().filter_map(write_namespace).collect() }))
+        .await?;
+    let head = match patiently(reader.read_frame()).await? {
         Some(Frame::Head(head)) => head,
         Some(other) => return Err(PullError::OutOfPlace(other.name())),
         None => return Err(PullError::Ended),
@@ -66,7 +69,7 @@ impl Descent<'_> {
         let theirs = if root == [0; 32] {
             [[0; 32]; FANOUT]
         } else {
-            self.writer.write_frame(AskNode { namespace: name.clone(), inner: None }).await?;
+            patiently(self.writer.write_frame(AskNode { namespace: name.clone(), inner: None })).await?;
             self.read_node(root).await?
         };
         let inners = differing(&own, &theirs);
@@ -76,7 +79,7 @@ impl Descent<'_> {
             let children = if expected == [0; 32] {
                 [[0; 32]; FANOUT]
             } else {
-                self.writer.write_frame(AskNode { namespace: name.clone(), inner: Some(inner) }).await?;
+                patiently(self.writer.write_frame(AskNode { namespace: name.clone(), inner: Some(inner) })).await?;
                 self.read_node(expected).await?
             };
             let own = snapshot.buckets_of(namespace, inner).map_err(RepositoryError::from)?;
@@ -89,7 +92,7 @@ impl Descent<'_> {
     }
 
     async fn read_node(&mut self, expected: NodeHash) -> Result<[NodeHash; FANOUT], PullError> {
-        let children = match self.reader.read_frame().await? {
+        let children = match patiently(self.reader.read_frame()).await? {
             Some(Frame::Node(node)) => {
                 <[NodeHash; FANOUT]>::try_from(node.hashes).map_err(|_| PullError::Lie("tree"))?
             }
@@ -105,7 +108,7 @@ impl Descent<'_> {
         let (reader, writer) = (&mut self.reader, &mut self.writer);
         let ask = async {
             for (&bucket, _) in buckets.iter().filter(|(_, hash)| **hash != [0; 32]) {
-                writer.write_frame(AskBucket { namespace: name.clone(), bucket }).await?;
+                patiently(writer.write_frame(AskBucket { namespace: name.clone(), bucket })).await?;
             }
             Ok::<_, PullError>(())
         };
@@ -127,13 +130,14 @@ async fn read_bucket(reader: &mut FrameReader<RecvStream>, expected: NodeHash) -
     let mut entries = Entries::new();
     let mut bytes = 0;
     loop {
-        let frame = match reader.read_frame().await? {
+        let frame = match patiently(reader.read_frame()).await? {
             Some(Frame::Bucket(frame)) => frame,
             Some(other) => return Err(PullError::OutOfPlace(other.name())),
             None => return Err(PullError::Ended),
         };
+        bytes += ENTRY_BYTES;
         for entry in frame.entries {
-            bytes += entry.key.len() + entry.body.len() + 64;
+            bytes += entry.key.len() + entry.body.len() + ENTRY_BYTES;
             entries.insert(entry.key, entry.body);
         }
         if bytes > MAX_BUCKET_BYTES {
@@ -166,7 +170,7 @@ fn compare_bucket(
         }
     }
     for (key, body) in theirs {
-        *bytes += key.len() + body.len() + 96;
+        *bytes += key.len() + body.len() + ENTRY_BYTES;
         changes.push(change(key, Some(body)));
     }
     if *bytes > MAX_CHANGES_BYTES { Err(PullError::Flood) } else { Ok(()) }

@@ -2,13 +2,14 @@
 //! ones; arrivals are published in groups.
 
 use super::{
+    desk::{Desk, Outcome},
     parent::PullError,
-    plan::{Item, Plan},
-    stream,
+    plan::{Failure, Item, Plan},
+    stream::Stream,
 };
 use crate::{
     domain::name::{FileName, FolderName},
-    repository::{Arrival, Repository},
+    repository::{Alarm, Repository},
     sync::{serve::SMALL_BYTES, shared::Shared},
 };
 use quinn::Connection;
@@ -18,31 +19,27 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 /// Streams that carry content at once.
 const STREAMS: usize = 8;
 /// Missing files that are looked at in one go.
 const PAGE: usize = 1_000;
-/// Arrivals that wait for a commit; their bytes are on disk already.
-const ARRIVALS: usize = 2_048;
-/// Arrivals that share one commit at most.
-const GROUP: usize = 1_000;
 /// A connection with nothing to fetch looks again this often, whatever it was told.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The alarm about files that fail again and again.
+const TROUBLES: Alarm = Alarm::Failing("fetching files");
 
-/// What became of files that were under way.
-pub(super) enum Outcome {
-    Done(Vec<Item>),
-    Failed(Vec<Item>),
-}
-
-/// Fetches until the connection ends.
-pub(super) async fn run(shared: &Arc<Shared>, connection: &Connection) -> Result<Infallible, PullError> {
-    let (arrivals, arrivals_rx) = mpsc::channel(ARRIVALS);
-    let (outcomes_tx, mut outcomes) = mpsc::channel(ARRIVALS);
-    // It outlives the connection, so that what has arrived is not fetched again.
-    tokio::spawn(publish(shared.repository.clone(), arrivals_rx, outcomes_tx.clone()));
+/// Fetches until the connection ends. `tasks` has everything that may outlast it for a moment: blocking
+/// work, and the publication of what has arrived.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    tasks: &TaskTracker,
+) -> Result<Infallible, PullError> {
+    let (desk, publishing, mut outcomes) = Desk::open(shared.repository.clone());
+    tasks.spawn(publishing);
     let mut fetcher = Fetcher {
         shared,
         plan: Plan::default(),
@@ -58,9 +55,13 @@ pub(super) async fn run(shared: &Arc<Shared>, connection: &Connection) -> Result
             if job.is_empty() {
                 break;
             }
-            let (shared, connection) = (shared.clone(), connection.clone());
-            let (arrivals, outcomes) = (arrivals.clone(), outcomes_tx.clone());
-            fetcher.streams.spawn(async move { stream::fetch(&shared, &connection, job, &arrivals, &outcomes).await });
+            let stream = Stream {
+                shared: shared.clone(),
+                connection: connection.clone(),
+                desk: desk.clone(),
+                tasks: tasks.clone(),
+            };
+            fetcher.streams.spawn(tasks.track_future(stream.fetch(job)));
         }
         let idle = fetcher.idle_until(shared.clock().monotonic());
         tokio::select! {
@@ -108,8 +109,16 @@ impl Fetcher<'_> {
         let now = self.shared.clock().monotonic();
         match outcome {
             Outcome::Done(items) => items.iter().for_each(|item| self.plan.on_done(item)),
-            Outcome::Failed(items) => items.iter().for_each(|item| self.plan.on_failed(item, now)),
+            Outcome::Failed(items, why) => items.iter().for_each(|item| self.plan.on_failed(item, why, now)),
         }
+        self.tell_troubles();
+    }
+
+    fn tell_troubles(&self) {
+        let attention = &self.shared.repository.attention;
+        let Some((count, (folder, name), why)) = self.plan.troubles() else { return attention.clear(&TROUBLES) };
+        let others = if count > 1 { format!(" ({} more files are in trouble)", count - 1) } else { String::new() };
+        attention.raise(TROUBLES, format!("{folder}/{name} {}{others}", why.words()), cure(why));
     }
 
     /// Goes over what is missing once more, after the pass that is under way.
@@ -145,38 +154,11 @@ fn next_page(repository: &Repository, cursor: Cursor) -> Result<(VecDeque<Item>,
     Ok((items.collect(), next))
 }
 
-/// Publishes arrivals, as many in one commit as are there.
-async fn publish(
-    repository: Arc<Repository>,
-    mut arrivals: mpsc::Receiver<(Item, Arrival)>,
-    outcomes: mpsc::Sender<Outcome>,
-) {
-    let mut group = Vec::new();
-    while arrivals.recv_many(&mut group, GROUP).await > 0 {
-        let (items, arrived): (Vec<_>, Vec<_>) = group.drain(..).unzip();
-        let repository = repository.clone();
-        let received = tokio::task::spawn_blocking(move || {
-            let received = repository.receive(arrived);
-            note(&repository, &received);
-            received
-        });
-        let outcome = match received.await {
-            Ok(Ok(())) => Outcome::Done(items),
-            _ => Outcome::Failed(items),
-        };
-        outcomes.send(outcome).await.ok();
-    }
-}
-
-fn note(repository: &Repository, received: &Result<(), crate::repository::RepositoryError>) {
-    use crate::repository::Alarm;
-    let alarm = Alarm::Failing("publishing arrivals");
-    match received {
-        Ok(()) => repository.attention.clear(&alarm),
-        Err(error) => {
-            tracing::error!(error = error as &dyn std::error::Error, "publishing arrivals failed");
-            let what = format!("arrived files can't be published: {}", super::parent::chain(error));
-            repository.attention.raise(alarm, what, "make room on the disk or repair it; files are tried again");
-        }
+fn cure(why: Failure) -> &'static str {
+    match why {
+        Failure::Lied | Failure::Broken => "look at the parent's disk and status; the file is tried again",
+        Failure::Full => "make room on the disk; the file is tried again",
+        Failure::Here => "look at the log, and repair the disk or the folder; the file is tried again",
+        Failure::Absent => "nothing: the parent fetches it too",
     }
 }

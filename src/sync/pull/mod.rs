@@ -4,7 +4,9 @@
 //! connection is a resume: what was verified stays in partials, and the index knows what is missing.
 
 mod descent;
+mod desk;
 mod fetch;
+mod large;
 mod parent;
 mod plan;
 mod session;

@@ -15,9 +15,9 @@ use crate::{
 };
 use quinn::Connection;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// First wait after a lost connection.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -25,6 +25,10 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// A connection that lasted this long was no failed try.
 const STEADY: Duration = Duration::from_secs(10);
+/// For one frame or one step of content: slow links carry eight steps at once.
+const STALL: Duration = Duration::from_secs(300);
+/// For the first answer on a connection.
+const GREETING: Duration = Duration::from_secs(20);
 /// A parent that is away for less than this is not worth an alarm.
 const PATIENCE_SECONDS: u64 = 5;
 
@@ -64,6 +68,9 @@ pub enum PullError {
     /// The connection was lost or closed.
     #[error("the connection to the parent ended")]
     Connection(#[from] quinn::ConnectionError),
+    /// It neither reads nor writes.
+    #[error("the parent is silent")]
+    Late,
     /// Its frames can't be read.
     #[error("reading from the parent")]
     Read(#[from] ReadFrameError),
@@ -93,6 +100,23 @@ pub enum PullError {
     Stopping(#[from] tokio::task::JoinError),
 }
 
+impl PullError {
+    /// Whether the parent said something that no honest parent of this line says.
+    fn is_violation(&self) -> bool {
+        match self {
+            Self::OutOfPlace(_) | Self::Lie(_) | Self::Flood => true,
+            Self::Read(error) => error.is_violation(),
+            Self::State(error) => !matches!(error, FollowError::Failed(_)),
+            _ => false,
+        }
+    }
+}
+
+/// Gives one step on a stream its time.
+pub(super) async fn patiently<T, E: Into<PullError>>(step: impl Future<Output = Result<T, E>>) -> Result<T, PullError> {
+    tokio::time::timeout(STALL, step).await.map_err(|_| PullError::Late)?.map_err(Into::into)
+}
+
 /// Keeps a node connected to its parent.
 pub struct Parent {
     shared: Arc<Shared>,
@@ -113,15 +137,12 @@ impl Parent {
         self.on_lost(None);
         loop {
             let begun = self.shared.clock().monotonic();
-            let ended = tokio::select! {
-                () = cancel.cancelled() => break,
-                ended = self.once(&cancel) => ended,
-            };
+            let ended = self.once(&cancel).await;
             if cancel.is_cancelled() {
                 break;
             }
             self.on_lost(Some(&ended));
-            if self.shared.clock().monotonic() - begun >= STEADY {
+            if self.shared.clock().monotonic() - begun >= STEADY && !ended.is_violation() {
                 backoff.on_success();
             }
             let wait = backoff.on_failure(random());
@@ -134,33 +155,45 @@ impl Parent {
         }
     }
 
-    /// One connection, from its beginning to its end.
+    /// One connection, from its beginning to its end. Nothing of it is left when this returns: two
+    /// connections never write one partial.
     async fn once(&self, cancel: &CancellationToken) -> PullError {
-        let (connection, address) = match self.connect().await {
+        let connected = tokio::select! {
+            () = cancel.cancelled() => return PullError::Ended,
+            connected = self.connect() => connected,
+        };
+        let (connection, address) = match connected {
             Ok(connected) => connected,
             Err(error) => return error,
         };
-        self.on_connected(&connection, address);
+        let tasks = TaskTracker::new();
         let ended = tokio::select! {
-            Err(error) = session::follow(&self.shared, &connection, &self.address.line) => error,
-            Err(error) = fetch::run(&self.shared, &connection) => error,
+            Err(error) = self.serve_connection(&connection, address, &tasks) => error,
             () = cancel.cancelled() => PullError::Ended,
             closed = connection.closed() => closed.into(),
         };
         self.shared.set_parent_connection(None);
-        let code = match &ended {
-            PullError::OutOfPlace(_) | PullError::Lie(_) | PullError::Flood => CloseCode::Protocol,
-            _ => CloseCode::Done,
-        };
+        // Asked before the connection is closed here, which would be the reason from then on.
+        let ended = name_end(ended, connection.close_reason());
+        let code = if ended.is_violation() { CloseCode::Protocol } else { CloseCode::Done };
         code.close(&connection);
-        match (&ended, connection.close_reason()) {
-            // A stream fails before the connection tells why.
-            (
-                PullError::Read(_) | PullError::Write(_) | PullError::Ended,
-                Some(quinn::ConnectionError::LocallyClosed),
-            ) => ended,
-            (PullError::Read(_) | PullError::Write(_), Some(reason)) => reason.into(),
-            _ => ended,
+        tasks.close();
+        tasks.wait().await;
+        ended
+    }
+
+    async fn serve_connection(
+        &self,
+        connection: &Connection,
+        address: String,
+        tasks: &TaskTracker,
+    ) -> Result<Infallible, PullError> {
+        let greeting = tokio::time::timeout(GREETING, session::greet(&self.shared, connection)).await;
+        let (stream, name) = greeting.map_err(|_| PullError::Late)??;
+        self.on_connected(connection, address, name);
+        tokio::select! {
+            ended = session::follow(&self.shared, connection, &self.address.line, stream, tasks) => ended,
+            ended = fetch::run(&self.shared, connection, tasks) => ended,
         }
     }
 
@@ -184,11 +217,12 @@ impl Parent {
         Err(last)
     }
 
-    fn on_connected(&self, connection: &Connection, address: String) {
-        tracing::info!(%address, "connected to the parent");
+    fn on_connected(&self, connection: &Connection, address: String, name: String) {
+        tracing::info!(%address, %name, "connected to the parent");
         let now = self.shared.clock().unix_seconds();
         self.shared.update_parent(|parent| {
             parent.address = address;
+            parent.name = name;
             parent.connected_since = Some(now);
             parent.lost_since = None;
             parent.last_error = None;
@@ -212,11 +246,20 @@ impl Parent {
         let Some(error) = error else { return };
         let attention = &self.shared.repository.attention;
         match error {
-            PullError::State(FollowError::Failed(_)) => {}
+            PullError::State(FollowError::Failed(failed)) => attention.raise(
+                session::FOLLOWING,
+                format!("the parent's state can't be written here: {}", chain(failed)),
+                "make room on the disk or repair it; it is tried again",
+            ),
             PullError::State(refused) => attention.raise(
                 Alarm::StateRefused,
                 format!("the parent's state is refused: {refused}"),
                 "if the main was replaced on purpose, join again with a new token",
+            ),
+            broken if broken.is_violation() => attention.raise(
+                Alarm::StateRefused,
+                format!("the parent says what no honest parent of this line says: {}", chain(broken)),
+                "look at the parent's status, and install the same version of this program on both nodes",
             ),
             _ if away >= PATIENCE_SECONDS || is_final(error) => {
                 let what =
@@ -228,8 +271,32 @@ impl Parent {
     }
 }
 
+/// A stream fails before the connection tells why.
+fn name_end(ended: PullError, reason: Option<quinn::ConnectionError>) -> PullError {
+    let broke = matches!(
+        ended,
+        PullError::Ended
+            | PullError::Read(ReadFrameError::Io(_) | ReadFrameError::Cut)
+            | PullError::Write(WriteFrameError::Io(_))
+    );
+    match reason.filter(|_| broke) {
+        Some(reason) => reason.into(),
+        None => ended,
+    }
+}
+
 fn is_final(error: &PullError) -> bool {
-    matches!(closed_with(error), Some(CloseCode::NotMember | CloseCode::Revoked | CloseCode::Version))
+    matches!(
+        closed_with(error),
+        Some(
+            CloseCode::NotMember
+                | CloseCode::Revoked
+                | CloseCode::Version
+                | CloseCode::Folder
+                | CloseCode::Replaced
+                | CloseCode::Protocol
+        )
+    )
 }
 
 fn cure(error: &PullError) -> &'static str {
@@ -237,7 +304,9 @@ fn cure(error: &PullError) -> &'static str {
         Some(CloseCode::NotMember | CloseCode::Revoked) => {
             "ask the main's administrator for a new token and join again"
         }
-        Some(CloseCode::Version) => "install the parent's version of this program",
+        Some(CloseCode::Folder) => "take the folder out of this node's configuration, or have its membership changed",
+        Some(CloseCode::Replaced) => "two nodes use one key: remove the copied state folder from one of them",
+        Some(CloseCode::Version | CloseCode::Protocol) => "install the parent's version of this program",
         _ => "check the network, the parent's address and its UDP port; hosts are served meanwhile",
     }
 }

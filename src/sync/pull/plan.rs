@@ -20,6 +20,11 @@ const BATCH_BYTES: u64 = 1 << 20;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest such wait.
 const RETRY_MOST: Duration = Duration::from_secs(30);
+/// Failures of one file, other than that the parent lacks it, that are worth a person's attention.
+const WARN_AFTER: u32 = 4;
+/// Waiting files that are asked for again at once when the parent has new content: it fetches in the
+/// order of names too, so the first ones tell.
+const PROBED: usize = 1_024;
 
 /// One file that is to arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +34,51 @@ pub(super) struct Item {
     pub(super) wanted: MissingRecord,
 }
 
+/// A file by its folder and name.
 type Key = (FolderName, FileName);
+
+/// Why a file did not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The parent does not have it yet, or another file of the same request failed.
+    Absent,
+    /// What came is not what the signed state names.
+    Lied,
+    /// The parent broke off, or went silent.
+    Broken,
+    /// This disk is full.
+    Full,
+    /// It can't be written or read here.
+    Here,
+}
+
+impl Failure {
+    /// In words, after a file's name.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Absent => "is not at the parent yet",
+            Self::Lied => "does not verify: the parent sends other bytes than the main signed",
+            Self::Broken => "breaks off at the parent",
+            Self::Full => "finds no room on this disk",
+            Self::Here => "can't be written here",
+        }
+    }
+}
 
 struct Retry {
     wanted: Root,
     at: Instant,
     wait: Duration,
+    why: Failure,
+    /// Failures in a row that are worth attention.
+    serious: u32,
+}
+
+impl Retry {
+    /// A file that broke its request must not break that of others again.
+    fn is_alone(&self) -> bool {
+        matches!(self.why, Failure::Lied | Failure::Broken)
+    }
 }
 
 /// What is under way, and what has to wait.
@@ -58,7 +102,7 @@ impl Plan {
             if !self.may_begin(&item, now) {
                 continue;
             }
-            let large = item.wanted.size > small;
+            let large = item.wanted.size > small || self.is_alone(&item);
             if large && !job.is_empty() {
                 set_aside.push(item);
                 continue;
@@ -88,13 +132,21 @@ impl Plan {
         self.retries.remove(&(item.folder.clone(), item.name.clone()));
     }
 
+    fn is_alone(&self, item: &Item) -> bool {
+        self.retries.get(&(item.folder.clone(), item.name.clone())).is_some_and(Retry::is_alone)
+    }
+
     /// The file did not arrive; it waits, longer each time.
-    pub(super) fn on_failed(&mut self, item: &Item, now: Instant) {
+    pub(super) fn on_failed(&mut self, item: &Item, why: Failure, now: Instant) {
         self.end(item);
         let key = (item.folder.clone(), item.name.clone());
         let before = self.retries.get(&key).filter(|retry| retry.wanted == item.wanted.root);
         let wait = before.map_or(RETRY_FIRST, |retry| (retry.wait * 2).min(RETRY_MOST));
-        self.retries.insert(key, Retry { wanted: item.wanted.root, at: now + wait, wait });
+        let serious = match why {
+            Failure::Absent => 0,
+            _ => before.map_or(0, |retry| retry.serious) + 1,
+        };
+        self.retries.insert(key, Retry { wanted: item.wanted.root, at: now + wait, wait, why, serious });
     }
 
     fn end(&mut self, item: &Item) {
@@ -102,9 +154,17 @@ impl Plan {
         self.roots.remove(&item.wanted.root);
     }
 
-    /// The parent has new content: nothing needs to wait.
+    /// The parent has new content: what it lacked may be there.
     pub(super) fn on_new_content(&mut self, now: Instant) {
-        self.retries.values_mut().for_each(|retry| retry.at = now);
+        let absent = self.retries.values_mut().filter(|retry| retry.why == Failure::Absent);
+        absent.take(PROBED).for_each(|retry| retry.at = retry.at.min(now));
+    }
+
+    /// The files that failed so often that somebody should know: how many, and the first of them.
+    pub(super) fn troubles(&self) -> Option<(usize, &Key, Failure)> {
+        let mut troubles = self.retries.iter().filter(|(_, retry)| retry.serious >= WARN_AFTER);
+        let (key, retry) = troubles.next()?;
+        Some((troubles.count() + 1, key, retry.why))
     }
 
     /// When the next file that waits may be asked for.
@@ -168,13 +228,13 @@ mod tests {
         for wait in [250, 500, 1_000] {
             let job = plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
             assert_eq!(names(&job), ["a"]);
-            plan.on_failed(&job[0], now);
+            plan.on_failed(&job[0], Failure::Absent, now);
             assert!(plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now).is_empty());
             assert_eq!(plan.next_retry(now), Some(now + Duration::from_millis(wait)));
             now += Duration::from_millis(wait);
         }
         let job = plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
-        plan.on_failed(&job[0], now);
+        plan.on_failed(&job[0], Failure::Absent, now);
         plan.on_new_content(now);
         assert_eq!(names(&plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now)), ["a"]);
     }
@@ -184,8 +244,32 @@ mod tests {
         let (mut plan, now) = (Plan::default(), Instant::now());
         let old = item("a", 10);
         let job = plan.next_job(&mut VecDeque::from([old.clone()]), 65_536, now);
-        plan.on_failed(&job[0], now);
+        plan.on_failed(&job[0], Failure::Absent, now);
         let new = Item { wanted: MissingRecord { root: Root([9; 32]), ..old.wanted }, ..old };
         assert_eq!(names(&plan.next_job(&mut VecDeque::from([new]), 65_536, now)), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_does_not_verify_is_asked_for_alone_and_becomes_a_trouble_the_fourth_time() {
+        let missing = [item("a", 10), item("bad", 10), item("c", 10)];
+        let (mut plan, mut now) = (Plan::default(), Instant::now());
+        for serious in 1..=4 {
+            assert_eq!(plan.troubles(), None);
+            let mut queue: VecDeque<_> = missing.iter().cloned().collect();
+            let first = plan.next_job(&mut queue, 65_536, now);
+            if serious > 1 {
+                assert_eq!(names(&first), ["a", "c"]);
+                assert_eq!(names(&plan.next_job(&mut queue, 65_536, now)), ["bad"]);
+            }
+            [&missing[0], &missing[2]].into_iter().for_each(|item| plan.on_done(item));
+            plan.on_failed(&missing[1], Failure::Lied, now);
+            now += RETRY_MOST;
+        }
+        let key = (missing[1].folder.clone(), missing[1].name.clone());
+        assert_eq!(plan.troubles(), Some((1, &key, Failure::Lied)));
+        plan.on_new_content(now - RETRY_MOST);
+        assert!(plan.next_job(&mut missing[1..2].iter().cloned().collect(), 65_536, now - RETRY_MOST).is_empty());
+        plan.on_done(&missing[1]);
+        assert_eq!(plan.troubles(), None);
     }
 }

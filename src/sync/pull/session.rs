@@ -1,45 +1,80 @@
 //! Follows the parent's states.
 
-use super::{descent, parent::PullError};
-use crate::domain::state::Namespace;
+use super::{
+    descent,
+    parent::{PullError, patiently},
+};
 use crate::{
-    domain::key::LineKey,
-    domain::state::{SignedHead, Verdict},
+    domain::{
+        key::LineKey,
+        state::{Namespace, SignedHead, Verdict},
+    },
     repository::{Alarm, Change, FollowError},
     sync::{
         frames::{Entries, Frame, Head, Hello, Progress},
+        pace::{Pace, sleep_until},
         serve::session::{PROTOCOL, missing_of},
         shared::{Shared, write_namespace},
         wire::{FrameReader, FrameWriter},
     },
 };
-use quinn::{Connection, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio_util::task::TaskTracker;
 
 /// Bytes of changes that may wait for their head: more than the longest log holds.
 const MAX_PENDING_BYTES: usize = 64 << 20;
+/// What a change costs in memory besides its key and body; also charged for a frame, which may be empty.
+const CHANGE_BYTES: usize = 192;
 /// Holdings change with every small file; the parent hears of it this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// Fetchers are woken this often at most, whatever the parent says.
+const NEWS_EVERY: Duration = Duration::from_millis(100);
+
+/// The alarm about a state that can't be written here.
+pub(super) const FOLLOWING: Alarm = Alarm::Failing("following the parent");
+
+/// The stream of states, after its greeting.
+pub(super) type StateStream = (FrameWriter<SendStream>, FrameReader<RecvStream>);
+
+/// Opens the stream of states; answers with it and the parent's name.
+pub(super) async fn greet(shared: &Shared, connection: &Connection) -> Result<(StateStream, String), PullError> {
+    let (send, receive) = connection.open_bi().await?;
+    let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
+    writer.write_frame(hello(shared)?).await?;
+    match reader.read_frame().await? {
+        Some(Frame::Welcome(welcome)) if welcome.version == PROTOCOL => {
+            Ok(((writer, reader), welcome.name.to_string()))
+        }
+        Some(other) => Err(PullError::OutOfPlace(other.name())),
+        None => Err(PullError::Ended),
+    }
+}
 
 /// Follows until the connection ends.
 pub(super) async fn follow(
     shared: &Arc<Shared>,
     connection: &Connection,
     line: &LineKey,
+    (mut writer, mut reader): StateStream,
+    tasks: &TaskTracker,
 ) -> Result<Infallible, PullError> {
-    let (send, receive) = connection.open_bi().await?;
-    let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
-    writer.write_frame(hello(shared)?).await?;
-    match reader.read_frame().await? {
-        Some(Frame::Welcome(welcome)) => shared.update_parent(|parent| parent.name = welcome.name.to_string()),
-        Some(other) => return Err(PullError::OutOfPlace(other.name())),
-        None => return Err(PullError::Ended),
-    }
-    let mut session = Session { shared, connection, line: *line, pending: Vec::new(), pending_bytes: 0, behind: false };
+    let now = || shared.clock().monotonic();
+    let mut session = Session {
+        shared,
+        connection,
+        tasks,
+        line: *line,
+        namespaces: shared.repository.namespaces(),
+        pending: Vec::new(),
+        pending_bytes: 0,
+        behind: false,
+        descended: false,
+        news: Pace::new(NEWS_EVERY, now()),
+    };
     let mut changes = shared.repository.changes();
-    let mut pace = tokio::time::interval(PROGRESS_EVERY);
-    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut changed = true;
+    let mut pace = Pace::new(PROGRESS_EVERY, now());
+    pace.on_event();
     loop {
         tokio::select! {
             frame = reader.read_frame() => match frame? {
@@ -48,10 +83,14 @@ pub(super) async fn follow(
                 },
                 None => return Err(PullError::Ended),
             },
-            Ok(()) = changes.changed(), if !changed => changed = true,
-            _ = pace.tick(), if changed => {
-                changed = false;
+            Ok(()) = changes.changed() => pace.on_event(),
+            () = sleep_until(pace.due()) => {
+                pace.on_told(now());
                 session.tell_progress(&mut writer).await?;
+            }
+            () = sleep_until(session.news.due()) => {
+                session.news.on_told(now());
+                shared.content_may_be_there.notify_one();
             }
         }
     }
@@ -74,10 +113,15 @@ fn hello(shared: &Shared) -> Result<Hello, PullError> {
 struct Session<'s> {
     shared: &'s Arc<Shared>,
     connection: &'s Connection,
+    tasks: &'s TaskTracker,
     line: LineKey,
+    namespaces: Vec<Namespace>,
     pending: Vec<Change>,
     pending_bytes: usize,
     behind: bool,
+    /// Whether the state came by comparing trees, past what the stream has yet to tell.
+    descended: bool,
+    news: Pace,
 }
 
 impl Session<'_> {
@@ -91,7 +135,7 @@ impl Session<'_> {
                 Ok(false)
             }
             Frame::Progress(_) => {
-                self.shared.content_may_be_there.notify_waiters();
+                self.news.on_event();
                 Ok(false)
             }
             other => Err(PullError::OutOfPlace(other.name())),
@@ -99,16 +143,18 @@ impl Session<'_> {
     }
 
     fn on_entries(&mut self, entries: Entries) -> Result<(), PullError> {
+        self.pending_bytes += CHANGE_BYTES;
         for entry in entries.entries {
-            self.pending_bytes += entry.key.len() + entry.body.len() + 64;
-            if self.pending_bytes > MAX_PENDING_BYTES {
-                return Err(PullError::Flood);
-            }
-            let Ok(namespace) = Namespace::new(entry.namespace.as_str()) else { continue };
+            self.pending_bytes += entry.key.len() + entry.body.len() + CHANGE_BYTES;
+            // What is not mirrored is not checked against the signed roots either.
+            let Some(namespace) = self.namespaces.iter().find(|known| known.as_str() == entry.namespace.as_str())
+            else {
+                continue;
+            };
             let body = (!entry.removed).then_some(entry.body);
-            self.pending.push(Change { seq: Some(entry.seq), namespace, key: entry.key, body });
+            self.pending.push(Change { seq: Some(entry.seq), namespace: namespace.clone(), key: entry.key, body });
         }
-        Ok(())
+        if self.pending_bytes > MAX_PENDING_BYTES { Err(PullError::Flood) } else { Ok(()) }
     }
 
     async fn on_head(&mut self, head: Head) -> Result<bool, PullError> {
@@ -118,13 +164,8 @@ impl Session<'_> {
         let behind = std::mem::take(&mut self.behind);
         match verdict {
             Verdict::Newer | Verdict::Same if behind => self.descend().await,
-            Verdict::Newer | Verdict::Same => match self.apply(signed, changes).await {
-                Err(PullError::State(FollowError::OtherRoot(namespace))) => {
-                    tracing::info!(%namespace, "the log does not lead to the signed state; trees are compared");
-                    self.descend().await
-                }
-                applied => applied,
-            },
+            Verdict::Newer | Verdict::Same => self.follow_log(signed, changes).await,
+            Verdict::Older if self.descended => Ok(false),
             Verdict::Older => {
                 let (epoch, seq) = (signed.head().epoch, signed.head().seq);
                 Err(FollowError::Older { epoch, seq }.into())
@@ -134,8 +175,24 @@ impl Session<'_> {
         }
     }
 
-    async fn descend(&self) -> Result<bool, PullError> {
+    async fn follow_log(&mut self, signed: SignedHead, changes: Vec<Change>) -> Result<bool, PullError> {
+        let own = self.shared.repository.head();
+        let known = own.map(|own| own.head().clone()).filter(|own| own.epoch == signed.head().epoch);
+        let Some(changes) = fit_log(changes, known.map_or(0, |own| own.seq), signed.head().seq) else {
+            return self.descend().await;
+        };
+        match self.apply(signed, changes).await {
+            Err(PullError::State(FollowError::OtherRoot(namespace))) => {
+                tracing::info!(%namespace, "the log does not lead to the signed state; trees are compared");
+                self.descend().await
+            }
+            applied => applied,
+        }
+    }
+
+    async fn descend(&mut self) -> Result<bool, PullError> {
         let (signed, changes) = descent::compare(self.shared, self.connection, &self.line).await?;
+        self.descended = true;
         self.apply(signed, changes).await
     }
 
@@ -143,16 +200,45 @@ impl Session<'_> {
         let repository = self.shared.repository.clone();
         let count = changes.len();
         let (epoch, seq) = (signed.head().epoch, signed.head().seq);
-        tokio::task::spawn_blocking(move || repository.follow(signed, &changes)).await??;
+        self.tasks.spawn_blocking(move || repository.follow(signed, &changes)).await??;
         tracing::debug!(epoch, seq, count, "followed");
         self.shared.repository.attention.clear(&Alarm::StateRefused);
+        self.shared.repository.attention.clear(&FOLLOWING);
         Ok(true)
     }
 
     async fn tell_progress(&self, writer: &mut FrameWriter<SendStream>) -> Result<(), PullError> {
         let Some(head) = self.shared.repository.head() else { return Ok(()) };
-        let (missing_files, missing_bytes) = missing_of(self.shared)?;
+        let (missing_files, missing_bytes) = missing_of(self.shared, |_| true)?;
         let (epoch, seq) = (head.head().epoch, head.head().seq);
-        Ok(writer.write_frame(Progress { epoch, seq, missing_files, missing_bytes }).await?)
+        patiently(writer.write_frame(Progress { epoch, seq, missing_files, missing_bytes })).await
+    }
+}
+
+/// The changes after `from`, if all of them are in order and none is beyond `to`: they go into this node's
+/// own log under these numbers.
+fn fit_log(mut changes: Vec<Change>, from: u64, to: u64) -> Option<Vec<Change>> {
+    changes.retain(|change| change.seq.is_some_and(|seq| seq > from));
+    let ordered = changes.is_sorted_by(|before, after| before.seq < after.seq);
+    let within = changes.last().is_none_or(|last| last.seq <= Some(to));
+    (ordered && within).then_some(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(numbers: &[u64]) -> Vec<Change> {
+        let change = |seq: &u64| Change { seq: Some(*seq), namespace: Namespace::members(), key: vec![], body: None };
+        numbers.iter().map(change).collect()
+    }
+
+    #[test]
+    fn only_new_changes_in_order_up_to_the_head_are_taken_from_a_log() {
+        assert_eq!(fit_log(changes(&[1, 2, 3]), 1, 3), Some(changes(&[2, 3])));
+        assert_eq!(fit_log(changes(&[]), 5, 5), Some(vec![]));
+        assert_eq!(fit_log(changes(&[3, 2]), 1, 3), None);
+        assert_eq!(fit_log(changes(&[2, 2]), 1, 3), None);
+        assert_eq!(fit_log(changes(&[2, u64::MAX]), 1, 3), None);
     }
 }

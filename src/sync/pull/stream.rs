@@ -1,19 +1,23 @@
 //! One stream of content: asks for a batch, verifies what comes, stages it.
+//!
+//! Every item ends at the desk, whatever happens. Only an error that concerns the whole connection is
+//! returned: a lie about one file, or a stream that breaks off, costs that file a wait.
 
-use super::{fetch::Outcome, parent::PullError, plan::Item};
+use super::{
+    desk::{Desk, failure_of},
+    large,
+    parent::{PullError, patiently},
+    plan::{Failure, Item},
+};
 use crate::{
     domain::digest::Root,
-    repository::{Arrival, LocalSource, Repository, RepositoryError},
-    store::{
-        partial::Partial,
-        segment::{DecodeError, GroupSink, SegmentDecoder, encoded_len},
-        staging::Staged,
-    },
+    repository::{LocalSource, Repository, RepositoryError},
+    store::staging::Staged,
     sync::{
-        frames::{Frame, Get, GetItem, RefusedReason},
+        frames::{BadGroup, Frame, Get, GetItem, RefusedReason},
         serve::SMALL_BYTES,
-        shared::{Shared, Transfer, TransferGuard},
-        wire::{FrameReader, FrameWriter},
+        shared::Shared,
+        wire::{FrameReader, FrameWriter, ReadFrameError, WriteFrameError},
     },
 };
 use bytes::Bytes;
@@ -23,71 +27,178 @@ use std::{
     ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
-use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
-/// Bytes that one step on a blocking thread verifies and writes.
-const STEP_BYTES: u64 = 512 * 1024;
-
-/// Fetches a job: one large file, or small ones. Every item ends in `arrivals` or in `outcomes`.
-pub(super) async fn fetch(
-    shared: &Arc<Shared>,
-    connection: &Connection,
-    job: Vec<Item>,
-    arrivals: &mpsc::Sender<(Item, Arrival)>,
-    outcomes: &mpsc::Sender<Outcome>,
-) -> Result<(), PullError> {
-    let (to_fetch, found) = look_here(shared, job).await?;
-    for (item, source) in found {
-        match source {
-            LocalSource::Settled | LocalSource::Nothing => _ = outcomes.send(Outcome::Done(vec![item])).await,
-            LocalSource::Staged(staged) => arrive(item, staged, arrivals).await,
-        }
-    }
-    match to_fetch.as_slice() {
-        [] => Ok(()),
-        [item] if item.wanted.size > SMALL_BYTES => fetch_large(shared, connection, item, arrivals, outcomes).await,
-        _ => fetch_small(shared, connection, to_fetch, arrivals, outcomes).await,
-    }
+/// What a stream works with.
+pub(super) struct Stream {
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Connection,
+    pub(super) desk: Desk,
+    pub(super) tasks: TaskTracker,
 }
 
-type Found = Vec<(Item, LocalSource)>;
-
-/// What this disk has already needs no network.
-async fn look_here(shared: &Arc<Shared>, job: Vec<Item>) -> Result<(Vec<Item>, Found), PullError> {
-    let repository = shared.repository.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        let (mut to_fetch, mut found) = (Vec::new(), Vec::new());
-        for item in job {
-            match repository.obtain_locally(&item.folder, &item.name, &item.wanted)? {
-                LocalSource::Nothing => to_fetch.push(item),
-                source => found.push((item, source)),
+impl Stream {
+    /// Fetches a job: one large file, or small ones.
+    pub(super) async fn fetch(self, job: Vec<Item>) -> Result<(), PullError> {
+        let mut to_fetch = self.look_here(job).await?;
+        match to_fetch.as_slice() {
+            [] => Ok(()),
+            [item] if item.wanted.size > SMALL_BYTES => {
+                let item = item.clone();
+                match large::fetch(&self, &item).await {
+                    Ok(Some(staged)) => self.desk.on_partial(item, staged).await,
+                    Ok(None) => self.desk.on_failed(vec![item], Failure::Absent).await,
+                    Err(error) => {
+                        let why = self.judge(&item, error)?;
+                        self.desk.on_failed(vec![item], why).await;
+                    }
+                }
+                Ok(())
+            }
+            _ => {
+                // What one answer can't carry goes with the next pass.
+                let rest = to_fetch.split_off(to_fetch.len().min(crate::sync::frames::MAX_GET_ITEMS));
+                self.desk.on_failed(rest, Failure::Absent).await;
+                self.fetch_small(to_fetch).await
             }
         }
-        Ok::<_, RepositoryError>((to_fetch, found))
-    });
-    Ok(looked.await??)
+    }
+
+    /// What this disk has already needs no network; answers with the rest.
+    async fn look_here(&self, job: Vec<Item>) -> Result<Vec<Item>, PullError> {
+        let repository = self.shared.repository.clone();
+        let looked = self.tasks.spawn_blocking(move || {
+            let look = |item: Item| (repository.obtain_locally(&item.folder, &item.name, &item.wanted), item);
+            job.into_iter().map(look).collect::<Vec<_>>()
+        });
+        let mut to_fetch = Vec::new();
+        for (source, item) in looked.await? {
+            match source {
+                Ok(LocalSource::Nothing) => to_fetch.push(item),
+                Ok(LocalSource::Settled) => self.desk.on_settled(item).await,
+                Ok(LocalSource::Staged(staged)) => self.desk.on_staged(item, staged).await,
+                Err(error) => {
+                    let why = self.judge(&item, error.into())?;
+                    self.desk.on_failed(vec![item], why).await;
+                }
+            }
+        }
+        Ok(to_fetch)
+    }
+
+    async fn fetch_small(&self, job: Vec<Item>) -> Result<(), PullError> {
+        let mut whole = Vec::new();
+        let mut absent = Vec::new();
+        let mut left = job.into_iter();
+        let mut broken = None;
+        match self.ask(left.as_slice().iter().map(whole_of).collect()).await {
+            Ok(mut reader) => {
+                while let Some(item) = left.next() {
+                    match read_small(&mut reader, &item).await {
+                        Ok(Some(bytes)) => whole.push((item, bytes)),
+                        Ok(None) => absent.push(item),
+                        Err(error) => {
+                            broken = Some((item, error));
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(error) => broken = left.next().map(|item| (item, error)),
+        }
+        self.stage_small(whole).await?;
+        absent.extend(left);
+        self.desk.on_failed(absent, Failure::Absent).await;
+        let Some((item, error)) = broken else { return Ok(()) };
+        let why = self.judge(&item, error)?;
+        self.desk.on_failed(vec![item], why).await;
+        Ok(())
+    }
+
+    async fn stage_small(&self, whole: Vec<(Item, Bytes)>) -> Result<(), PullError> {
+        let repository = self.shared.repository.clone();
+        let staged = self.tasks.spawn_blocking(move || {
+            let stage = |(item, bytes): (Item, Bytes)| (stage_one(&repository, &item, &bytes), item);
+            whole.into_iter().map(stage).collect::<Vec<_>>()
+        });
+        for (staged, item) in staged.await? {
+            match staged {
+                Ok(staged) => {
+                    self.shared.received_bytes.fetch_add(item.wanted.size, Relaxed);
+                    self.desk.on_staged(item, staged).await;
+                }
+                Err(error) => {
+                    if matches!(error, PullError::Lie(_)) {
+                        self.report_bad(item.wanted.root, 0).await;
+                    }
+                    let why = self.judge(&item, error)?;
+                    self.desk.on_failed(vec![item], why).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn ask(&self, items: Vec<GetItem>) -> Result<FrameReader<RecvStream>, PullError> {
+        let (send, receive) = self.connection.open_bi().await?;
+        let mut writer = FrameWriter::new(send);
+        patiently(writer.write_frame(Get { items })).await?;
+        writer.get_mut().finish().ok();
+        Ok(FrameReader::new(receive))
+    }
+
+    /// Tells the parent that its copy does not verify, as far as it still listens.
+    pub(super) async fn report_bad(&self, root: Root, offset: u64) {
+        let told = async {
+            let (send, _) = self.connection.open_bi().await?;
+            let mut writer = FrameWriter::new(send);
+            patiently(writer.write_frame(BadGroup { root, offset })).await?;
+            writer.get_mut().finish().ok();
+            Ok::<_, PullError>(())
+        };
+        if let Err(error) = told.await {
+            tracing::debug!(%root, error = &error as &dyn std::error::Error, "damage can't be reported");
+        }
+    }
+
+    /// What an error means: for one file, or, returned, for the connection.
+    fn judge(&self, item: &Item, error: PullError) -> Result<Failure, PullError> {
+        let alive = self.connection.close_reason().is_none();
+        let why = match &error {
+            PullError::Lie(_) => Failure::Lied,
+            PullError::Repository(error) => failure_of(error),
+            PullError::Ended | PullError::Late => Failure::Broken,
+            PullError::Read(ReadFrameError::Io(_) | ReadFrameError::Cut) if alive => Failure::Broken,
+            PullError::Write(WriteFrameError::Io(_)) if alive => Failure::Broken,
+            _ => return Err(error),
+        };
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(folder = %item.folder, name = %item.name, error, "a file did not arrive; it is tried again");
+        Ok(why)
+    }
 }
 
-async fn arrive(item: Item, staged: Staged, arrivals: &mpsc::Sender<(Item, Arrival)>) {
-    let arrival = Arrival { folder: item.folder.clone(), name: item.name.clone(), wanted: item.wanted, staged };
-    arrivals.send((item, arrival)).await.ok();
+fn whole_of(item: &Item) -> GetItem {
+    GetItem { root: item.wanted.root, ranges: Vec::new() }
 }
 
-async fn ask(connection: &Connection, items: Vec<GetItem>) -> Result<FrameReader<RecvStream>, PullError> {
-    let (send, receive) = connection.open_bi().await?;
-    let mut writer = FrameWriter::new(send);
-    writer.write_frame(Get { items }).await?;
-    writer.get_mut().finish().ok();
-    Ok(FrameReader::new(receive))
+/// The bytes of a file that one group holds; `None` if the parent lacks it.
+async fn read_small(reader: &mut FrameReader<RecvStream>, item: &Item) -> Result<Option<Bytes>, PullError> {
+    let size = item.wanted.size;
+    let Some(granted) = read_grant(reader, item, std::slice::from_ref(&(0..size))).await? else { return Ok(None) };
+    if granted.iter().map(|range| range.end - range.start).sum::<u64>() != size {
+        return Err(PullError::Lie("grant"));
+    }
+    patiently(reader.read_raw(size as usize)).await.map(Some)
 }
 
 /// The ranges that the parent grants of an item; `None` if it has nothing of it.
-async fn read_grant(
+pub(super) async fn read_grant(
     reader: &mut FrameReader<RecvStream>,
     item: &Item,
     asked: &[Range<u64>],
 ) -> Result<Option<Vec<Range<u64>>>, PullError> {
-    match reader.read_frame().await? {
+    match patiently(reader.read_frame()).await? {
         Some(Frame::Granted(granted)) => {
             let ranges: Vec<_> = granted.ranges.iter().map(|(start, end)| *start..*end).collect();
             let asked_for =
@@ -99,7 +210,7 @@ async fn read_grant(
         }
         Some(Frame::Refused(refused)) => {
             if refused.reason != RefusedReason::Unknown {
-                tracing::warn!(name = %item.name, reason = %refused.reason, "the parent refused a file");
+                tracing::debug!(name = %item.name, reason = %refused.reason, "the parent refused a file");
             }
             Ok(None)
         }
@@ -108,181 +219,15 @@ async fn read_grant(
     }
 }
 
-async fn fetch_small(
-    shared: &Arc<Shared>,
-    connection: &Connection,
-    job: Vec<Item>,
-    arrivals: &mpsc::Sender<(Item, Arrival)>,
-    outcomes: &mpsc::Sender<Outcome>,
-) -> Result<(), PullError> {
-    let items = job.iter().map(|item| GetItem { root: item.wanted.root, ranges: Vec::new() }).collect();
-    let mut reader = ask(connection, items).await?;
-    let (mut whole, mut refused) = (Vec::new(), Vec::new());
-    for item in job {
-        let size = item.wanted.size;
-        match read_grant(&mut reader, &item, std::slice::from_ref(&(0..size))).await? {
-            Some(ranges) if ranges.iter().map(|range| range.end - range.start).sum::<u64>() == size => {
-                whole.push((item, reader.read_raw(size as usize).await?));
-            }
-            Some(_) => return Err(PullError::Lie("grant")),
-            None => refused.push(item),
-        }
-    }
-    if !refused.is_empty() {
-        outcomes.send(Outcome::Failed(refused)).await.ok();
-    }
-    let repository = shared.repository.clone();
-    let staged = tokio::task::spawn_blocking(move || stage_small(&repository, whole)).await??;
-    for (item, staged) in staged {
-        shared.received_bytes.fetch_add(item.wanted.size, Relaxed);
-        arrive(item, staged, arrivals).await;
-    }
-    Ok(())
-}
-
 /// A file of one group is its own proof: it hashes to its root or it is not staged.
-fn stage_small(repository: &Repository, whole: Vec<(Item, Bytes)>) -> Result<Vec<(Item, Staged)>, PullError> {
-    let mut staged = Vec::with_capacity(whole.len());
-    for (item, bytes) in whole {
-        if Root::from(blake3::hash(&bytes)) != item.wanted.root {
-            return Err(PullError::Lie("content"));
-        }
-        let stage = repository.staging(&item.folder)?.stage_bytes(&bytes, item.wanted.modified);
-        let name = item.name.to_string();
-        staged.push((item, stage.map_err(|source| io_error("staging", name, source))?));
+fn stage_one(repository: &Repository, item: &Item, bytes: &[u8]) -> Result<Staged, PullError> {
+    if Root::from(blake3::hash(bytes)) != item.wanted.root {
+        return Err(PullError::Lie("content"));
     }
-    Ok(staged)
+    let stage = repository.staging(&item.folder)?.stage_bytes(bytes, item.wanted.modified);
+    stage.map_err(|source| io_error("staging", item.name.to_string(), source))
 }
 
-async fn fetch_large(
-    shared: &Arc<Shared>,
-    connection: &Connection,
-    item: &Item,
-    arrivals: &mpsc::Sender<(Item, Arrival)>,
-    outcomes: &mpsc::Sender<Outcome>,
-) -> Result<(), PullError> {
-    let (partial, missing) = open_partial(shared, item).await?;
-    let done = item.wanted.size - missing.iter().map(|range| range.end - range.start).sum::<u64>();
-    let guard = shared.begin_transfer(Transfer {
-        folder: item.folder.clone(),
-        name: item.name.clone(),
-        done_bytes: done,
-        size_bytes: item.wanted.size,
-    });
-    if !missing.is_empty() {
-        let ranges = missing.iter().map(|range| (range.start, range.end)).collect();
-        let mut reader = ask(connection, vec![GetItem { root: item.wanted.root, ranges }]).await?;
-        let Some(granted) = read_grant(&mut reader, item, &missing).await? else {
-            outcomes.send(Outcome::Failed(vec![item.clone()])).await.ok();
-            return Ok(());
-        };
-        for range in granted {
-            receive_range(shared, &mut reader, item, &partial, range, &guard).await?;
-        }
-    }
-    match finish_partial(shared, item, partial).await? {
-        Some(staged) => arrive(item.clone(), staged, arrivals).await,
-        None => _ = outcomes.send(Outcome::Failed(vec![item.clone()])).await,
-    }
-    Ok(())
-}
-
-async fn open_partial(shared: &Arc<Shared>, item: &Item) -> Result<(Arc<Partial>, Vec<Range<u64>>), PullError> {
-    let (repository, item) = (shared.repository.clone(), item.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        let staging = repository.staging(&item.folder)?;
-        let open = || {
-            let partial = Partial::open(staging, item.wanted.root, item.wanted.size)?;
-            let missing = partial.missing_ranges()?;
-            Ok((Arc::new(partial), missing))
-        };
-        open().map_err(|source| io_error("opening the partial of", item.name.to_string(), source))
-    });
-    opened.await?
-}
-
-/// Reads one segment; the next bytes are read from the wire while the last are verified and written.
-async fn receive_range(
-    shared: &Arc<Shared>,
-    reader: &mut FrameReader<RecvStream>,
-    item: &Item,
-    partial: &Arc<Partial>,
-    range: Range<u64>,
-    guard: &TransferGuard,
-) -> Result<(), PullError> {
-    let mut left = encoded_len(item.wanted.size, &range);
-    let mut decoder = SegmentDecoder::new(item.wanted.root, item.wanted.size, range);
-    let mut bytes = reader.read_raw(left.min(STEP_BYTES) as usize).await?;
-    loop {
-        left -= bytes.len() as u64;
-        let (partial, name) = (partial.clone(), item.name.clone());
-        let verifying = tokio::task::spawn_blocking(move || {
-            let mut sink = Counted { sink: partial.as_ref(), bytes: 0 };
-            let fed = decoder.feed(&bytes, &mut sink);
-            let verified = sink.bytes;
-            fed.map(|_| (decoder, verified)).map_err(|error| decode_error(error, &name))
-        });
-        let next = async {
-            match left {
-                0 => Ok(Bytes::new()),
-                _ => reader.read_raw(left.min(STEP_BYTES) as usize).await,
-            }
-        };
-        let (verified, next) = tokio::join!(verifying, next);
-        let (back, count) = verified??;
-        guard.advance(count);
-        shared.received_bytes.fetch_add(count, Relaxed);
-        if left == 0 {
-            return if back.is_done() { Ok(()) } else { Err(PullError::Lie("segment")) };
-        }
-        (decoder, bytes) = (back, next?);
-    }
-}
-
-/// Counts verified bytes on their way to the partial.
-struct Counted<'p> {
-    sink: &'p Partial,
-    bytes: u64,
-}
-
-impl GroupSink for Counted<'_> {
-    fn pair(&mut self, node: bao_tree::TreeNode, pair: &(blake3::Hash, blake3::Hash)) -> io::Result<()> {
-        self.sink.pair(node, pair)
-    }
-
-    fn group(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.bytes += bytes.len() as u64;
-        self.sink.group(offset, bytes)
-    }
-}
-
-async fn finish_partial(shared: &Arc<Shared>, item: &Item, partial: Arc<Partial>) -> Result<Option<Staged>, PullError> {
-    let (repository, item) = (shared.repository.clone(), item.clone());
-    let finished = tokio::task::spawn_blocking(move || {
-        let name = item.name.to_string();
-        let Some(partial) = Arc::into_inner(partial) else { return Ok(None) };
-        let finish = || {
-            match partial.finish(item.wanted.modified, &repository.state().outboards) {
-                Ok(staged) => Ok(Some(staged)),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None), // not whole: the rest is asked for again
-                Err(error) => Err(error),
-            }
-        };
-        finish().map_err(|source| io_error("finishing the partial of", name, source))
-    });
-    finished.await?
-}
-
-fn decode_error(error: DecodeError, name: &crate::domain::name::FileName) -> PullError {
-    match error {
-        DecodeError::Sink(source) => io_error("writing the partial of", name.to_string(), source),
-        DecodeError::ParentMismatch | DecodeError::GroupMismatch { .. } => {
-            tracing::warn!(%name, error = &error as &dyn std::error::Error, "the parent sent bytes that do not verify");
-            PullError::Lie("content")
-        }
-    }
-}
-
-fn io_error(doing: &'static str, what: String, source: io::Error) -> PullError {
+pub(super) fn io_error(doing: &'static str, what: String, source: io::Error) -> PullError {
     RepositoryError::Io { doing, what, source }.into()
 }

@@ -1,9 +1,12 @@
 //! Content by root: granted ranges, then their bao segments. Small files go out many at a time.
 
-use super::connection::ServeError;
+use super::{
+    connection::{ServeError, patiently},
+    rights,
+};
 use crate::{
     domain::member::MemberRecord,
-    repository::{Blob, Repository},
+    repository::{Blob, Repository, RepositoryError},
     store::segment::{GROUP_BYTES, SegmentEncoder, aligned},
     sync::{
         frames::{Frame, Get, GetItem, Granted, Refused, RefusedReason},
@@ -26,14 +29,14 @@ const STEP_BYTES: usize = 512 * 1024;
 /// Serves one stream of requests.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
-    _member: &MemberRecord,
+    member: &MemberRecord,
     first: Get,
     reader: &mut FrameReader<RecvStream>,
     writer: &mut FrameWriter<SendStream>,
 ) -> Result<(), ServeError> {
     let mut next = Some(first);
     while let Some(get) = next {
-        let mut sender = Some(Sender::new(shared.repository.clone(), get));
+        let mut sender = Some(Sender::new(shared.repository.clone(), member.clone(), get));
         let mut step = prepare(&mut sender);
         while let Some(preparing) = step {
             let (back, bytes) = preparing.await?;
@@ -41,7 +44,7 @@ pub(super) async fn serve(
             let Some(bytes) = bytes? else { break };
             step = prepare(&mut sender);
             shared.sent_bytes.fetch_add(bytes.len() as u64, Relaxed);
-            writer.get_mut().write_chunk(bytes).await?;
+            patiently(writer.get_mut().write_chunk(bytes)).await?;
         }
         next = match reader.read_frame().await? {
             Some(Frame::Get(get)) => Some(get),
@@ -66,13 +69,14 @@ fn prepare(sender: &mut Option<Sender>) -> Option<tokio::task::JoinHandle<Prepar
 /// Turns requests into bytes for the wire, a step at a time.
 struct Sender {
     repository: Arc<Repository>,
+    member: MemberRecord,
     items: VecDeque<GetItem>,
     segments: VecDeque<SegmentEncoder>,
 }
 
 impl Sender {
-    fn new(repository: Arc<Repository>, get: Get) -> Self {
-        Self { repository, items: get.items.into(), segments: VecDeque::new() }
+    fn new(repository: Arc<Repository>, member: MemberRecord, get: Get) -> Self {
+        Self { repository, member, items: get.items.into(), segments: VecDeque::new() }
     }
 
     /// The next bytes; `None` when every item is answered.
@@ -86,12 +90,8 @@ impl Sender {
                     Ok(None) => _ = self.segments.pop_front(),
                     // What was granted can't be taken back: the stream ends short.
                     Err(source) => {
-                        return Err(crate::repository::RepositoryError::Io {
-                            doing: "reading",
-                            what: "content for a member".into(),
-                            source,
-                        }
-                        .into());
+                        let what = "content for a member".into();
+                        return Err(RepositoryError::Io { doing: "reading", what, source }.into());
                     }
                 }
             } else if let Some(item) = self.items.pop_front() {
@@ -106,15 +106,22 @@ impl Sender {
     }
 
     fn answer(&mut self, item: &GetItem) -> Result<Vec<u8>, ServeError> {
-        let frame: Frame = match self.repository.open_blob(&item.root) {
+        let frame: Frame = match self.open(item) {
             Ok(Some(blob)) => self.grant(&blob, item).into(),
             Ok(None) => Refused { reason: RefusedReason::Unknown }.into(),
             Err(error) => {
-                tracing::error!(root = %item.root, error = &error as &dyn std::error::Error, "content can't be read");
+                tracing::warn!(root = %item.root, error = &error as &dyn std::error::Error, "content can't be read");
                 Refused { reason: RefusedReason::Failed }.into()
             }
         };
         Ok(encode_frame(&frame, MAX_FRAME_BYTES)?)
+    }
+
+    fn open(&self, item: &GetItem) -> Result<Option<Blob>, RepositoryError> {
+        if !rights::may_have(&self.repository, &self.member, &item.root)? {
+            return Ok(None);
+        }
+        self.repository.open_blob(&item.root)
     }
 
     fn grant(&mut self, blob: &Blob, item: &GetItem) -> Granted {

@@ -1,8 +1,8 @@
 //! Accepts connections and sorts their streams.
 
-use super::{blobs, descent, joining::Doorkeeper, session};
+use super::{blobs, damage::DamageDesk, descent, joining::Doorkeeper, session};
 use crate::{
-    domain::{key::NodeKey, member::MemberRecord},
+    domain::{member::MemberRecord, name::FolderName},
     repository::{Admission, RepositoryError},
     sync::{
         close::CloseCode,
@@ -14,8 +14,17 @@ use crate::{
     },
 };
 use quinn::{Connection, RecvStream, SendStream};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Content streams of one member that are served at once, each with two steps in memory: a member
+/// uses eight.
+const CONTENT_STREAMS: usize = 16;
+/// Eight streams move a step each through a link of 112 kbit/s in this time; slower members are let go.
+const STALL: Duration = Duration::from_secs(300);
+/// How often a member's time is looked at, whether or not rows change.
+const EXPIRY_EVERY: Duration = Duration::from_secs(30);
 
 /// Why a stream ended before its time. The other streams of the connection go on.
 #[derive(Debug, thiserror::Error)]
@@ -38,25 +47,41 @@ pub enum ServeError {
     /// No version in common.
     #[error("no version of the protocol in common: the member speaks {0} to {1}")]
     Version(u16, u16),
+    /// A folder that the member can't have from here.
+    #[error("a member asks for folder {0}, which it may not or can't have from here")]
+    Folder(FolderName),
+    /// Nothing went through for too long.
+    #[error("a member neither reads nor writes")]
+    Stalled,
     /// Work on a blocking thread was cut short.
     #[error("stopping")]
     Stopping(#[from] tokio::task::JoinError),
+}
+
+/// Gives one step on a stream its time.
+pub(super) async fn patiently<T, E: Into<ServeError>>(
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, ServeError> {
+    tokio::time::timeout(STALL, step).await.map_err(|_| ServeError::Stalled)?.map_err(Into::into)
 }
 
 /// Serves members and joiners on one endpoint.
 pub struct Server {
     shared: Arc<Shared>,
     doorkeeper: Arc<Doorkeeper>,
+    damage: Arc<DamageDesk>,
 }
 
 impl Server {
     /// A server of what `shared` holds.
     pub fn new(shared: Arc<Shared>, doorkeeper: Arc<Doorkeeper>) -> Self {
-        Self { shared, doorkeeper }
+        let damage = Arc::new(DamageDesk::new(shared.clone()));
+        Self { shared, doorkeeper, damage }
     }
 
     /// Accepts until `cancel`, then waits for the connections to end.
     pub async fn run(self, endpoint: Arc<Endpoint>, cancel: CancellationToken) {
+        let server = Arc::new(self);
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -64,67 +89,66 @@ impl Server {
                 accepted = endpoint.accept() => accepted,
             };
             let Some(accepted) = accepted else { break };
-            let (shared, doorkeeper, cancel) = (self.shared.clone(), self.doorkeeper.clone(), cancel.clone());
-            tasks.spawn(async move {
-                match accepted.purpose {
-                    Purpose::Join => doorkeeper.answer(accepted).await,
-                    Purpose::Member => serve_member(shared, doorkeeper, accepted, cancel).await,
-                }
-            });
+            tasks.spawn(server.clone().on_accepted(accepted, cancel.clone()));
         }
         tasks.close();
         tasks.wait().await;
     }
-}
 
-async fn serve_member(shared: Arc<Shared>, doorkeeper: Arc<Doorkeeper>, accepted: Accepted, cancel: CancellationToken) {
-    let Accepted { connection, key, .. } = accepted;
-    let member = match shared.repository.admission(&key) {
-        Ok(Admission::Member(member)) => member,
-        Ok(Admission::Expired(_)) => return CloseCode::Revoked.close(&connection),
-        Ok(Admission::Stranger) => return CloseCode::NotMember.close(&connection),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
-            return CloseCode::Busy.close(&connection);
-        }
-    };
-    tracing::info!(member = %member.name, address = %connection.remote_address(), "connected");
-    let guard = Arc::new(shared.add_child(child_of(&shared, &connection, &member)));
-    let streams = TaskTracker::new();
-    let mut changes = shared.repository.changes();
-    loop {
+    async fn on_accepted(self: Arc<Self>, accepted: Accepted, cancel: CancellationToken) {
+        let connection = accepted.connection.clone();
+        let served = async {
+            match accepted.purpose {
+                Purpose::Join => self.doorkeeper.answer(accepted).await,
+                Purpose::Member => self.serve_member(accepted).await,
+            }
+        };
         tokio::select! {
-            () = cancel.cancelled() => {
-                CloseCode::ShuttingDown.close(&connection);
-                break;
-            }
-            Ok(()) = changes.changed() => {
-                if !is_admitted(&shared, &key) {
-                    tracing::info!(member = %member.name, "revoked; its connection is closed");
-                    CloseCode::Revoked.close(&connection);
-                    break;
-                }
-            }
-            stream = connection.accept_bi() => {
-                let Ok(stream) = stream else { break };
-                let serving = Stream {
-                    shared: shared.clone(),
-                    doorkeeper: doorkeeper.clone(),
-                    connection: connection.clone(),
-                    guard: guard.clone(),
-                    member: member.clone(),
-                };
-                streams.spawn(serving.run(stream));
-            }
+            () = cancel.cancelled() => CloseCode::ShuttingDown.close(&connection),
+            () = served => {}
         }
     }
-    streams.close();
-    streams.wait().await;
-    tracing::info!(member = %member.name, "disconnected");
-}
 
-fn is_admitted(shared: &Shared, key: &NodeKey) -> bool {
-    !matches!(shared.repository.admission(key), Ok(Admission::Stranger | Admission::Expired(_)))
+    async fn serve_member(&self, Accepted { connection, key, .. }: Accepted) {
+        // Looked at before the row is read, so that no revocation falls between the two.
+        let mut changes = self.shared.repository.changes();
+        let member = match self.shared.repository.admission(&key) {
+            Ok(Admission::Member(member)) => Arc::new(member),
+            Ok(Admission::Expired(_)) => return CloseCode::Revoked.close(&connection),
+            Ok(Admission::Stranger) => return CloseCode::NotMember.close(&connection),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
+                return CloseCode::Busy.close(&connection);
+            }
+        };
+        tracing::info!(member = %member.name, address = %connection.remote_address(), "connected");
+        let serving = Arc::new(Serving {
+            shared: self.shared.clone(),
+            doorkeeper: self.doorkeeper.clone(),
+            damage: self.damage.clone(),
+            guard: self.shared.add_child(child_of(&self.shared, &connection, &member), &connection),
+            connection,
+            member,
+            state: Semaphore::new(1),
+            descent: Semaphore::new(1),
+            content: Semaphore::new(CONTENT_STREAMS),
+        });
+        let mut expiry = tokio::time::interval(EXPIRY_EVERY);
+        // Dropped with this task: no stream outlives its connection.
+        let mut streams = JoinSet::new();
+        loop {
+            tokio::select! {
+                Ok(()) = changes.changed() => if !serving.is_admitted() { break },
+                _ = expiry.tick() => if !serving.is_admitted() { break },
+                Some(_) = streams.join_next() => {}
+                stream = serving.connection.accept_bi() => {
+                    let Ok(stream) = stream else { break };
+                    streams.spawn(serving.clone().serve_stream(stream));
+                }
+            }
+        }
+        tracing::info!(member = %serving.member.name, "disconnected");
+    }
 }
 
 fn child_of(shared: &Shared, connection: &Connection, member: &MemberRecord) -> Child {
@@ -139,24 +163,42 @@ fn child_of(shared: &Shared, connection: &Connection, member: &MemberRecord) -> 
     }
 }
 
-/// One stream of a member.
-struct Stream {
+/// One member's connection.
+struct Serving {
     shared: Arc<Shared>,
     doorkeeper: Arc<Doorkeeper>,
+    damage: Arc<DamageDesk>,
     connection: Connection,
-    guard: Arc<ChildGuard>,
-    member: MemberRecord,
+    guard: ChildGuard,
+    member: Arc<MemberRecord>,
+    state: Semaphore,
+    descent: Semaphore,
+    content: Semaphore,
 }
 
-impl Stream {
-    async fn run(self, (send, receive): (SendStream, RecvStream)) {
+impl Serving {
+    /// Whether the member is what it was when it connected; if not, the connection is closed. One whose
+    /// folders changed comes back and begins anew.
+    fn is_admitted(&self) -> bool {
+        let code = match self.shared.repository.admission(&self.member.key) {
+            Ok(Admission::Member(member)) if member.folders == self.member.folders => return true,
+            Ok(Admission::Member(_)) => CloseCode::Done,
+            Ok(Admission::Stranger | Admission::Expired(_)) => CloseCode::Revoked,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
+                CloseCode::Busy
+            }
+        };
+        tracing::info!(member = %self.member.name, reason = %code, "its row changed; its connection is closed");
+        code.close(&self.connection);
+        false
+    }
+
+    async fn serve_stream(self: Arc<Self>, (send, receive): (SendStream, RecvStream)) {
         let mut reader = FrameReader::new(receive);
         let mut writer = FrameWriter::new(send);
-        let served = self.serve(&mut reader, &mut writer).await;
-        match served {
-            Ok(()) => {
-                writer.get_mut().finish().ok();
-            }
+        match self.serve(&mut reader, &mut writer).await {
+            Ok(()) => _ = writer.get_mut().finish(),
             Err(error) => self.on_error(&error, &mut writer),
         }
     }
@@ -166,10 +208,24 @@ impl Stream {
         reader: &mut FrameReader<RecvStream>,
         writer: &mut FrameWriter<SendStream>,
     ) -> Result<(), ServeError> {
-        match reader.read_frame().await? {
-            Some(Frame::Hello(hello)) => session::serve(&self.shared, &self.guard, &hello, reader, writer).await,
-            Some(Frame::Descend(descend)) => descent::serve(&self.shared, &descend, reader, writer).await,
-            Some(Frame::Get(get)) => blobs::serve(&self.shared, &self.member, get, reader, writer).await,
+        let member = &self.member;
+        match patiently(reader.read_frame()).await? {
+            Some(Frame::Hello(hello)) => {
+                let Ok(_one) = self.state.try_acquire() else { return Err(ServeError::OutOfPlace("Hello")) };
+                session::serve(&self.shared, &self.guard, member, &hello, reader, writer).await
+            }
+            Some(Frame::Descend(descend)) => {
+                let Ok(_one) = self.descent.try_acquire() else { return Err(ServeError::OutOfPlace("Descend")) };
+                descent::serve(&self.shared, member, &descend, reader, writer).await
+            }
+            Some(Frame::Get(get)) => {
+                let _one = self.content.acquire().await;
+                blobs::serve(&self.shared, member, get, reader, writer).await
+            }
+            Some(Frame::BadGroup(bad)) => {
+                self.damage.on_report(member.name.as_str(), bad).await;
+                Ok(())
+            }
             Some(Frame::Join(join)) => self.doorkeeper.relay(join, writer).await,
             Some(other) => Err(ServeError::OutOfPlace(other.name())),
             None => Ok(()),
@@ -191,6 +247,14 @@ impl Stream {
             ServeError::Version(..) => {
                 tracing::warn!(member = %name, %error, "a member was turned away");
                 CloseCode::Version.close(&self.connection);
+            }
+            ServeError::Folder(folder) => {
+                tracing::warn!(member = %name, %folder, "a member asks for a folder that it can't have from here");
+                CloseCode::Folder.close(&self.connection);
+            }
+            ServeError::Stalled => {
+                tracing::warn!(member = %name, "a member neither reads nor writes; it is let go");
+                CloseCode::Busy.close(&self.connection);
             }
             ServeError::Repository(_) => {
                 tracing::error!(member = %name, error = error as &dyn std::error::Error, "serving a member failed");

@@ -7,6 +7,7 @@ use crate::{
         key::NodeKey,
         member::{MemberRecord, NodeAddress, NodeName, Role, SiteName},
         name::FolderName,
+        state::{Body, Namespace},
     },
     repository::{Admission as Standing, Repository, RepositoryError},
     sync::{
@@ -29,7 +30,9 @@ use std::{
 };
 
 /// For the main's answer over all tiers; the joining node waits 20 s.
-const RELAY_DEADLINE: Duration = Duration::from_secs(15);
+const RELAY_DEADLINE: Duration = Duration::from_secs(12);
+/// For the new member's row to come down after the answer: it connects here at once.
+const ROW_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Admission for Repository {
     fn admits(&self, key: &NodeKey) -> bool {
@@ -41,12 +44,14 @@ impl Admission for Repository {
 pub struct Doorkeeper {
     shared: Arc<Shared>,
     limiter: Mutex<SourceLimiter>,
+    /// One decision at a time: two tokens may carry one name.
+    deciding: Arc<Mutex<()>>,
 }
 
 impl Doorkeeper {
     /// A doorkeeper that has seen nobody.
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, limiter: Mutex::new(join_limiter()) })
+        Arc::new(Self { shared, limiter: Mutex::new(join_limiter()), deciding: Arc::default() })
     }
 
     /// Answers a stranger's connection, as often as the rates allow.
@@ -74,13 +79,30 @@ impl Doorkeeper {
     async fn decide(&self, join: Join) -> Result<Joined, JoinRefusedReason> {
         match self.shared.repository.role() {
             Role::Main => {
-                let repository = self.shared.repository.clone();
-                let decided = tokio::task::spawn_blocking(move || admit(&repository, &join)).await;
-                decided.unwrap_or(Err(JoinRefusedReason::Unavailable))
+                let (repository, deciding) = (self.shared.repository.clone(), self.deciding.clone());
+                let decided = tokio::task::spawn_blocking(move || {
+                    let _one = lock(&deciding);
+                    admit(&repository, &join)
+                });
+                decided.await.unwrap_or(Err(JoinRefusedReason::Unavailable))
             }
             Role::Secondary => {
+                let key = join.key;
                 let asked = tokio::time::timeout(RELAY_DEADLINE, self.ask_parent(join)).await;
+                if let Ok(Some(Ok(_))) = &asked {
+                    tokio::time::timeout(ROW_DEADLINE, self.row_of(&key)).await.ok();
+                }
                 asked.ok().flatten().unwrap_or(Err(JoinRefusedReason::Unavailable))
+            }
+        }
+    }
+
+    /// Waits until the row of a new member is here.
+    async fn row_of(&self, key: &NodeKey) {
+        let mut changes = self.shared.repository.changes();
+        while !matches!(self.shared.repository.admission(key), Ok(Standing::Member(_))) {
+            if changes.changed().await.is_err() {
+                return;
             }
         }
     }
@@ -114,8 +136,12 @@ fn admit(repository: &Repository, join: &Join) -> Result<Joined, JoinRefusedReas
     let consumed = ledger.consume_invite(secret_hash.as_bytes(), &join.key, now);
     let invite = match consumed.map_err(|error| unavailable(error.into()))? {
         InviteState::Consumed(invite) => invite,
-        // The answer was lost on the way: the same node may hear it again.
-        InviteState::Used { invite, same_node: true } => invite,
+        // The answer was lost on the way: the same node may hear it again, unless it was revoked since.
+        InviteState::Used { invite, same_node: true }
+            if !was_revoked(repository, &join.key).map_err(unavailable)? =>
+        {
+            invite
+        }
         InviteState::Used { .. } => return Err(JoinRefusedReason::Used),
         InviteState::Unknown => return Err(JoinRefusedReason::UnknownToken),
         InviteState::Expired => return Err(JoinRefusedReason::Expired),
@@ -127,6 +153,12 @@ fn admit(repository: &Repository, join: &Join) -> Result<Joined, JoinRefusedReas
     ledger.audit(&AuditRecord { at: now, who: "daemon".into(), what }).map_err(|error| unavailable(error.into()))?;
     let head = repository.head().map(|head| head.to_bytes()).unwrap_or_default();
     Ok(Joined { member: encoded, head })
+}
+
+/// A revoked member leaves a tombstone.
+fn was_revoked(repository: &Repository, key: &NodeKey) -> Result<bool, RepositoryError> {
+    let body = repository.state().index.read()?.entry(&Namespace::members(), &key.0)?;
+    Ok(body.is_some_and(|body| Body::value_of(&body).is_none()))
 }
 
 /// What the invitation says counts, not what the node says of itself.

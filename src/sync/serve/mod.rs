@@ -5,8 +5,10 @@
 
 mod blobs;
 mod connection;
+mod damage;
 mod descent;
 mod joining;
+mod rights;
 pub(in crate::sync) mod session;
 
 pub(in crate::sync) use blobs::SMALL_BYTES;

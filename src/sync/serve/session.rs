@@ -1,13 +1,22 @@
 //! The state stream of one member: what it lacks of the log, then every change as it happens.
+//!
+//! No transaction stays open while the member reads: one that reads slowly, or never, costs one frame.
 
-use super::connection::ServeError;
+use super::{
+    connection::{ServeError, patiently},
+    rights,
+};
 use crate::{
     catalog::LogRow,
-    domain::state::{Namespace, SignedHead},
-    repository::RepositoryError,
+    domain::{
+        member::MemberRecord,
+        state::{Namespace, SignedHead},
+    },
+    repository::{Repository, RepositoryError},
     sync::{
         frames::{Behind, Entries, EntryFrame, Frame, Head, Hello, Progress, Welcome},
-        shared::{ChildGuard, Shared, read_namespaces, write_namespace},
+        pace::{Pace, sleep_until},
+        shared::{ChildGuard, Shared, write_namespace},
         wire::{FrameReader, FrameWriter},
     },
 };
@@ -27,7 +36,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 struct Follower {
     namespaces: BTreeSet<Namespace>,
     at: (u64, u64),
-    descending: bool,
+    /// Where it stood when it was told to compare trees; nothing is sent until it stands elsewhere.
+    descending: Option<(u64, u64)>,
     head_sent: Option<[u8; 32]>,
     missing_told: Option<(u64, u64)>,
 }
@@ -36,6 +46,7 @@ struct Follower {
 pub(super) async fn serve(
     shared: &Shared,
     guard: &ChildGuard,
+    member: &MemberRecord,
     hello: &Hello,
     reader: &mut FrameReader<RecvStream>,
     writer: &mut FrameWriter<SendStream>,
@@ -44,82 +55,102 @@ pub(super) async fn serve(
     if !(lowest..=highest).contains(&PROTOCOL) {
         return Err(ServeError::Version(lowest, highest));
     }
+    let namespaces = rights::allowed(&shared.repository, member, &hello.namespaces).map_err(ServeError::Folder)?;
     let Ok(name) = shared.name.parse() else { return Err(ServeError::OutOfPlace("nameless")) };
-    writer.write_frame(Welcome { version: PROTOCOL, features: 0, name }).await?;
+    let mut changes = shared.repository.changes();
+    patiently(writer.write_frame(Welcome { version: PROTOCOL, features: 0, name })).await?;
     let mut follower = Follower {
-        namespaces: read_namespaces(&hello.namespaces).into_iter().collect(),
+        namespaces: namespaces.into_iter().collect(),
         at: (hello.epoch, hello.seq),
-        descending: false,
-        head_sent: None,
+        descending: None,
+        head_sent: Some(hello.head_hash),
         missing_told: None,
     };
     guard.update(|child| child.at = follower.at);
-    let mut changes = shared.repository.changes();
-    let mut pace = tokio::time::interval(PROGRESS_EVERY);
-    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pace = Pace::new(PROGRESS_EVERY, shared.clock().monotonic());
+    pace.on_event();
     loop {
         changes.borrow_and_update();
-        push(shared, &mut follower, writer).await?;
+        push_state(shared, &mut follower, writer).await?;
         tokio::select! {
-            Ok(()) = changes.changed() => {}
+            Ok(()) = changes.changed() => pace.on_event(),
+            () = sleep_until(pace.due()) => {
+                pace.on_told(shared.clock().monotonic());
+                push_progress(shared, member, &mut follower, writer).await?;
+            }
             frame = reader.read_frame() => match frame? {
                 Some(Frame::Progress(progress)) => on_progress(&mut follower, guard, &progress),
                 Some(other) => return Err(ServeError::OutOfPlace(other.name())),
                 None => return Ok(()),
             },
         }
-        tokio::task::yield_now().await;
     }
 }
 
+/// Where the member stands counts only after a comparison of trees: else what was sent since its
+/// word left it would be sent again.
 fn on_progress(follower: &mut Follower, guard: &ChildGuard, progress: &Progress) {
-    follower.at = (progress.epoch, progress.seq);
-    follower.descending = false;
+    let at = (progress.epoch, progress.seq);
+    if follower.descending.is_some_and(|stood| stood != at) {
+        follower.at = at;
+        follower.descending = None;
+    }
     guard.update(|child| {
-        child.at = follower.at;
+        child.at = at;
         child.missing = (progress.missing_files, progress.missing_bytes);
     });
 }
 
 /// Sends whatever the member does not have yet.
-async fn push(
+async fn push_state(
     shared: &Shared,
     follower: &mut Follower,
     writer: &mut FrameWriter<SendStream>,
 ) -> Result<(), ServeError> {
     let Some(head) = shared.repository.head() else { return Ok(()) };
-    if follower.head_sent != Some(head.hash()) && !follower.descending {
-        push_state(shared, follower, &head, writer).await?;
+    if follower.head_sent == Some(head.hash()) || follower.descending.is_some() {
+        return Ok(());
     }
-    push_progress(shared, follower, &head, writer).await
+    if push_log(shared, follower, &head, writer).await? {
+        follower.at = (head.head().epoch, head.head().seq);
+        follower.head_sent = Some(head.hash());
+    } else {
+        follower.descending = Some(follower.at);
+        patiently(writer.write_frame(Behind {})).await?;
+    }
+    patiently(writer.write_frame(Head { bytes: head.to_bytes() })).await
 }
 
-async fn push_state(
+/// Sends what the log has up to `head`; `false` if that does not begin where the member stands.
+async fn push_log(
     shared: &Shared,
-    follower: &mut Follower,
+    follower: &Follower,
     head: &SignedHead,
     writer: &mut FrameWriter<SendStream>,
-) -> Result<(), ServeError> {
-    let (epoch, seq) = (head.head().epoch, head.head().seq);
-    let snapshot = shared.repository.state().index.read().map_err(RepositoryError::from)?;
-    let base = snapshot.log_base().map_err(RepositoryError::from)?;
-    let in_log = follower.at.0 == epoch && (base..=seq).contains(&follower.at.1);
-    if !in_log {
-        follower.descending = true;
-        writer.write_frame(Behind {}).await?;
-    } else {
-        let mut at = follower.at.1;
-        while at < seq {
-            let rows = snapshot.log_after(at, ROWS).map_err(RepositoryError::from)?;
-            let Some(last) = rows.last() else { break };
-            at = last.seq;
-            let rows = rows.into_iter().filter(|row| row.seq <= seq);
-            push_rows(rows.filter(|row| follower.namespaces.contains(&row.record.namespace)), writer).await?;
-        }
-        follower.at = (epoch, seq);
-        follower.head_sent = Some(head.hash());
+) -> Result<bool, ServeError> {
+    let (epoch, mut at) = follower.at;
+    let seq = head.head().seq;
+    if epoch != head.head().epoch || at > seq {
+        return Ok(false);
     }
-    Ok(writer.write_frame(Head { bytes: head.to_bytes() }).await?)
+    loop {
+        let repository = shared.repository.clone();
+        let page = tokio::task::spawn_blocking(move || log_page(&repository, at)).await??;
+        let Some(rows) = page else { return Ok(false) };
+        let Some(last) = rows.last().filter(|_| at < seq) else { return Ok(true) };
+        at = last.seq;
+        let wanted = |row: &LogRow| row.seq <= seq && follower.namespaces.contains(&row.record.namespace);
+        push_rows(rows.into_iter().filter(wanted), writer).await?;
+    }
+}
+
+/// The rows after `at`; `None` if the log does not reach back to it.
+fn log_page(repository: &Repository, at: u64) -> Result<Option<Vec<LogRow>>, RepositoryError> {
+    let snapshot = repository.state().index.read()?;
+    if at < snapshot.log_base()? {
+        return Ok(None);
+    }
+    Ok(Some(snapshot.log_after(at, ROWS)?))
 }
 
 async fn push_rows(rows: impl Iterator<Item = LogRow>, writer: &mut FrameWriter<SendStream>) -> Result<(), ServeError> {
@@ -132,12 +163,12 @@ async fn push_rows(rows: impl Iterator<Item = LogRow>, writer: &mut FrameWriter<
         bytes += row.record.key.len() + body.len() + namespace.as_str().len();
         entries.push(EntryFrame { seq: row.seq, namespace, key: row.record.key, body, removed });
         if bytes > FRAME_BYTES || entries.len() >= ROWS {
-            writer.write_frame(Entries { entries: std::mem::take(&mut entries) }).await?;
+            patiently(writer.write_frame(Entries { entries: std::mem::take(&mut entries) })).await?;
             bytes = 0;
         }
     }
     if !entries.is_empty() {
-        writer.write_frame(Entries { entries }).await?;
+        patiently(writer.write_frame(Entries { entries })).await?;
     }
     Ok(())
 }
@@ -145,24 +176,28 @@ async fn push_rows(rows: impl Iterator<Item = LogRow>, writer: &mut FrameWriter<
 /// Tells how much of the state this node holds itself, so that a follower knows when to ask again.
 async fn push_progress(
     shared: &Shared,
+    member: &MemberRecord,
     follower: &mut Follower,
-    head: &SignedHead,
     writer: &mut FrameWriter<SendStream>,
 ) -> Result<(), ServeError> {
-    let missing = missing_of(shared)?;
-    if follower.missing_told == Some(missing) {
+    let Some(head) = shared.repository.head() else { return Ok(()) };
+    let (missing_files, missing_bytes) = missing_of(shared, |folder| rights::may_mirror(member, folder))?;
+    if follower.missing_told == Some((missing_files, missing_bytes)) {
         return Ok(());
     }
-    follower.missing_told = Some(missing);
+    follower.missing_told = Some((missing_files, missing_bytes));
     let (epoch, seq) = (head.head().epoch, head.head().seq);
-    Ok(writer.write_frame(Progress { epoch, seq, missing_files: missing.0, missing_bytes: missing.1 }).await?)
+    patiently(writer.write_frame(Progress { epoch, seq, missing_files, missing_bytes })).await
 }
 
-/// Files that this node lacks, and their bytes, over all folders.
-pub(in crate::sync) fn missing_of(shared: &Shared) -> Result<(u64, u64), RepositoryError> {
+/// Files that this node lacks, and their bytes, over these folders.
+pub(in crate::sync) fn missing_of(
+    shared: &Shared,
+    counts: impl Fn(&crate::domain::name::FolderName) -> bool,
+) -> Result<(u64, u64), RepositoryError> {
     let snapshot = shared.repository.state().index.read()?;
     let mut missing = (0, 0);
-    for folder in shared.repository.folder_names() {
+    for folder in shared.repository.folder_names().filter(|folder| counts(folder)) {
         let totals = snapshot.totals(folder)?;
         missing = (missing.0 + totals.missing_files, missing.1 + totals.missing_bytes);
     }

@@ -1,0 +1,48 @@
+//! Which command is meant.
+
+use super::{check, completions, config, files, join, pair, serve, status, sync};
+use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon
+    Serve(serve::Args),
+    /// See a main and a secondary at work on this machine
+    Demo(demo::Args),
+    /// How this node is: folders, parent, children, and what needs a hand
+    Status(status::Args),
+    /// Look at mirrored files
+    #[command(subcommand)]
+    Files(files::Files),
+    /// Invite other nodes, list them, shut them out
+    #[command(subcommand)]
+    Pair(pair::Pair),
+    /// Redeem an invitation
+    Join(join::Args),
+    /// Catch up with the parent at once
+    Sync(sync::Args),
+    /// Read and verify every file
+    Check,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Write completions for a shell
+    Completions(completions::Args),
+}
+
+impl Command {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, CliError> {
+        match self {
+            Self::Serve(args) => serve::run(&args, context),
+            Self::Demo(args) => demo::run(&args, context.out()),
+            Self::Status(args) => context.wait_for(status::run(&args, context)),
+            Self::Files(files) => context.wait_for(files::run(&files, context)),
+            Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
+            Self::Join(args) => context.wait_for(join::run(args, context)),
+            Self::Sync(args) => context.wait_for(sync::run(&args, context)),
+            Self::Check => context.wait_for(check::run(context)),
+            Self::Config(config) => config::run(&config, context),
+            Self::Completions(args) => completions::run(&args, context.out()),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `wuasync config check` and `wuasync config show`.
+
+use crate::cli::{context::Context, error::CliError, exit::Exit};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Config {
+    /// Find every mistake, by file and line
+    Check(Args),
+    /// Show the settings in effect, defaults included and passwords masked
+    Show(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// With this setting changed
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+pub(super) fn run(command: &Config, context: &Context) -> Result<Exit, CliError> {
+    match command {
+        Config::Check(args) => check(args, context),
+        Config::Show(args) => show(args, context),
+    }
+}
+
+fn check(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let config = context.config(&args.set)?;
+    let answer = serde_json::json!({ "not_in_effect": config.not_in_effect });
+    context.out().answer(&answer, |_| {
+        let notes = config.not_in_effect.iter().map(|key| format!("not in effect in this version: {key}\n"));
+        notes.collect::<String>() + "the configuration is right"
+    })?;
+    Ok(Exit::Done)
+}
+
+fn show(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let config = context.config_or_defaults(&args.set)?;
+    if context.out().is_json() {
+        context.out().json(&config)?;
+    } else {
+        context.out().text(&config.to_toml().map_err(|error| CliError::Format(error.to_string()))?)?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,14 @@
+//! The commands, one per file.
+
+mod check;
+mod command;
+mod completions;
+mod config;
+mod files;
+mod join;
+mod pair;
+mod serve;
+mod status;
+mod sync;
+
+pub(crate) use command::Command;

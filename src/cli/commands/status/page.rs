@@ -1,0 +1,263 @@
+//! A node on one screen. Pure.
+
+use crate::{
+    base::units,
+    cli::{
+        out::{Style, printable},
+        table::Table,
+    },
+    daemon::api::{AttentionReport, ChildReport, FolderReport, ParentReport, StatusReport, TransferReport},
+};
+use std::time::Duration;
+
+/// As many digits of a line's key as people compare.
+const SHORT_LINE: usize = 8;
+
+/// The page, `now` in seconds since 1970 UTC.
+pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
+    let sections = [
+        head(report, style),
+        folders(&report.folders, style),
+        report.parent.as_ref().map(|found| parent(found, now, style)).unwrap_or_default(),
+        children(&report.children, now, style),
+        transfers(report, style),
+        attention(&report.attention, now, style),
+    ];
+    let filled: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
+    filled.join("\n")
+}
+
+fn head(report: &StatusReport, style: Style) -> String {
+    let name = style.bold(&printable(&report.name));
+    let line = match &report.line {
+        Some(line) => format!("line {}", printable(line).chars().take(SHORT_LINE).collect::<String>()),
+        None => "no line yet: see `wuasync join`".to_owned(),
+    };
+    let state = &report.state;
+    let age = state.head_age_seconds.map(|age| format!(", signed {} ago", seconds(age))).unwrap_or_default();
+    format!(
+        "{name} ({}), {}, wuasync {}\n{line}, epoch {}, seq {}{age}\n",
+        printable(&report.site),
+        report.role,
+        printable(&report.version),
+        state.epoch,
+        state.seq
+    )
+}
+
+fn folders(folders: &[FolderReport], style: Style) -> String {
+    let mut table = Table::new(&["FOLDER", ">FILES", ">SIZE", ">HELD", ">MISSING", ">", "PATH"]);
+    for folder in folders {
+        table.row([
+            folder.name.to_string(),
+            folder.files.to_string(),
+            units::bytes(folder.bytes),
+            folder.held_files.to_string(),
+            folder.missing_files.to_string(),
+            if folder.missing_files == 0 { String::new() } else { units::bytes(folder.missing_bytes) },
+            folder.path.clone(),
+        ]);
+    }
+    table.show(style, "") + &folders.iter().map(folder_notes).collect::<String>()
+}
+
+fn folder_notes(folder: &FolderReport) -> String {
+    let adopting = folder.adopting.map(|progress| {
+        let done = percent(progress.done_bytes, progress.total_bytes);
+        format!("reading what is there: {} of {} files, {done} %", progress.done_files, progress.total_files)
+    });
+    let counts = [
+        (folder.unlisted, "unlisted (`wuasync files list --unlisted`)"),
+        (folder.incomplete, "incomplete (`wuasync files list --incomplete`)"),
+        (folder.refused, "refused for their names or rights"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    adopting.into_iter().chain(counts).map(|note| format!("  {}: {note}\n", folder.name)).collect()
+}
+
+fn parent(parent: &ParentReport, now: u64, style: Style) -> String {
+    let since = parent.since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
+    let state =
+        if parent.connected { format!("connected{since}") } else { style.alarm(&format!("not connected{since}")) };
+    let why = parent.last_error.as_ref().map(|error| format!("\n  {}", printable(error))).unwrap_or_default();
+    format!("parent {} at {}: {state}{why}\n", style.bold(&printable(&parent.name)), printable(&parent.address))
+}
+
+fn children(children: &[ChildReport], now: u64, style: Style) -> String {
+    let mut table = Table::new(&["CHILD", "SITE", "ADDRESS", ">CONNECTED", ">SEQ", ">MISSING", ">"]);
+    for child in children {
+        table.row([
+            child.name.clone(),
+            child.site.clone(),
+            child.address.clone(),
+            age(child.connected_since, now),
+            child.seq.to_string(),
+            child.missing_files.to_string(),
+            if child.missing_files == 0 { String::new() } else { units::bytes(child.missing_bytes) },
+        ]);
+    }
+    table.show(style, "")
+}
+
+fn transfers(report: &StatusReport, style: Style) -> String {
+    let rates = report.rates;
+    let is_quiet = report.transfers.is_empty() && rates.in_bytes_per_second == 0 && rates.out_bytes_per_second == 0;
+    if is_quiet {
+        return String::new();
+    }
+    let traffic = format!(
+        "in {}/s, out {}/s\n",
+        units::bytes(rates.in_bytes_per_second),
+        units::bytes(rates.out_bytes_per_second)
+    );
+    let mut table = Table::new(&["TRANSFER", ">DONE", ">SIZE", "FROM"]);
+    for TransferReport { folder, name, done_bytes, size_bytes, from } in &report.transfers {
+        let done = format!("{} %", percent(*done_bytes, *size_bytes));
+        table.row([format!("{folder}/{name}"), done, units::bytes(*size_bytes), from.clone()]);
+    }
+    traffic + &table.show(style, "")
+}
+
+fn attention(attention: &[AttentionReport], now: u64, style: Style) -> String {
+    let entries = attention.iter().map(|entry| {
+        let since = entry.since.map(|since| format!(" (for {})", age(since, now))).unwrap_or_default();
+        format!("{} {}{since}\n  {}\n", style.alarm("!"), printable(&entry.what), printable(&entry.cure))
+    });
+    entries.collect()
+}
+
+/// 100 only when nothing is left.
+fn percent(done: u64, total: u64) -> u64 {
+    if total == 0 {
+        return 100;
+    }
+    u64::try_from(u128::from(done.min(total)) * 100 / u128::from(total)).unwrap_or(100)
+}
+
+fn age(since: u64, now: u64) -> String {
+    seconds(now.saturating_sub(since))
+}
+
+fn seconds(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        _ => units::duration(Duration::from_secs(seconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        daemon::api::{ProgressReport, RatesReport, StateReport},
+        domain::{member::Role, name::FolderName},
+    };
+
+    fn folder() -> FolderReport {
+        FolderReport {
+            name: FolderName::new("waptwua").unwrap(),
+            path: "/var/www/waptwua".to_owned(),
+            files: 1200,
+            bytes: 30 << 30,
+            held_files: 1190,
+            held_bytes: 29 << 30,
+            missing_files: 10,
+            missing_bytes: 1 << 30,
+            adopting: None,
+            unlisted: 0,
+            refused: 0,
+            incomplete: 0,
+        }
+    }
+
+    fn report() -> StatusReport {
+        StatusReport {
+            version: "0.1.0".to_owned(),
+            role: Role::Secondary,
+            name: "lyon".to_owned(),
+            site: "Lyon".to_owned(),
+            line: Some("0123456789abcdef".to_owned()),
+            state: StateReport { epoch: 7, seq: 42, signed_at: Some(940), head_age_seconds: Some(60) },
+            folders: vec![folder()],
+            parent: None,
+            children: Vec::new(),
+            transfers: Vec::new(),
+            rates: RatesReport::default(),
+            attention: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_quiet_node_takes_few_lines() {
+        let expected = "\
+lyon (Lyon), secondary, wuasync 0.1.0
+line 01234567, epoch 7, seq 42, signed 1 min 0 s ago
+
+FOLDER   FILES      SIZE  HELD  MISSING           PATH
+waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
+";
+        assert_eq!(page(&report(), 1_000, Style::Plain), expected);
+    }
+
+    #[test]
+    fn everything_that_goes_on_has_its_place() {
+        let mut report = report();
+        let progress = ProgressReport { done_files: 3, total_files: 9, done_bytes: 999, total_bytes: 1000 };
+        report.folders = vec![FolderReport { adopting: Some(progress), unlisted: 2, ..folder() }];
+        report.parent = Some(ParentReport {
+            name: "paris".to_owned(),
+            address: "paris.example:4443".to_owned(),
+            connected: false,
+            since: Some(880),
+            last_error: Some("timed out\x1b[2J".to_owned()),
+        });
+        report.children = vec![ChildReport {
+            name: "annecy".to_owned(),
+            site: "Annecy".to_owned(),
+            address: "192.0.2.1:5".to_owned(),
+            connected_since: 995,
+            epoch: 7,
+            seq: 41,
+            missing_files: 0,
+            missing_bytes: 0,
+        }];
+        report.transfers = vec![TransferReport {
+            folder: FolderName::new("waptwua").unwrap(),
+            name: "x.cab".to_owned(),
+            done_bytes: 1,
+            size_bytes: 3,
+            from: "paris".to_owned(),
+        }];
+        report.rates.in_bytes_per_second = 2048;
+        report.attention = vec![AttentionReport {
+            what: "the disk is full".to_owned(),
+            since: Some(1_000),
+            cure: "make room".to_owned(),
+        }];
+        let expected = "\
+  waptwua: reading what is there: 3 of 9 files, 99 %
+  waptwua: 2 unlisted (`wuasync files list --unlisted`)
+
+parent paris at paris.example:4443: not connected for 2 min 0 s
+  timed out\u{fffd}[2J
+
+CHILD   SITE    ADDRESS      CONNECTED  SEQ  MISSING
+annecy  Annecy  192.0.2.1:5        5 s   41        0
+
+in 2.0 KiB/s, out 0 B/s
+TRANSFER       DONE  SIZE  FROM
+waptwua/x.cab  33 %   3 B  paris
+
+! the disk is full (for 0 s)
+  make room
+";
+        let page = page(&report, 1_000, Style::Plain);
+        assert!(page.ends_with(expected), "{page}");
+    }
+
+    #[test]
+    fn a_hundred_percent_is_said_only_at_the_end() {
+        assert_eq!((percent(999, 1000), percent(1000, 1000), percent(5, 0)), (99, 100, 100));
+        assert_eq!(percent(u64::MAX - 1, u64::MAX), 99);
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a command did not do its work, and which exit code says so.
+
+use super::{client::ClientError, exit::Exit};
+use crate::daemon::{JoinLineError, ServeError, api::ErrorCode, config::ConfigErrors, join_error};
+use std::io;
+
+/// Everything that ends a command early.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The daemon could not be asked, or said no.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Arguments that are right one by one and wrong together.
+    #[error("{0}")]
+    Usage(String),
+    /// Standard output does not take the answer.
+    #[error("can't write the answer")]
+    Output(#[source] io::Error),
+    /// Standard input does not give what was to be read.
+    #[error("can't read standard input")]
+    Input(#[source] io::Error),
+    /// A value that can't be written as JSON or TOML.
+    #[error("can't write the answer: {0}")]
+    Format(String),
+    /// The system gives no threads, timers or signals.
+    #[error("can't start")]
+    Runtime(#[source] io::Error),
+    /// The daemon ended.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Joining without a daemon went wrong.
+    #[error(transparent)]
+    OfflineJoin(#[from] JoinLineError),
+    /// The work was tried and went wrong.
+    #[error("{0}")]
+    Failed(String),
+    /// Somebody pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CliError {
+    /// Its exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Client(error) => client_exit(error),
+            Self::Config(_) | Self::Usage(_) => Exit::Usage,
+            Self::Output(_) if self.is_reader_gone() => Exit::Done,
+            Self::Serve(ServeError::Refused(_)) => Exit::Refused,
+            Self::Serve(ServeError::Configuration(_)) => Exit::Usage,
+            Self::OfflineJoin(error) => code_exit(join_error(error).code),
+            Self::Serve(ServeError::Failed(_))
+            | Self::Output(_)
+            | Self::Input(_)
+            | Self::Format(_)
+            | Self::Runtime(_)
+            | Self::Failed(_) => Exit::Failed,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    /// Whether whoever read our output has seen enough (`wuasync files list | head`).
+    pub fn is_reader_gone(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+fn client_exit(error: &ClientError) -> Exit {
+    match error {
+        ClientError::NotRunning { .. } | ClientError::Connect { .. } | ClientError::Lost { .. } | ClientError::Slow => {
+            Exit::Unreachable
+        }
+        ClientError::Denied { .. } => Exit::Refused,
+        ClientError::Request(_) | ClientError::NotUnderstood { .. } => Exit::Failed,
+        ClientError::Api(error) => code_exit(error.code),
+    }
+}
+
+fn code_exit(code: ErrorCode) -> Exit {
+    match code {
+        ErrorCode::Invalid => Exit::Usage,
+        ErrorCode::Refused => Exit::Refused,
+        ErrorCode::Unknown | ErrorCode::Failed => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::api::ApiError;
+
+    #[test]
+    fn each_answer_of_the_daemon_has_its_exit_code() {
+        for (code, exit) in [
+            (ErrorCode::Invalid, Exit::Usage),
+            (ErrorCode::Refused, Exit::Refused),
+            (ErrorCode::Unknown, Exit::Failed),
+            (ErrorCode::Failed, Exit::Failed),
+        ] {
+            assert_eq!(CliError::from(ClientError::Api(ApiError::new(code, "x"))).exit(), exit);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_failure() {
+        assert_eq!(CliError::Output(io::ErrorKind::BrokenPipe.into()).exit(), Exit::Done);
+        assert_eq!(CliError::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failed);
+    }
+}

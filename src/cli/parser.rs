@@ -1,0 +1,122 @@
+//! From arguments to an exit code.
+
+use super::{commands::Command, context::Context, error::CliError, exit::Exit, out::Out};
+use clap::Parser;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Every option and command.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wuasync",
+    version,
+    about = "Keeps every site's copy of WAPT's waptwua folder right",
+    after_help = "Exit codes: 0 done; 1 a check found something, or the work failed; 2 wrong usage or configuration; \
+                  3 the daemon can't be reached; 4 refused (rights, trust, cap); 5 interrupted."
+)]
+pub struct Cli {
+    /// The configuration [default: /etc/wuasync/wuasync.toml]; conf.d/*.toml beside it is read, too
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The binary.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => cli.run().code(),
+        Err(error) => {
+            // Nothing can be told where neither stream takes it.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() }
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Exit {
+        let context = Context::new(self.config, Out::new(self.json));
+        match self.command.run(&context) {
+            Ok(exit) => exit,
+            Err(error) => report(&error, context.out()),
+        }
+    }
+}
+
+fn report(error: &CliError, out: &Out) -> Exit {
+    if !error.is_reader_gone() {
+        out.error(error);
+    }
+    error.exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for line in [
+            "wuasync --config x --json status",
+            "wuasync status --config x --json",
+            "wuasync --json pair list --config x",
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert!(cli.json && cli.config == Some(PathBuf::from("x")), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_reads_its_arguments() {
+        for line in [
+            "serve --set a=1 --set b=2",
+            "demo",
+            "demo /tmp/x --once",
+            "status --watch",
+            "files list --folder waptwua --missing",
+            "files show waptwua/x.cab",
+            "pair invite lyon --site Lyon --folder waptwua --folder wapt --address a:1 --address b:2 --via paris --expires 2h",
+            "pair list",
+            "pair revoke lyon",
+            "join TOKEN",
+            "join -",
+            "sync",
+            "sync --wait",
+            "sync accept-deletions",
+            "check",
+            "config check --set a=1",
+            "config show",
+            "completions bash",
+        ] {
+            assert!(Cli::try_parse_from(std::iter::once("wuasync").chain(line.split(' '))).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "",
+            "frobnicate",
+            "files list --missing --unlisted",
+            "files list --folder WAPT",
+            "pair invite a/b",
+            "pair invite lyon --expires soon",
+            "pair invite lyon --expires 0s",
+            "pair invite lyon --address paris",
+            "join",
+            "completions cmd.exe",
+        ] {
+            let words = line.split(' ').filter(|word| !word.is_empty());
+            assert!(Cli::try_parse_from(std::iter::once("wuasync").chain(words)).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `/metrics`: the status as numbers, in the text format of Prometheus.
+
+use super::{api::StatusReport, node::Node};
+use std::fmt::Write;
+
+/// Renders a status.
+pub(super) fn render(status: &StatusReport, node: &Node) -> String {
+    let mut out = String::new();
+    for (name, help, value) in [
+        ("head_seq", "Last change of the signed state", status.state.seq),
+        ("head_age_seconds", "Seconds since the state was signed", status.state.head_age_seconds.unwrap_or(0)),
+        ("children", "Members that are connected", status.children.len() as u64),
+        ("parent_connected", "1 while the parent is connected", u64::from(parent_connected(status))),
+        ("attention", "Conditions that need a person", status.attention.len() as u64),
+    ] {
+        gauge(&mut out, name, help, &[(String::new(), value)]);
+    }
+    let folders = |value: fn(&super::api::FolderReport) -> u64| -> Vec<(String, u64)> {
+        status.folders.iter().map(|folder| (format!("{{folder=\"{}\"}}", folder.name), value(folder))).collect()
+    };
+    gauge(&mut out, "files", "Files in the index", &folders(|folder| folder.files));
+    gauge(&mut out, "bytes", "Bytes in the index", &folders(|folder| folder.bytes));
+    gauge(&mut out, "held_files", "Files of the index on this disk", &folders(|folder| folder.held_files));
+    gauge(&mut out, "missing_files", "Files of the index not on this disk", &folders(|folder| folder.missing_files));
+    gauge(&mut out, "missing_bytes", "Their bytes", &folders(|folder| folder.missing_bytes));
+    let shared = &node.shared;
+    let counts = node.counters.read();
+    for (name, help, value) in [
+        (
+            "received_bytes",
+            "Content received from repositories",
+            shared.received_bytes.load(std::sync::atomic::Ordering::Relaxed),
+        ),
+        ("sent_bytes", "Content sent to repositories", shared.sent_bytes.load(std::sync::atomic::Ordering::Relaxed)),
+        ("http_requests", "Requests of hosts", counts.requests),
+        ("http_bytes", "Bytes served to hosts", counts.bytes),
+    ] {
+        metric(&mut out, &format!("{name}_total"), help, "counter", &[(String::new(), value)]);
+    }
+    out
+}
+
+fn parent_connected(status: &StatusReport) -> bool {
+    status.parent.as_ref().is_some_and(|parent| parent.connected)
+}
+
+fn gauge(out: &mut String, name: &str, help: &str, values: &[(String, u64)]) {
+    metric(out, name, help, "gauge", values);
+}
+
+fn metric(out: &mut String, name: &str, help: &str, kind: &str, values: &[(String, u64)]) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "# HELP wuasync_{name} {help}\n# TYPE wuasync_{name} {kind}");
+    for (labels, value) in values {
+        let _ = writeln!(out, "wuasync_{name}{labels} {value}");
+    }
+}

@@ -1,0 +1,382 @@
+//! One node from configuration to running parts, and its orderly end.
+
+use super::{
+    api::ErrorCode,
+    config::{self, Config, Tls},
+    lock::{LockError, StateLock},
+    parent_file::{ParentFile, ParentFileError},
+    random,
+};
+use crate::{
+    base::clock::{SharedClock, SystemClock},
+    domain::{
+        key::NodeKey,
+        member::{MemberRecord, Role},
+    },
+    front::{
+        counters::FrontCounters,
+        handler::Front,
+        server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
+        tls::{PemTexts, ReloadTlsError, TlsReloader},
+    },
+    repository::{
+        DeletionCap, FolderConfig, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig, RepositoryError,
+        SmallFileError, Tend, TendConfig,
+    },
+    store::{disk::real::RealDisk, layout},
+    supply::local::Local,
+    sync::{
+        close::CloseCode,
+        endpoint::{BindError, Endpoint, EndpointSettings},
+        pull::{Parent, ParentAddress},
+        serve::{Doorkeeper, Server},
+        shared::Shared,
+        tls::{LoadKeyError, TransportKey},
+        transport::Congestion,
+    },
+};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Signed states older than a day show as stale; a fresh signature every ten minutes keeps them young.
+const SIGN_AGAIN_EVERY: Duration = Duration::from_secs(600);
+/// How often a tree is compared with its rows although the watcher reported nothing.
+const RESCAN_EVERY: Duration = Duration::from_secs(3_600);
+/// How long parts may take to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(35);
+
+/// A node that can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another daemon has its state.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its folders or its state.
+    #[error(transparent)]
+    Open(#[from] OpenRepositoryError),
+    /// Its rows.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// Its small files.
+    #[error(transparent)]
+    State(#[from] SmallFileError),
+    /// What joining taught.
+    #[error(transparent)]
+    Parent(#[from] ParentFileError),
+    /// Its transport key.
+    #[error("the transport key in the state folder")]
+    Key(#[from] LoadKeyError),
+    /// Its UDP port.
+    #[error("sync.listen")]
+    Sync(#[from] BindError),
+    /// A TCP port.
+    #[error("{key}: can't listen on {address}")]
+    Listen {
+        /// Which setting.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificates.
+    #[error("http.tls")]
+    Tls(#[from] ReloadTlsError),
+    /// Hosts' listeners.
+    #[error("starting the listeners for hosts")]
+    Front(#[from] StartServerError),
+    /// The socket's own address.
+    #[error("asking for the address of a listener")]
+    Address(#[source] io::Error),
+}
+
+impl StartError {
+    /// What kind of mistake it is.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Lock(LockError::Taken(_)) | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => {
+                ErrorCode::Refused
+            }
+            Self::Lock(LockError::Io { .. })
+            | Self::Open(OpenRepositoryError::Folder { .. })
+            | Self::Listen { .. }
+            | Self::Sync(_)
+            | Self::Tls(_) => ErrorCode::Invalid,
+            Self::Open(_)
+            | Self::Repository(_)
+            | Self::State(_)
+            | Self::Parent(_)
+            | Self::Key(_)
+            | Self::Front(_)
+            | Self::Address(_) => ErrorCode::Failed,
+        }
+    }
+}
+
+/// A running node.
+pub(super) struct Node {
+    /// What was configured.
+    pub config: Config,
+    /// Bytes and rows.
+    pub repository: Arc<Repository>,
+    /// Connections.
+    pub shared: Arc<Shared>,
+    /// The QUIC endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Where hosts are served.
+    pub http: Vec<SocketAddr>,
+    /// What hosts were served.
+    pub counters: Arc<FrontCounters>,
+    /// When it started, in seconds since 1970 UTC.
+    pub started_at: u64,
+    tls: Option<Arc<TlsReloader>>,
+    wake_parent: Arc<Notify>,
+    pulling: Mutex<Option<CancellationToken>>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    front: Mutex<Option<FrontServer>>,
+    _lock: StateLock,
+}
+
+impl Node {
+    /// Starts every part; when it returns, hosts are served and members may connect.
+    pub(super) async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let lock = StateLock::take(&config.state_dir)?;
+        let clock: SharedClock = Arc::new(SystemClock);
+        let opened =
+            Repository::open(Arc::new(RealDisk::new()), clock.clone(), &repository_config(&config), &mut random::fill)?;
+        let repository = Arc::new(opened);
+        let key = transport_key(&repository)?;
+        let shared = Shared::new(repository.clone(), config.name.to_string());
+        let settings = EndpointSettings {
+            congestion: congestion(config.sync.congestion),
+            admission: repository.clone(),
+            clock: clock.clone(),
+        };
+        let endpoint = Arc::new(Endpoint::bind(config.sync.listen, key, settings)?);
+        let cancel = CancellationToken::new();
+        let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
+        let front = start_front(&config, &repository, clock.clone(), tls.clone(), cancel.clone())?;
+        let node = Arc::new(Self {
+            http: front.addresses().to_vec(),
+            counters: front.counters(),
+            front: Mutex::new(Some(front)),
+            started_at: clock.unix_seconds(),
+            repository,
+            shared,
+            endpoint,
+            tls,
+            wake_parent: Arc::new(Notify::new()),
+            pulling: Mutex::default(),
+            cancel,
+            tasks: TaskTracker::new(),
+            _lock: lock,
+            config,
+        });
+        node.start_tasks()?;
+        Ok(node)
+    }
+
+    fn start_tasks(self: &Arc<Self>) -> Result<(), StartError> {
+        let server = Server::new(self.shared.clone(), Doorkeeper::new(self.shared.clone()));
+        self.tasks.spawn(server.run(self.endpoint.clone(), self.cancel.clone()));
+        let hashers = std::thread::available_parallelism().map_or(2, usize::from);
+        let shared_hashers = Arc::new(Semaphore::new(hashers));
+        for folder in self.repository.folder_names() {
+            let config = TendConfig { rescan_every: RESCAN_EVERY, trash_for: self.config.cleanup.trash, hashers };
+            let tend = Tend::new(self.repository.clone(), folder.clone(), config, shared_hashers.clone());
+            self.tasks.spawn(tend.run(self.cancel.clone()));
+        }
+        match self.config.role {
+            Role::Main => {
+                self.enrol_itself()?;
+                self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
+            }
+            Role::Secondary => {
+                if let Some(file) = ParentFile::read(self.repository.state())? {
+                    self.follow(file.parent);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows `parent`, in place of whoever was followed.
+    pub(super) fn follow(self: &Arc<Self>, parent: ParentAddress) {
+        let cancel = self.cancel.child_token();
+        let before = lock(&self.pulling).replace(cancel.clone());
+        if let Some(before) = before {
+            before.cancel();
+        }
+        let parent = Parent::new(self.shared.clone(), self.endpoint.clone(), parent, self.wake_parent.clone());
+        self.tasks.spawn(parent.run(cancel, random::number));
+    }
+
+    /// Tries the parent at once, whatever the back-off says.
+    pub(super) fn wake_parent(&self) {
+        self.wake_parent.notify_one();
+    }
+
+    /// This node's key.
+    pub(super) fn key(&self) -> NodeKey {
+        self.endpoint.public_key()
+    }
+
+    /// Stops what the daemon runs in the background when it is dropped or stopped.
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Reads certificates again.
+    pub(super) fn reload(&self) {
+        if let Some(tls) = &self.tls {
+            match tls.reload() {
+                Ok(()) => tracing::info!("certificates were read again"),
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the old certificates stay"),
+            }
+        }
+    }
+
+    /// Lets hosts finish, tells peers, and waits for every part, up to a deadline.
+    pub(super) async fn stop(&self) {
+        self.cancel.cancel();
+        let front = lock(&self.front).take();
+        self.tasks.close();
+        let ended = tokio::time::timeout(STOP_DEADLINE, async {
+            if let Some(front) = front {
+                front.stopped().await;
+            }
+            self.endpoint.close(CloseCode::ShuttingDown).await;
+            self.tasks.wait().await;
+        });
+        if ended.await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+    }
+
+    /// The main is a member too: children of its secondaries know it by its row.
+    fn enrol_itself(&self) -> Result<(), StartError> {
+        let member = MemberRecord {
+            key: self.key(),
+            name: self.config.name.clone(),
+            site: self.config.site.clone(),
+            folders: self.repository.folder_names().cloned().collect(),
+            addresses: self.config.sync.advertise.clone(),
+            role: Role::Main,
+            joined_at: self.started_at,
+            expires_at: None,
+        };
+        let members = self.repository.members()?;
+        let known = members.iter().find(|known| known.key == member.key);
+        let unchanged =
+            known.is_some_and(|known| MemberRecord { joined_at: known.joined_at, ..member.clone() } == *known);
+        if !unchanged {
+            self.repository.admit(&member)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the repository is told of the configuration.
+pub(super) fn repository_config(config: &Config) -> RepositoryConfig {
+    let folders = config.folders.iter().map(|folder| FolderConfig {
+        name: folder.name.clone(),
+        path: folder.path.clone(),
+        staging: folder.staging.clone(),
+    });
+    RepositoryConfig {
+        role: config.role,
+        state_dir: config.state_dir.clone(),
+        folders: folders.collect(),
+        disk_reserve_bytes: config.limits.disk_reserve,
+        deletion_cap: DeletionCap {
+            max_percent: config.cleanup.max_delete_percent,
+            min_files: config.cleanup.max_delete_min_files,
+        },
+    }
+}
+
+/// The node's key, drawn at the first start.
+pub(super) fn transport_key(repository: &Repository) -> Result<TransportKey, StartError> {
+    let state = repository.state();
+    if let Some(pem) = state.read_small(layout::TRANSPORT_KEY)? {
+        return Ok(TransportKey::from_pem(&pem)?);
+    }
+    let key = TransportKey::generate(random::secret());
+    state.write_small(layout::TRANSPORT_KEY, &key.to_pem())?;
+    Ok(key)
+}
+
+/// The configured congestion control, as the transport calls it.
+pub(super) fn congestion(configured: config::Congestion) -> Congestion {
+    match configured {
+        config::Congestion::Cubic => Congestion::Cubic,
+        config::Congestion::NewReno => Congestion::NewReno,
+        config::Congestion::Bbr => Congestion::Bbr,
+    }
+}
+
+fn start_front(
+    config: &Config,
+    repository: &Arc<Repository>,
+    clock: SharedClock,
+    tls: Option<Arc<TlsReloader>>,
+    cancel: CancellationToken,
+) -> Result<FrontServer, StartError> {
+    let mut listeners = Vec::new();
+    for address in &config.http.listen {
+        listeners.push(Listener { socket: listen("http.listen", *address)?, tls: None });
+    }
+    for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
+        listeners.push(Listener { socket: listen("http.tls.listen", *address)?, tls: tls.clone() });
+    }
+    let front =
+        Front { source: Arc::new(Local::new(repository.clone())), health: Arc::new(serde_json::Map::new), clock };
+    Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
+}
+
+/// Binds a TCP listener.
+pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|source| StartError::Listen { key, address, source })
+}
+
+fn tls_reloader(tls: Tls) -> Result<Arc<TlsReloader>, StartError> {
+    let load = move || {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        };
+        Ok(PemTexts {
+            certificates: read(&tls.cert)?,
+            key: read(&tls.key)?,
+            client_ca: tls.client_ca.as_ref().map(read).transpose()?,
+        })
+    };
+    Ok(Arc::new(TlsReloader::new(Box::new(load))?))
+}
+
+async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {
+    let mut every = tokio::time::interval(SIGN_AGAIN_EVERY);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = every.tick() => {
+                let repository = repository.clone();
+                let signed = tokio::task::spawn_blocking(move || repository.sign_again()).await;
+                if let Ok(Err(error)) = signed {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the state can't be signed");
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,284 @@
+//! What the node says of itself, gathered from its parts.
+
+use super::{
+    api::{
+        AttentionReport, ChildReport, FileReport, FileState, FilesPage, FilesQuery, FolderReport, MemberReport,
+        ParentReport, ProgressReport, RatesReport, StateReport, StatusReport, TransferReport,
+    },
+    node::Node,
+};
+use crate::{
+    catalog::{CatalogError, Snapshot},
+    domain::{
+        digest::Root,
+        name::{FileName, FolderName},
+    },
+    repository::{RepositoryError, Trouble},
+};
+use std::collections::BTreeMap;
+
+/// Files in one page where nobody asked for another number.
+const PAGE: u32 = 500;
+/// Most files in one page.
+const MAX_PAGE: u32 = 5_000;
+
+/// The whole status.
+pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, RepositoryError> {
+    let repository = &node.repository;
+    let now = repository.clock().unix_seconds();
+    let head = repository.head();
+    let state = head.as_ref().map_or_else(StateReport::default, |signed| {
+        let head = signed.head();
+        StateReport {
+            epoch: head.epoch,
+            seq: head.seq,
+            signed_at: Some(head.signed_at),
+            head_age_seconds: Some(now.saturating_sub(head.signed_at)),
+        }
+    });
+    let snapshot = repository.state().index.read()?;
+    let folders = repository.folder_names().map(|folder| self::folder(node, &snapshot, folder));
+    Ok(StatusReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        role: repository.role(),
+        name: node.config.name.to_string(),
+        site: node.config.site.to_string(),
+        line: repository.line().map(|line| line.to_string()),
+        state,
+        folders: folders.collect::<Result<_, _>>()?,
+        parent: parent(node),
+        children: children(node),
+        transfers: transfers(node),
+        rates,
+        attention: attention(node, now),
+    })
+}
+
+fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderReport, CatalogError> {
+    let totals = snapshot.totals(name)?;
+    let troubles = node.repository.troubles.listed(name);
+    let incomplete = troubles.iter().filter(|(_, trouble)| *trouble == Trouble::Incomplete).count() as u64;
+    Ok(FolderReport {
+        name: name.clone(),
+        path: node.repository.folder_path(name).map_or_else(String::new, |path| path.display().to_string()),
+        files: totals.files,
+        bytes: totals.bytes,
+        held_files: totals.held_files,
+        held_bytes: totals.held_bytes,
+        missing_files: totals.missing_files,
+        missing_bytes: totals.missing_bytes,
+        adopting: node.repository.adoption(name).map(|progress| ProgressReport {
+            done_files: progress.done_files,
+            total_files: progress.total_files,
+            done_bytes: progress.done_bytes,
+            total_bytes: progress.total_bytes,
+        }),
+        unlisted: totals.unlisted_files,
+        refused: troubles.len() as u64 - incomplete,
+        incomplete,
+    })
+}
+
+fn parent(node: &Node) -> Option<ParentReport> {
+    let parent = node.shared.parent();
+    if parent.address.is_empty() {
+        return None;
+    }
+    Some(ParentReport {
+        name: parent.name,
+        address: parent.address,
+        connected: parent.connected_since.is_some(),
+        since: parent.connected_since.or(parent.lost_since),
+        last_error: parent.last_error,
+    })
+}
+
+fn children(node: &Node) -> Vec<ChildReport> {
+    let children = node.shared.children().into_iter().map(|child| ChildReport {
+        name: child.name,
+        site: child.site,
+        address: child.address.to_string(),
+        connected_since: child.since,
+        epoch: child.at.0,
+        seq: child.at.1,
+        missing_files: child.missing.0,
+        missing_bytes: child.missing.1,
+    });
+    children.collect()
+}
+
+fn transfers(node: &Node) -> Vec<TransferReport> {
+    let from = node.shared.parent().name;
+    let transfers = node.shared.transfers().into_iter().map(|transfer| TransferReport {
+        folder: transfer.folder,
+        name: transfer.name.to_string(),
+        done_bytes: transfer.done_bytes,
+        size_bytes: transfer.size_bytes,
+        from: from.clone(),
+    });
+    transfers.collect()
+}
+
+fn attention(node: &Node, now: u64) -> Vec<AttentionReport> {
+    let standing = node.repository.attention.standing().into_iter();
+    let mut reports: Vec<_> = standing
+        .map(|standing| AttentionReport { what: standing.what, since: Some(standing.since), cure: standing.cure })
+        .collect();
+    if node.repository.role() == crate::domain::member::Role::Secondary {
+        reports.extend(of_a_secondary(node, now));
+    }
+    reports
+}
+
+/// After this long without a fresh signature a state counts as stale.
+const STALE_AFTER_SECONDS: u64 = 86_400;
+
+fn of_a_secondary(node: &Node, now: u64) -> Option<AttentionReport> {
+    if node.shared.parent().address.is_empty() {
+        return Some(AttentionReport {
+            what: "this secondary has not joined a line".to_owned(),
+            since: None,
+            cure: format!("run `wuasync pair invite {}` on the main, and `wuasync join TOKEN` here", node.config.name),
+        });
+    }
+    let signed_at = node.repository.head()?.head().signed_at;
+    (now.saturating_sub(signed_at) > STALE_AFTER_SECONDS).then(|| AttentionReport {
+        what: "the signed state is more than a day old".to_owned(),
+        since: Some(signed_at),
+        cure: "check that the main runs and that its clock is right".to_owned(),
+    })
+}
+
+/// Every member, by name.
+pub(super) fn members(node: &Node) -> Result<Vec<MemberReport>, RepositoryError> {
+    let connected: Vec<_> = node.shared.children().into_iter().map(|child| child.key).collect();
+    let members = node.repository.members()?.into_iter().map(|member| MemberReport {
+        connected: connected.contains(&member.key) || member.key == node.key(),
+        name: member.name.to_string(),
+        site: member.site.to_string(),
+        role: member.role,
+        key: member.key.to_string(),
+        folders: member.folders,
+        addresses: member.addresses.iter().map(ToString::to_string).collect(),
+        joined_at: member.joined_at,
+        expires_at: member.expires_at,
+    });
+    Ok(members.collect())
+}
+
+/// One page of files, in the order of folder and name. A page never crosses folders.
+pub(super) fn files(node: &Node, query: &FilesQuery) -> Result<FilesPage, RepositoryError> {
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE) as usize;
+    let (from, after) = place(query);
+    let folders: Vec<_> = match &query.folder {
+        Some(folder) => vec![folder.clone()],
+        None => node.repository.folder_names().cloned().collect(),
+    };
+    let mut folders = folders.into_iter().skip_while(|folder| from.as_ref().is_some_and(|from| folder < from));
+    let Some(folder) = folders.next() else { return Ok(FilesPage::default()) };
+    let after = after.filter(|_| from.as_ref() == Some(&folder));
+    let mut files = page(node, &folder, after.as_deref(), limit + 1)?;
+    let more = files.len() > limit;
+    files.truncate(limit);
+    let next = match (more, files.last(), folders.next()) {
+        (true, Some(last), _) => Some(format!("{folder}/{}", last.name)),
+        (_, _, Some(next)) => Some(format!("{next}/")),
+        _ => None,
+    };
+    Ok(FilesPage { files, next })
+}
+
+/// Where a page begins: `<folder>/<name>`, as the page before said.
+fn place(query: &FilesQuery) -> (Option<FolderName>, Option<String>) {
+    let Some((folder, name)) = query.after.as_deref().and_then(|after| after.split_once('/')) else {
+        return (None, None);
+    };
+    (FolderName::new(folder).ok(), (!name.is_empty()).then(|| name.to_owned()))
+}
+
+/// Merges held, missing and left-alone files by name.
+fn page(
+    node: &Node,
+    folder: &FolderName,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<FileReport>, RepositoryError> {
+    let snapshot = node.repository.state().index.read()?;
+    let after_name = after.and_then(|after| FileName::new(after).ok());
+    let mut found: BTreeMap<String, FileReport> = BTreeMap::new();
+    for (name, missing) in snapshot.missing_after(folder, after_name.as_ref(), limit)? {
+        let report = report(folder, &name, missing.size, missing.modified, missing.root, FileState::Missing);
+        found.insert(name.to_string(), report);
+    }
+    for (name, holding) in snapshot.holdings_after(folder, after_name.as_ref(), limit)? {
+        let modified = holding.modified_ns.div_euclid(1_000_000_000);
+        let state = if holding.listed { FileState::Held } else { FileState::Unlisted };
+        let outdated = found.contains_key(name.as_str());
+        if !outdated {
+            found.insert(name.to_string(), report(folder, &name, holding.size, modified, holding.root, state));
+        }
+    }
+    for (name, trouble) in node.repository.troubles.listed(folder) {
+        if after.is_none_or(|after| name.as_str() > after) {
+            found.entry(name.clone()).or_insert_with(|| left_alone(folder, name, trouble));
+        }
+    }
+    Ok(found.into_values().take(limit).collect())
+}
+
+/// One file; `None` if nothing here knows it.
+pub(super) fn file(node: &Node, folder: &FolderName, name: &str) -> Result<Option<FileReport>, RepositoryError> {
+    if let Some(trouble) = node.repository.troubles.of(folder, name) {
+        return Ok(Some(left_alone(folder, name.to_owned(), trouble)));
+    }
+    let Ok(name) = FileName::new(name) else { return Ok(None) };
+    let snapshot = node.repository.state().index.read()?;
+    if let Some(missing) = snapshot.missing(folder, &name)? {
+        let report = report(folder, &name, missing.size, missing.modified, missing.root, FileState::Missing);
+        return Ok(Some(report));
+    }
+    let Some(holding) = snapshot.holding(folder, &name)? else { return Ok(None) };
+    let modified = holding.modified_ns.div_euclid(1_000_000_000);
+    let state = if holding.listed { FileState::Held } else { FileState::Unlisted };
+    Ok(Some(report(folder, &name, holding.size, modified, holding.root, state)))
+}
+
+fn report(folder: &FolderName, name: &FileName, size: u64, modified: i64, root: Root, state: FileState) -> FileReport {
+    let unlisted = "it is on this disk and not in the main's index; it is served and kept".to_owned();
+    FileReport {
+        folder: folder.clone(),
+        name: name.to_string(),
+        size,
+        modified: u64::try_from(modified).ok(),
+        root: Some(root),
+        sha1: name.promised_sha1(),
+        held: state != FileState::Missing,
+        why: (state == FileState::Unlisted).then_some(unlisted),
+        state,
+    }
+}
+
+fn left_alone(folder: &FolderName, name: String, trouble: Trouble) -> FileReport {
+    let (state, why) = match trouble {
+        Trouble::Incomplete => {
+            let why = "its content does not have the SHA-1 in its name; it may still be downloading, else delete it";
+            (FileState::Incomplete, why.to_owned())
+        }
+        Trouble::Refused(why) => (FileState::Refused, format!("{why}; rename it to mirror it")),
+        Trouble::Unreadable(why) => {
+            (FileState::Refused, format!("can't be read: {why}; give the daemon's user access"))
+        }
+    };
+    let sha1 = FileName::new(&name).ok().and_then(|name| name.promised_sha1());
+    FileReport {
+        folder: folder.clone(),
+        name,
+        size: 0,
+        modified: None,
+        root: None,
+        sha1,
+        held: false,
+        state,
+        why: Some(why),
+    }
+}

@@ -1,0 +1,316 @@
+//! The API: one handler for each endpoint of [`super::api`].
+
+use super::{
+    api::{
+        self, AcceptDeletionsReply, ApiError, CheckReport, ErrorCode, FileReport, FilesPage, FilesQuery, Finding,
+        InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport, RevokeReply, RevokeRequest, StatusReport,
+        SyncReply,
+    },
+    control::Peer,
+    joining::{join_error, join_line},
+    node::Node,
+    random,
+    rates::Rates,
+    report,
+};
+use crate::{
+    catalog::AuditRecord,
+    domain::{
+        member::{MemberRecord, NodeAddress, Role, SiteName},
+        name::FolderName,
+    },
+    repository::RepositoryError,
+    sync::serve::{Invitation, InviteError, invite},
+};
+use axum::{
+    Extension, Json, Router,
+    extract::{ConnectInfo, Path, Query, State},
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// What becomes of what a check finds.
+const CHECK_CURE: &str = "wrong or absent bytes are fetched again from the parent; on a main, put the right file back";
+/// How long `sync` waits for the parent's newest state.
+const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What handlers reach.
+#[derive(Clone)]
+pub(super) struct Api {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Its traffic.
+    pub rates: Arc<Rates>,
+}
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// Looking only: for the admin listener.
+pub(super) fn reads(api: Api) -> Router {
+    Router::new()
+        .route(api::STATUS, get(status))
+        .route(api::FILES, get(files))
+        .route(&format!("{}/{{folder}}/{{*name}}", api::FILES), get(file))
+        .route(api::MEMBERS, get(members))
+        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(api)
+}
+
+/// Everything: for the control socket.
+pub(super) fn all(api: Api) -> Router {
+    let changes = Router::new()
+        .route(api::INVITE, post(pair_invite))
+        .route(api::REVOKE, post(pair_revoke))
+        .route(api::JOIN, post(join))
+        .route(api::SYNC, post(sync))
+        .route(api::ACCEPT_DELETIONS, post(accept_deletions))
+        .route(api::CHECK, post(check))
+        .with_state(api.clone());
+    reads(api).merge(changes)
+}
+
+async fn status(State(api): State<Api>) -> Answer<StatusReport> {
+    blocking(move || report::status(&api.node, api.rates.report())).await
+}
+
+async fn files(State(api): State<Api>, Query(query): Query<FilesQuery>) -> Answer<FilesPage> {
+    if let Some(folder) = query.folder.as_ref().filter(|folder| api.node.repository.folder_path(folder).is_none()) {
+        return Err(ApiError::new(ErrorCode::Unknown, format!("no folder {folder} is configured")));
+    }
+    blocking(move || report::files(&api.node, &query)).await
+}
+
+async fn file(State(api): State<Api>, Path((folder, name)): Path<(String, String)>) -> Answer<FileReport> {
+    let unknown = ApiError::new(ErrorCode::Unknown, format!("neither the index nor this disk knows {folder}/{name}"));
+    let Ok(folder) = FolderName::new(&folder) else { return Err(unknown) };
+    let Json(found) = blocking(move || report::file(&api.node, &folder, &name)).await?;
+    found.map(Json).ok_or(unknown)
+}
+
+async fn members(State(api): State<Api>) -> Answer<Vec<MemberReport>> {
+    blocking(move || report::members(&api.node)).await
+}
+
+/// Ready means that the index is loaded and files are served; the rest is told and changes nothing.
+async fn ready(State(api): State<Api>) -> impl IntoResponse {
+    let node = &api.node;
+    let attention: Vec<_> = node.repository.attention.standing().into_iter().map(|standing| standing.what).collect();
+    Json(json!({
+        "ready": true,
+        "joined": node.repository.line().is_some(),
+        "parent_connected": node.shared.parent().connected_since.is_some(),
+        "adopting": node.repository.folder_names().any(|folder| node.repository.adoption(folder).is_some()),
+        "attention": attention,
+    }))
+}
+
+async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
+    let Json(status) = blocking(move || {
+        let status = report::status(&api.node, api.rates.report())?;
+        Ok::<_, RepositoryError>(super::metrics::render(&status, &api.node))
+    })
+    .await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], status))
+}
+
+async fn pair_invite(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(request): Json<InviteRequest>,
+) -> Answer<InviteReply> {
+    let invitation = invitation(&api.node, request)?;
+    let what = format!("invited {} at site {}", invitation.name, invitation.site);
+    let node = api.node.clone();
+    let issued = tokio::task::spawn_blocking(move || invite(&node.repository, invitation, random::secret())).await;
+    let token = issued.map_err(failed)?.map_err(|error| match error {
+        InviteError::NotMain | InviteError::NameTaken(_) => ApiError::new(ErrorCode::Refused, error.to_string()),
+        InviteError::TooLong => ApiError::new(ErrorCode::Invalid, error.to_string()),
+        InviteError::Repository(_) => failed(error),
+    })?;
+    audit(&api, peer, what).await?;
+    Ok(Json(InviteReply { token }))
+}
+
+fn invitation(node: &Node, request: InviteRequest) -> Result<Invitation, ApiError> {
+    let parent = match &request.via {
+        Some(via) => Some(member_named(node, via.as_str())?),
+        None => None,
+    };
+    let mut addresses = request.addresses;
+    if addresses.is_empty() {
+        addresses = match &parent {
+            Some(parent) => parent.addresses.clone(),
+            None => own_addresses(node),
+        };
+    }
+    if addresses.is_empty() {
+        let text = "the token must say where its parent is reached: give --address HOST:PORT, or set sync.advertise on the parent";
+        return Err(ApiError::new(ErrorCode::Invalid, text));
+    }
+    if let Some(folder) = request.folders.iter().find(|folder| node.repository.folder_path(folder).is_none()) {
+        return Err(ApiError::new(ErrorCode::Unknown, format!("no folder {folder} is configured")));
+    }
+    let site = match request.site {
+        Some(site) => site,
+        None => SiteName::new(request.name.as_str()).map_err(failed)?,
+    };
+    Ok(Invitation {
+        name: request.name,
+        site,
+        folders: request.folders,
+        addresses,
+        parent: parent.map_or_else(|| node.key(), |parent| parent.key),
+        valid_seconds: request.expires_seconds,
+    })
+}
+
+/// What this node advertises, else the address that it listens on if that is one that others can use.
+fn own_addresses(node: &Node) -> Vec<NodeAddress> {
+    if !node.config.sync.advertise.is_empty() {
+        return node.config.sync.advertise.clone();
+    }
+    let listening = node.endpoint.local_addr().ok().filter(|address| !address.ip().is_unspecified());
+    listening.and_then(|address| NodeAddress::new(&address.to_string()).ok()).into_iter().collect()
+}
+
+fn member_named(node: &Node, name: &str) -> Result<MemberRecord, ApiError> {
+    let members = node.repository.members().map_err(failed)?;
+    let found = members.into_iter().find(|member| member.name.as_str() == name);
+    found
+        .ok_or_else(|| ApiError::new(ErrorCode::Unknown, format!("no member is named {name}; see `wuasync pair list`")))
+}
+
+async fn pair_revoke(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(request): Json<RevokeRequest>,
+) -> Answer<RevokeReply> {
+    if api.node.repository.role() != Role::Main {
+        return Err(ApiError::new(ErrorCode::Refused, "only the main repository revokes; run this there"));
+    }
+    let member = member_named(&api.node, request.name.as_str())?;
+    if member.key == api.node.key() {
+        return Err(ApiError::new(ErrorCode::Refused, "the main can't revoke itself"));
+    }
+    let name = member.name.to_string();
+    let node = api.node.clone();
+    blocking(move || node.repository.revoke(&member.key)).await.map(drop)?;
+    audit(&api, peer, format!("revoked {name}")).await?;
+    Ok(Json(RevokeReply { name }))
+}
+
+async fn join(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(request): Json<JoinRequest>,
+) -> Answer<JoinReply> {
+    let node = &api.node;
+    let joined = join_line(&node.config, &node.repository, &node.endpoint, &request.token).await;
+    let (reply, parent) = joined.map_err(|error| join_error(&error))?;
+    node.follow(parent);
+    audit(&api, peer, format!("joined line {} as {}", reply.line, reply.name)).await?;
+    Ok(Json(reply))
+}
+
+async fn sync(State(api): State<Api>) -> Answer<SyncReply> {
+    let node = &api.node;
+    if node.repository.role() == Role::Secondary {
+        if node.shared.parent().address.is_empty() {
+            let text = "this secondary has not joined a line; run `wuasync join TOKEN`";
+            return Err(ApiError::new(ErrorCode::Refused, text));
+        }
+        node.wake_parent();
+        wait_for_parent(node).await?;
+    }
+    blocking(move || {
+        let snapshot = api.node.repository.state().index.read()?;
+        let mut reply = SyncReply::default();
+        for folder in api.node.repository.folder_names() {
+            let totals = snapshot.totals(folder)?;
+            reply.missing_files += totals.missing_files;
+            reply.missing_bytes += totals.missing_bytes;
+        }
+        Ok::<_, RepositoryError>(reply)
+    })
+    .await
+}
+
+/// A connected parent has sent its newest state; an unconnected one is tried for a while.
+async fn wait_for_parent(node: &Node) -> Result<(), ApiError> {
+    let connected = async {
+        while node.shared.parent().connected_since.is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SYNC_PATIENCE, connected).await.map_err(|_| {
+        let parent = node.shared.parent();
+        let why = parent.last_error.unwrap_or_else(|| "no answer yet".to_owned());
+        ApiError::new(ErrorCode::Failed, format!("the parent {} can't be reached: {why}", parent.address))
+    })
+}
+
+async fn accept_deletions(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+) -> Answer<AcceptDeletionsReply> {
+    if api.node.repository.role() != Role::Main {
+        return Err(ApiError::new(ErrorCode::Refused, "only the main repository signs deletions; run this there"));
+    }
+    let node = api.node.clone();
+    let Json(files) = blocking(move || {
+        let folders: Vec<_> = node.repository.folder_names().cloned().collect();
+        folders.iter().map(|folder| node.repository.accept_deletions(folder)).sum::<Result<u64, RepositoryError>>()
+    })
+    .await?;
+    audit(&api, peer, format!("accepted {files} deletions")).await?;
+    Ok(Json(AcceptDeletionsReply { files }))
+}
+
+async fn check(State(api): State<Api>) -> Answer<CheckReport> {
+    blocking(move || {
+        let summary = api.node.repository.check(&mut |_| {})?;
+        let findings = summary.findings.into_iter().map(|finding| Finding {
+            folder: finding.folder,
+            name: Some(finding.name),
+            what: finding.what,
+            cure: CHECK_CURE.to_owned(),
+        });
+        Ok::<_, RepositoryError>(CheckReport {
+            findings: findings.collect(),
+            files: summary.files,
+            bytes: summary.bytes,
+        })
+    })
+    .await
+}
+
+async fn audit(api: &Api, peer: Option<Extension<ConnectInfo<Peer>>>, what: String) -> Result<(), ApiError> {
+    let uid = peer.and_then(|Extension(ConnectInfo(peer))| peer.uid);
+    let who = uid.map_or_else(|| "somebody".to_owned(), |uid| format!("uid {uid}"));
+    tracing::info!(%who, %what, "audit");
+    let node = api.node.clone();
+    let at = node.repository.clock().unix_seconds();
+    blocking(move || node.repository.state().ledger.audit(&AuditRecord { at, who, what })).await.map(drop)
+}
+
+async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
+    act: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Answer<T> {
+    tokio::task::spawn_blocking(act).await.map_err(failed)?.map(Json).map_err(failed)
+}
+
+/// An operator reads this: it may name paths and causes.
+fn failed(error: impl std::error::Error + 'static) -> ApiError {
+    tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
+    ApiError::new(ErrorCode::Failed, crate::base::chain::chain(&error))
+}
+
+/// For routes that nothing answers.
+pub(super) async fn unknown() -> (StatusCode, Json<ApiError>) {
+    (StatusCode::NOT_FOUND, Json(ApiError::new(ErrorCode::Unknown, "no such endpoint")))
+}

@@ -1,0 +1,148 @@
+//! Where files that were under way end: published in groups, or noted as failed.
+
+use super::plan::{Failure, Item};
+use crate::{
+    repository::{Alarm, Arrival, Repository, RepositoryError},
+    store::staging::Staged,
+};
+use std::{io, sync::Arc};
+use tokio::{sync::mpsc, task::JoinError};
+
+/// Arrivals that wait for a commit; their bytes are on disk already.
+const ARRIVALS: usize = 2_048;
+/// Arrivals that share one commit at most.
+const GROUP: usize = 1_000;
+
+/// What became of files that were under way.
+pub(super) enum Outcome {
+    Done(Vec<Item>),
+    Failed(Vec<Item>, Failure),
+}
+
+/// A file with its verified bytes in staging.
+struct Arrived {
+    item: Item,
+    staged: Staged,
+    /// Whether the bytes serve the next try if they can't be published.
+    resumes: bool,
+}
+
+/// Takes what streams bring. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Desk {
+    arrivals: mpsc::Sender<Arrived>,
+    outcomes: mpsc::Sender<Outcome>,
+}
+
+impl Desk {
+    /// A desk; what it publishes is done by the future, which ends with the last clone of the desk.
+    pub(super) fn open(
+        repository: Arc<Repository>,
+    ) -> (Self, impl Future<Output = ()> + use<>, mpsc::Receiver<Outcome>) {
+        let (arrivals, arrivals_rx) = mpsc::channel(ARRIVALS);
+        let (outcomes, outcomes_rx) = mpsc::channel(ARRIVALS);
+        let publishing = publish(repository, arrivals_rx, outcomes.clone());
+        (Self { arrivals, outcomes }, publishing, outcomes_rx)
+    }
+
+    /// A whole file in a partial, which a failed publication leaves for the next try.
+    pub(super) async fn on_partial(&self, item: Item, staged: Staged) {
+        self.arrivals.send(Arrived { item, staged, resumes: true }).await.ok();
+    }
+
+    /// A whole file staged anew.
+    pub(super) async fn on_staged(&self, item: Item, staged: Staged) {
+        self.arrivals.send(Arrived { item, staged, resumes: false }).await.ok();
+    }
+
+    /// A file that needs nothing more.
+    pub(super) async fn on_settled(&self, item: Item) {
+        self.outcomes.send(Outcome::Done(vec![item])).await.ok();
+    }
+
+    /// Files that did not arrive.
+    pub(super) async fn on_failed(&self, items: Vec<Item>, why: Failure) {
+        if !items.is_empty() {
+            self.outcomes.send(Outcome::Failed(items, why)).await.ok();
+        }
+    }
+}
+
+/// Publishes arrivals, as many in one commit as are there.
+async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<Arrived>, outcomes: mpsc::Sender<Outcome>) {
+    let mut group = Vec::new();
+    while arrivals.recv_many(&mut group, GROUP).await > 0 {
+        let (arrived, repository) = (std::mem::take(&mut group), repository.clone());
+        let published = tokio::task::spawn_blocking(move || publish_group(&repository, arrived)).await;
+        for outcome in on_published(published) {
+            // The connection that asked may be gone; what arrived stays.
+            outcomes.send(outcome).await.ok();
+        }
+    }
+}
+
+fn on_published(published: Result<(Vec<Item>, Vec<Item>, Failure), JoinError>) -> Vec<Outcome> {
+    match published {
+        Ok((done, failed, why)) => vec![Outcome::Done(done), Outcome::Failed(failed, why)],
+        Err(error) => {
+            tracing::error!(%error, "publishing was cut short");
+            Vec::new()
+        }
+    }
+}
+
+/// All together; one by one where that fails, so that one bad place in the folder stops nobody else.
+fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Vec<Item>, Failure) {
+    let alarm = Alarm::Failing("publishing arrivals");
+    if repository.receive(group.iter().map(Arrived::arrival).collect()).is_ok() {
+        repository.attention.clear(&alarm);
+        return (group.into_iter().map(|arrived| arrived.item).collect(), Vec::new(), Failure::Here);
+    }
+    let (mut done, mut failed, mut why) = (Vec::new(), Vec::new(), Failure::Here);
+    for arrived in group {
+        match repository.receive(vec![arrived.arrival()]) {
+            Ok(()) => done.push(arrived.item),
+            Err(error) => {
+                why = failure_of(&error);
+                let what = format!("{} can't be published: {}", arrived.item.name, super::parent::chain(&error));
+                repository.attention.raise(
+                    alarm.clone(),
+                    what,
+                    "make room on the disk or repair the folder; the file is tried again",
+                );
+                discard(repository, &arrived);
+                failed.push(arrived.item);
+            }
+        }
+    }
+    (done, failed, why)
+}
+
+fn discard(repository: &Repository, arrived: &Arrived) {
+    if arrived.resumes {
+        return;
+    }
+    let Ok(staging) = repository.staging(&arrived.item.folder) else { return };
+    if let Err(error) = staging.discard(&arrived.staged) {
+        tracing::warn!(name = %arrived.item.name, %error, "a staged file can't be removed");
+    }
+}
+
+impl Arrived {
+    fn arrival(&self) -> Arrival {
+        let Item { folder, name, wanted } = self.item.clone();
+        Arrival { folder, name, wanted, staged: self.staged.clone() }
+    }
+}
+
+/// What an error on this disk means for a file.
+pub(super) fn failure_of(error: &RepositoryError) -> Failure {
+    match error {
+        RepositoryError::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+        {
+            Failure::Full
+        }
+        _ => Failure::Here,
+    }
+}

@@ -1,0 +1,157 @@
+//! One large file: into a partial, group by group, from wherever an earlier try left off.
+
+use super::{
+    parent::{PullError, patiently},
+    plan::Item,
+    stream::{Stream, io_error, read_grant},
+};
+use crate::{
+    domain::name::FileName,
+    store::{
+        partial::Partial,
+        segment::{DecodeError, GroupSink, SegmentDecoder, encoded_len},
+        staging::Staged,
+    },
+    sync::{
+        frames::{GetItem, MAX_RANGES},
+        shared::{Transfer, TransferGuard},
+        wire::FrameReader,
+    },
+};
+use bytes::Bytes;
+use quinn::RecvStream;
+use std::{
+    io,
+    ops::Range,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+/// Bytes that one step on a blocking thread verifies and writes.
+const STEP_BYTES: u64 = 512 * 1024;
+
+/// Fetches what is missing of a file; `None` if the parent has not all of it.
+pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Option<Staged>, PullError> {
+    let (partial, missing) = open_partial(stream, item).await?;
+    let left = missing.iter().map(|range| range.end - range.start).sum::<u64>();
+    let guard = stream.shared.begin_transfer(Transfer {
+        folder: item.folder.clone(),
+        name: item.name.clone(),
+        done_bytes: item.wanted.size.saturating_sub(left),
+        size_bytes: item.wanted.size,
+    });
+    if !missing.is_empty() {
+        // More gaps than a frame can name are left to the next try.
+        let asked = &missing[..missing.len().min(MAX_RANGES)];
+        let ranges = asked.iter().map(|range| (range.start, range.end)).collect();
+        let mut reader = stream.ask(vec![GetItem { root: item.wanted.root, ranges }]).await?;
+        let Some(granted) = read_grant(&mut reader, item, asked).await? else { return Ok(None) };
+        for range in granted {
+            receive_range(stream, &mut reader, item, &partial, range, &guard).await?;
+        }
+    }
+    finish_partial(stream, item, partial).await
+}
+
+async fn open_partial(stream: &Stream, item: &Item) -> Result<(Arc<Partial>, Vec<Range<u64>>), PullError> {
+    let (repository, item) = (stream.shared.repository.clone(), item.clone());
+    let opened = stream.tasks.spawn_blocking(move || {
+        let staging = repository.staging(&item.folder)?;
+        let open = || {
+            let partial = Partial::open(staging, item.wanted.root, item.wanted.size)?;
+            let missing = partial.missing_ranges()?;
+            Ok((Arc::new(partial), missing))
+        };
+        open().map_err(|source| io_error("opening the partial of", item.name.to_string(), source))
+    });
+    opened.await?
+}
+
+/// Reads one segment; the next bytes are read from the wire while the last are verified and written.
+async fn receive_range(
+    stream: &Stream,
+    reader: &mut FrameReader<RecvStream>,
+    item: &Item,
+    partial: &Arc<Partial>,
+    range: Range<u64>,
+    guard: &TransferGuard,
+) -> Result<(), PullError> {
+    let start = range.start;
+    let mut left = encoded_len(item.wanted.size, &range);
+    let mut decoder = SegmentDecoder::new(item.wanted.root, item.wanted.size, range);
+    let mut bytes = patiently(reader.read_raw(left.min(STEP_BYTES) as usize)).await?;
+    loop {
+        left -= bytes.len() as u64;
+        let partial = partial.clone();
+        let verifying = stream.tasks.spawn_blocking(move || {
+            let mut sink = Counted { sink: partial.as_ref(), bytes: 0 };
+            let fed = decoder.feed(&bytes, &mut sink);
+            let verified = sink.bytes;
+            (fed.map(|_| decoder), verified)
+        });
+        let next = async {
+            match left {
+                0 => Ok(Bytes::new()),
+                _ => patiently(reader.read_raw(left.min(STEP_BYTES) as usize)).await,
+            }
+        };
+        let (verified, next) = tokio::join!(verifying, next);
+        let (back, count) = verified?;
+        guard.advance(count);
+        stream.shared.received_bytes.fetch_add(count, Relaxed);
+        let back = match back {
+            Ok(back) => back,
+            Err(error) => return Err(on_bad(stream, item, start, error).await),
+        };
+        if left == 0 {
+            return if back.is_done() { Ok(()) } else { Err(PullError::Lie("segment")) };
+        }
+        (decoder, bytes) = (back, next?);
+    }
+}
+
+/// What the parent sent does not verify: it hears of it. `start` is where the segment began.
+async fn on_bad(stream: &Stream, item: &Item, start: u64, error: DecodeError) -> PullError {
+    let offset = match error {
+        DecodeError::Sink(source) => return writing(&item.name, source),
+        DecodeError::ParentMismatch => start,
+        DecodeError::GroupMismatch { offset } => offset,
+    };
+    stream.report_bad(item.wanted.root, offset).await;
+    PullError::Lie("content")
+}
+
+fn writing(name: &FileName, source: io::Error) -> PullError {
+    io_error("writing the partial of", name.to_string(), source)
+}
+
+/// Counts verified bytes on their way to the partial.
+struct Counted<'p> {
+    sink: &'p Partial,
+    bytes: u64,
+}
+
+impl GroupSink for Counted<'_> {
+    fn pair(&mut self, node: bao_tree::TreeNode, pair: &(blake3::Hash, blake3::Hash)) -> io::Result<()> {
+        self.sink.pair(node, pair)
+    }
+
+    fn group(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        self.sink.group(offset, bytes)
+    }
+}
+
+async fn finish_partial(stream: &Stream, item: &Item, partial: Arc<Partial>) -> Result<Option<Staged>, PullError> {
+    let (repository, item) = (stream.shared.repository.clone(), item.clone());
+    let finished = stream.tasks.spawn_blocking(move || {
+        let name = item.name.to_string();
+        let Some(partial) = Arc::into_inner(partial) else { return Ok(None) };
+        match partial.finish(item.wanted.modified, &repository.state().outboards) {
+            Ok(staged) => Ok(Some(staged)),
+            // Not whole: the rest is asked for again.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(source) => Err(io_error("finishing the partial of", name, source)),
+        }
+    });
+    finished.await?
+}

@@ -1,0 +1,305 @@
+//! The binary as a script sees it: exit codes, standard output, standard error.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
+
+use axum::{
+    Json, Router,
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use wuasync::daemon::{
+    api::{self, ApiError, ErrorCode},
+    control::ControlSocket,
+};
+
+/// A configuration in a directory of its own, with or without a daemon that answers.
+struct Node {
+    directory: tempfile::TempDir,
+    daemon: Option<(Runtime, CancellationToken)>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let control = directory.path().join("control.sock");
+        let settings = format!("name = \"paris\"\ncontrol = {control:?}\n");
+        fs::write(directory.path().join("wuasync.toml"), settings).unwrap();
+        Self { directory, daemon: None }
+    }
+
+    fn answering(router: Router) -> Self {
+        let mut node = Self::new();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let socket = runtime.block_on(ControlSocket::bind(&node.directory.path().join("control.sock"))).unwrap();
+        let stop = CancellationToken::new();
+        runtime.spawn(socket.serve(router, stop.clone()));
+        node.daemon = Some((runtime, stop));
+        node
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("wuasync.toml")
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wuasync"));
+        command.arg("--config").arg(self.config()).args(line.split(' ')).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, line: &str) -> Answer {
+        self.command(line).output().unwrap().into()
+    }
+
+    fn run_with_input(&self, line: &str, input: &str) -> Answer {
+        let mut command = self.command(line);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap().into()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some((runtime, stop)) = self.daemon.take() {
+            stop.cancel();
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    exit: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { exit: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+fn status(missing_files: u64) -> Value {
+    json!({
+        "version": "0.1.0", "role": "secondary", "name": "paris", "site": "Paris", "line": "0123456789abcdef",
+        "state": { "epoch": 7, "seq": 42, "signed_at": null, "head_age_seconds": null },
+        "folders": [{
+            "name": "waptwua", "path": "/var/www/waptwua", "files": 9, "bytes": 9, "held_files": 9 - missing_files,
+            "held_bytes": 0, "missing_files": missing_files, "missing_bytes": missing_files, "adopting": null,
+            "unlisted": 0, "refused": 0, "incomplete": 0,
+        }],
+        "parent": null, "children": [], "transfers": [],
+        "rates": { "in_bytes_per_second": 0, "out_bytes_per_second": 0 }, "attention": [],
+    })
+}
+
+fn file(name: &str, state: &str) -> Value {
+    json!({
+        "folder": "waptwua", "name": name, "size": 2048, "modified": null, "root": null, "sha1": null,
+        "held": state == "held", "state": state, "why": null,
+    })
+}
+
+#[test]
+fn wrong_usage_is_2_and_help_is_0() {
+    let node = Node::new();
+    assert_eq!(node.run("frobnicate").exit, 2);
+    assert_eq!(node.run("files list --missing --unlisted").exit, 2);
+    let help = node.run("--help");
+    assert_eq!((help.exit, help.err.as_str()), (0, ""));
+    assert!(help.out.contains("Exit codes: 0 done;"), "{help:?}");
+    assert_eq!(node.run("--version").exit, 0);
+}
+
+#[test]
+fn a_right_configuration_is_0_with_notes_and_a_wrong_one_is_2_with_every_line() {
+    let node = Node::new();
+    fs::write(node.config(), "upstream.proxy = \"http://u:s3cret@p:1\"\n").unwrap();
+    let right = node.run("config check");
+    let expected = "not in effect in this version: upstream.proxy\nthe configuration is right\n";
+    assert_eq!((right.exit, right.out.as_str()), (0, expected));
+    assert_eq!(node.run("config check --json").out, "{\"not_in_effect\":[\"upstream.proxy\"]}\n");
+
+    fs::write(node.config(), "rol = \"main\"\n[http]\nlisen = []\n").unwrap();
+    let wrong = node.run("config check");
+    assert_eq!((wrong.exit, wrong.out.as_str()), (2, ""));
+    let file = node.config().display().to_string();
+    assert_eq!(
+        wrong.err,
+        format!(
+            "{file}:1: unknown key \"rol\" at the top level; did you mean \"role\"?\n\
+             {file}:3: unknown key \"lisen\" in [http]; did you mean \"listen\"?\n"
+        )
+    );
+    assert_eq!(node.run("serve").exit, 2);
+    assert_eq!(node.run("status").exit, 2);
+}
+
+#[test]
+fn settings_are_shown_with_their_changes_and_without_passwords() {
+    let node = Node::new();
+    let shown = node.run("config show --set upstream.proxy=\"http://u:s3cret@p:1\"");
+    assert_eq!(shown.exit, 0);
+    assert!(shown.out.contains("name = \"paris\"") && shown.out.contains("u:***@p:1"), "{}", shown.out);
+    let json: Value = serde_json::from_str(&node.run("config show --json").out).unwrap();
+    assert_eq!(json["cleanup"]["trash"], "3d");
+    assert_eq!(node.run("config show --set name=x").exit, 2);
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let node = Node::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let answer = node.run(&format!("completions {shell}"));
+        assert!(answer.exit == 0 && answer.out.contains("wuasync"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = Node::new().command("completions bash").stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let answer = child.wait_with_output().unwrap();
+    assert_eq!((answer.status.code(), answer.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn without_a_daemon_every_question_is_3_and_says_what_to_do() {
+    let node = Node::new();
+    for line in ["status", "files list", "files show x", "pair list", "pair revoke a", "sync", "check"] {
+        let answer = node.run(line);
+        assert_eq!((answer.exit, answer.out.as_str()), (3, ""), "{line}");
+        assert!(answer.err.contains("control.sock: start it with `systemctl start wuasync`"), "{answer:?}");
+    }
+    let json: Value = serde_json::from_str(&node.run("status --json").err).unwrap();
+    assert_eq!(json["exit"], 3);
+}
+
+#[test]
+fn status_is_a_page_or_json() {
+    let node = Node::answering(Router::new().route(api::STATUS, get(async || Json(status(2)))));
+    let page = node.run("status");
+    assert_eq!(page.exit, 0);
+    assert!(
+        page.out.starts_with("paris (Paris), secondary, wuasync 0.1.0\nline 01234567, epoch 7, seq 42\n"),
+        "{page:?}"
+    );
+    assert!(!page.out.contains('\x1b'));
+    let json: Value = serde_json::from_str(&node.run("status --json").out).unwrap();
+    assert_eq!(json, status(2));
+}
+
+#[test]
+fn an_interrupted_watch_is_5() {
+    let node = Node::answering(Router::new().route(api::STATUS, get(async || Json(status(0)))));
+    let mut child = node.command("status --watch").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn files_are_listed_page_by_page_and_filtered() {
+    let pages = async |query: axum::extract::Query<api::FilesQuery>| match query.after.as_deref() {
+        None => Json(json!({ "files": [file("a", "held"), file("b", "missing")], "next": "waptwua/b &" })),
+        Some("waptwua/b &") => Json(json!({ "files": [file("c", "missing")], "next": null })),
+        Some(other) => panic!("{other}"),
+    };
+    let node = Node::answering(Router::new().route(api::FILES, get(pages)));
+    let all: Vec<Value> =
+        node.run("files list --json").out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(all, [file("a", "held"), file("b", "missing"), file("c", "missing")]);
+    let missing = node.run("files list --missing --folder waptwua").out;
+    assert!(missing.contains("waptwua/b") && missing.contains("waptwua/c") && !missing.contains("waptwua/a"));
+}
+
+#[test]
+fn a_file_is_shown_by_its_name_and_an_unknown_one_is_1() {
+    let one = async |axum::extract::Path((folder, name)): axum::extract::Path<(String, String)>| {
+        if (folder.as_str(), name.as_str()) == ("waptwua", "sub/é #1.cab") {
+            return Ok(Json(file(&name, "held")));
+        }
+        Err(ApiError::new(ErrorCode::Unknown, format!("no file {folder}/{name}")))
+    };
+    let node = Node::answering(Router::new().route(&format!("{}/{{folder}}/{{*name}}", api::FILES), get(one)));
+    let shown: Answer = node.command("files show").arg("sub/é #1.cab").output().unwrap().into();
+    assert!(shown.exit == 0 && shown.out.contains("waptwua/sub/é #1.cab"), "{shown:?}");
+    let unknown = node.run("files show nowhere");
+    assert_eq!((unknown.exit, unknown.err.as_str()), (1, "wuasync: no file waptwua/nowhere\n"));
+}
+
+#[test]
+fn an_invitation_ends_with_the_token_alone() {
+    let invite = async |Json(request): Json<Value>| {
+        let expected = json!({
+            "name": "lyon", "site": "Lyon", "folders": ["waptwua"], "addresses": ["paris.example:4443"],
+            "expires_seconds": 7200, "via": null,
+        });
+        if request == expected { Ok(Json(json!({ "token": "TOKEN" }))) } else { Err(StatusCode::IM_A_TEAPOT) }
+    };
+    let node = Node::answering(Router::new().route(api::INVITE, post(invite)));
+    let line = "pair invite lyon --site Lyon --folder waptwua --address paris.example:4443 --expires 2h";
+    let invited = node.run(line);
+    assert_eq!((invited.exit, invited.out.as_str()), (0, "TOKEN\n"));
+    assert!(invited.err.contains("lyon joins with `wuasync join TOKEN`"), "{invited:?}");
+    let json = node.run(&format!("{line} --json"));
+    assert_eq!((json.out.as_str(), json.err.as_str()), ("{\"token\":\"TOKEN\"}\n", ""));
+}
+
+#[test]
+fn a_token_comes_from_the_command_line_or_from_standard_input() {
+    let join = async |Json(request): Json<api::JoinRequest>| {
+        if request.token != "TOKEN" {
+            return Err(ApiError::new(ErrorCode::Refused, "the token is used up"));
+        }
+        Ok(Json(json!({ "name": "lyon", "line": "0123", "parent": "paris.example:4443" })))
+    };
+    let node = Node::answering(Router::new().route(api::JOIN, post(join)));
+    let joined = "this node is \"lyon\" and follows paris.example:4443 (line 0123)\n";
+    assert_eq!(node.run("join TOKEN").out, joined);
+    assert_eq!(node.run_with_input("join -", "TOKEN\n").out, joined);
+    assert_eq!(node.run_with_input("join -", "\n").exit, 2);
+    let refused = node.run("join OLD");
+    assert_eq!((refused.exit, refused.err.as_str()), (4, "wuasync: the token is used up\n"));
+}
+
+#[test]
+fn a_sync_that_waits_ends_when_nothing_is_missing() {
+    let router = Router::new()
+        .route(api::SYNC, post(async || Json(json!({ "missing_files": 2, "missing_bytes": 2048 }))))
+        .route(api::STATUS, get(async || Json(status(0))))
+        .route(api::ACCEPT_DELETIONS, post(async || Json(json!({ "files": 3 }))));
+    let node = Node::answering(router);
+    assert_eq!(node.run("sync").out, "the newest state is here; 2 files with 2.0 KiB follow\n");
+    assert_eq!(node.run("sync --wait").out, "every file is here\n");
+    assert_eq!(node.run("sync accept-deletions").out, "3 deletions are signed\n");
+}
+
+#[test]
+fn a_check_that_finds_something_is_1() {
+    let finding =
+        json!({ "folder": "waptwua", "name": "x.cab", "what": "a rotten group", "cure": "it is fetched again" });
+    let report = json!({ "findings": [finding], "files": 7, "bytes": 2048 });
+    let node = Node::answering(Router::new().route(api::CHECK, post(async move || Json(report))));
+    let found = node.run("check");
+    assert_eq!(found.exit, 1);
+    assert!(found.out.starts_with("waptwua/x.cab: a rotten group\n    it is fetched again\n"), "{found:?}");
+
+    let well = json!({ "findings": [], "files": 7, "bytes": 2048 });
+    let node = Node::answering(Router::new().route(api::CHECK, post(async move || Json(well))));
+    assert_eq!(node.run("check").exit, 0);
+}

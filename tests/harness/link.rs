@@ -1,0 +1,86 @@
+//! A UDP path between two nodes that can be counted, cut and led elsewhere.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+use tokio::{net::UdpSocket, task::JoinSet};
+
+struct State {
+    target: Mutex<SocketAddr>,
+    cut: AtomicBool,
+    bytes: AtomicU64,
+}
+
+/// Dropping it ends it.
+pub struct Link {
+    pub address: SocketAddr,
+    state: Arc<State>,
+    _task: JoinSet<()>,
+}
+
+impl Link {
+    pub async fn to(target: SocketAddr) -> Self {
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let address = socket.local_addr().unwrap();
+        let state = State { target: Mutex::new(target), cut: AtomicBool::new(false), bytes: AtomicU64::new(0) };
+        let state = Arc::new(state);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(forward(socket, state.clone()));
+        Self { address, state, _task: tasks }
+    }
+
+    /// Everything is lost from here on.
+    pub fn cut(&self) {
+        self.state.cut.store(true, Relaxed);
+    }
+
+    pub fn heal(&self) {
+        self.state.cut.store(false, Relaxed);
+    }
+
+    /// New connections go there.
+    pub fn lead_to(&self, target: SocketAddr) {
+        *self.state.target.lock().unwrap() = target;
+    }
+
+    /// Bytes that went through in both directions, without UDP and IP headers.
+    pub fn bytes(&self) -> u64 {
+        self.state.bytes.load(Relaxed)
+    }
+}
+
+async fn forward(socket: Arc<UdpSocket>, state: Arc<State>) {
+    let mut ways: BTreeMap<(SocketAddr, SocketAddr), Arc<UdpSocket>> = BTreeMap::new();
+    let mut back = JoinSet::new();
+    let mut packet = vec![0; 65_536];
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
+        let target = *state.target.lock().unwrap();
+        if !ways.contains_key(&(from, target)) {
+            let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            way.connect(target).await.unwrap();
+            back.spawn(send_back(way.clone(), socket.clone(), from, state.clone()));
+            ways.insert((from, target), way);
+        }
+        if !state.cut.load(Relaxed) {
+            state.bytes.fetch_add(length as u64, Relaxed);
+            ways[&(from, target)].send(&packet[..length]).await.ok();
+        }
+    }
+}
+
+async fn send_back(way: Arc<UdpSocket>, socket: Arc<UdpSocket>, to: SocketAddr, state: Arc<State>) {
+    let mut packet = vec![0; 65_536];
+    loop {
+        let Ok(length) = way.recv(&mut packet).await else { continue };
+        if !state.cut.load(Relaxed) {
+            state.bytes.fetch_add(length as u64, Relaxed);
+            socket.send_to(&packet[..length], to).await.ok();
+        }
+    }
+}
