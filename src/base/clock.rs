@@ -35,3 +35,18 @@ impl Clock for SystemClock {
         Instant::now()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_clock_is_past_the_day_this_was_written_and_in_step_with_itself() {
+        let clock = SystemClock;
+        assert!(clock.unix_seconds() > 1_700_000_000);
+        let (ms, seconds) = (clock.unix_ms(), clock.unix_seconds());
+        assert!(seconds.abs_diff(ms / 1_000) <= 60, "milliseconds and seconds are of one time");
+        let before = clock.monotonic();
+        assert!(clock.monotonic() >= before);
+    }
+}

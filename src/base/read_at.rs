@@ -32,3 +32,38 @@ impl ReadAt for Vec<u8> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte at a time, and is interrupted before each.
+    struct Slow(std::sync::atomic::AtomicUsize);
+
+    impl ReadAt for Slow {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            if self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            b"slow".to_vec().read_at(&mut buf[..1], offset)
+        }
+    }
+
+    #[test]
+    fn bytes_end_where_they_end() {
+        let bytes = b"12345".to_vec();
+        let mut buf = [0; 4];
+        assert_eq!((bytes.read_at(&mut buf, 2).unwrap(), &buf), (3, b"345\0"));
+        for beyond in [5, 6, u64::MAX] {
+            assert_eq!(bytes.read_at(&mut buf, beyond).unwrap(), 0);
+        }
+        assert_eq!(bytes.read_exact_at(&mut buf, 2).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn an_exact_read_goes_on_after_short_and_interrupted_ones() {
+        let mut buf = [0; 4];
+        Slow(0.into()).read_exact_at(&mut buf, 0).unwrap();
+        assert_eq!(&buf, b"slow");
+    }
+}

@@ -2,10 +2,33 @@
 
 use crate::base::random_access::RandomAccess;
 use redb::StorageBackend;
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// redb's view of a [`RandomAccess`].
-pub(super) struct Backend(pub(super) Arc<dyn RandomAccess>);
+pub(super) struct Backend {
+    file: Arc<dyn RandomAccess>,
+    /// Set by the first operation that fails, and never taken back.
+    failed: Arc<AtomicBool>,
+}
+
+impl Backend {
+    pub(super) fn new(file: Arc<dyn RandomAccess>, failed: Arc<AtomicBool>) -> Self {
+        Self { file, failed }
+    }
+
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+}
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,22 +38,22 @@ impl fmt::Debug for Backend {
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.note(self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        self.note(self.file.read_exact_at(out, offset))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.note(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        self.note(self.file.sync())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.note(self.file.write_all_at(data, offset))
     }
 }

@@ -68,6 +68,9 @@ pub enum CatalogError {
     /// A member's row that can't be read.
     #[error("reading a row of members")]
     DecodeMember(#[from] DecodeMemberError),
+    /// It could not be opened anew after its disk had failed.
+    #[error("the database is closed")]
+    Closed,
     /// A row whose key or fixed-size value has another shape.
     #[error("damaged row in {0}")]
     Damaged(&'static str),

@@ -4,6 +4,7 @@ use super::{
     backend::Backend,
     batch::Batch,
     error::{CatalogError, OpenCatalogError},
+    home::Home,
     snapshot::Snapshot,
     tables,
 };
@@ -19,42 +20,43 @@ const VERSION_KEY: &str = "version";
 
 /// The index. One writer; readers see whole commits.
 pub struct Index {
-    database: Database,
+    home: Home,
 }
 
 impl Index {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let database = open_database(file)?;
-        let index = Self { database };
+        let index = Self { home: Home::open(file)? };
         index.write(|_| Ok::<_, CatalogError>(()))?; // opening a table makes it
         Ok(index)
     }
 
     /// What was committed last; later commits do not show in it.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
-        Snapshot::new(&self.database.begin_read()?)
+        self.home.with(|database| Snapshot::new(&database.begin_read()?))
     }
 
     /// Runs `change` and commits durably; if it fails, nothing of it stays. Waits for the writer before it.
     pub fn write<R, E: From<CatalogError>>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, E>) -> Result<R, E> {
-        let transaction = self.database.begin_write().map_err(CatalogError::from)?;
-        let result = {
-            let mut batch = Batch::new(&transaction)?;
-            let result = change(&mut batch)?;
-            batch.finish()?;
-            result
-        };
-        transaction.commit().map_err(CatalogError::from)?;
-        Ok(result)
+        self.home.with(|database| {
+            let transaction = database.begin_write().map_err(CatalogError::from)?;
+            let result = {
+                let mut batch = Batch::new(&transaction)?;
+                let result = change(&mut batch)?;
+                batch.finish()?;
+                result
+            };
+            transaction.commit().map_err(CatalogError::from)?;
+            Ok(result)
+        })
     }
 }
 
 /// Opens a database, and refuses one of a newer version before anything is written.
-pub(super) fn open_database(file: Arc<dyn RandomAccess>) -> Result<Database, OpenCatalogError> {
+pub(super) fn open_database(backend: Backend) -> Result<Database, OpenCatalogError> {
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
-        .create_with_backend(Backend(file))
+        .create_with_backend(backend)
         .map_err(|error| OpenCatalogError::Database(Box::new(error.into())))?;
     match stored_version(&database)? {
         Some(found) if found > VERSION => Err(OpenCatalogError::Newer { found, known: VERSION }),

@@ -2,7 +2,7 @@
 
 use super::{
     error::{CatalogError, OpenCatalogError},
-    index::open_database,
+    home::Home,
     records::{AuditRecord, InviteRecord, JobRecord},
     tables,
 };
@@ -10,7 +10,7 @@ use crate::{
     base::random_access::RandomAccess,
     domain::{key::NodeKey, member::MemberRecord, versioned::VersionedError},
 };
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::sync::Arc;
 
 /// Most rows of the audit; the oldest go first.
@@ -36,13 +36,13 @@ pub enum InviteState {
 
 /// The ledger. One writer; every write is durable when it returns.
 pub struct Ledger {
-    database: Database,
+    home: Home,
 }
 
 impl Ledger {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let ledger = Self { database: open_database(file)? };
+        let ledger = Self { home: Home::open(file)? };
         ledger.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?;
             transaction.open_table(tables::INVITES)?;
@@ -55,7 +55,7 @@ impl Ledger {
 
     /// Every member, by key.
     pub fn members(&self) -> Result<Vec<MemberRecord>, CatalogError> {
-        let table = self.database.begin_read()?.open_table(tables::MEMBERS)?;
+        let table = self.reading()?.open_table(tables::MEMBERS)?;
         table.iter()?.map(|row| Ok(MemberRecord::decode(row?.1.value())?)).collect()
     }
 
@@ -125,14 +125,14 @@ impl Ledger {
 
     /// The last `most` acts, newest first.
     pub fn last_audit(&self, most: usize) -> Result<Vec<AuditRecord>, CatalogError> {
-        let table = self.database.begin_read()?.open_table(tables::AUDIT)?;
+        let table = self.reading()?.open_table(tables::AUDIT)?;
         let rows = table.iter()?.rev().take(most);
         rows.map(|row| AuditRecord::decode(row?.1.value()).map_err(row_of("audit"))).collect()
     }
 
     /// The last run of a job.
     pub fn job(&self, name: &str) -> Result<Option<JobRecord>, CatalogError> {
-        let table = self.database.begin_read()?.open_table(tables::JOBS)?;
+        let table = self.reading()?.open_table(tables::JOBS)?;
         table.get(name)?.map(|value| JobRecord::decode(value.value()).map_err(row_of("jobs"))).transpose()
     }
 
@@ -145,11 +145,17 @@ impl Ledger {
         })
     }
 
+    fn reading(&self) -> Result<ReadTransaction, CatalogError> {
+        self.home.with(|database| Ok(database.begin_read()?))
+    }
+
     fn write<R>(&self, change: impl FnOnce(&WriteTransaction) -> Result<R, CatalogError>) -> Result<R, CatalogError> {
-        let transaction = self.database.begin_write()?;
-        let result = change(&transaction)?;
-        transaction.commit()?;
-        Ok(result)
+        self.home.with(|database| {
+            let transaction = database.begin_write()?;
+            let result = change(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 mod backend;
 mod batch;
 mod error;
+mod home;
 mod index;
 mod ledger;
 mod records;

@@ -204,7 +204,8 @@ fn the_log_is_read_from_any_point_and_trimmed_from_the_front() {
 fn a_database_of_a_newer_version_is_refused() {
     let file = Arc::new(Memory::default());
     drop(Index::open(file.clone()).unwrap());
-    let database = redb::Database::builder().create_with_backend(backend::Backend(file.clone())).unwrap();
+    let database =
+        redb::Database::builder().create_with_backend(backend::Backend::new(file.clone(), Arc::default())).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(tables::META).unwrap().insert("version", 2u64.to_be_bytes().as_slice()).unwrap();
     transaction.commit().unwrap();

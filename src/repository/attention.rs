@@ -145,3 +145,39 @@ impl Troubles {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, StandingClock, folder, name};
+    use super::*;
+
+    #[test]
+    fn an_alarm_stands_since_it_was_first_raised_until_it_is_cleared() {
+        let clock = StandingClock::new();
+        let attention = Attention::new(clock.clone());
+        attention.raise(Alarm::StateRefused, "first", "cure");
+        clock.set(NOW + 5);
+        attention.raise(Alarm::StateRefused, "second", "cure");
+        let standing = Standing { what: "second".into(), cure: "cure".into(), since: NOW };
+        assert_eq!(attention.standing(), [standing]);
+        attention.clear(&Alarm::ParentUnreachable);
+        assert!(attention.stands(&Alarm::StateRefused));
+        attention.clear(&Alarm::StateRefused);
+        assert_eq!(attention.standing(), []);
+    }
+
+    #[test]
+    fn troubles_are_listed_by_folder_and_bounded() {
+        let (troubles, other) = (Troubles::default(), FolderName::new("other").unwrap());
+        (0..MAX_LISTED + 5).for_each(|n| troubles.note(&folder(), &format!("f{n}"), Trouble::Incomplete));
+        troubles.note(&other, "g", Trouble::Incomplete);
+        assert_eq!((troubles.listed(&folder()).len(), troubles.listed(&other)), (MAX_LISTED, vec![]));
+        troubles.note(&folder(), "f1", Trouble::Unreadable("why".into()));
+        assert_eq!(troubles.of(&folder(), "f1"), Some(Trouble::Unreadable("why".into())));
+        troubles.clear(&folder(), &name("f1"));
+        troubles.forget(&folder(), &["f2".to_owned()].into());
+        troubles.note(&other, "g", Trouble::Incomplete);
+        assert_eq!((troubles.of(&folder(), "f1"), troubles.of(&folder(), "f2")), (None, None));
+        assert_eq!(troubles.listed(&other), [("g".to_owned(), Trouble::Incomplete)]);
+    }
+}

@@ -94,3 +94,37 @@ impl Repository {
         found.ok_or_else(|| io()(std::io::ErrorKind::InvalidData.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{OLD, Place, adopt, bytes_of, folder, name, root_of};
+    use std::fs;
+
+    #[test]
+    fn a_content_is_found_under_any_name_that_still_holds_it() {
+        let place = Place::new();
+        let main = place.main();
+        ["a", "b"].iter().for_each(|name| place.write(name, b"same"));
+        adopt(&main, &["a", "b"]).unwrap();
+        place.write_at("a", b"other", OLD + 1);
+        let blob = main.open_blob(&root_of(b"same")).unwrap().unwrap();
+        assert_eq!((bytes_of(&*blob.data, blob.size), blob.outboard.is_none()), (b"same".to_vec(), true));
+        assert_eq!(main.take_faults(&folder()), [name("a")]);
+        fs::remove_file(place.path("b")).unwrap();
+        assert!(main.open_blob(&root_of(b"same")).unwrap().is_none());
+        assert!(main.open_blob(&root_of(b"never")).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_outboard_that_was_lost_is_made_anew() {
+        let place = Place::new();
+        let main = place.main();
+        let bytes = vec![5; 300_000];
+        place.write("a", &bytes);
+        adopt(&main, &["a"]).unwrap();
+        main.state.outboards.remove(root_of(&bytes)).unwrap();
+        let blob = main.open_blob(&root_of(&bytes)).unwrap().unwrap();
+        assert!(blob.outboard.is_some() && blob.size == 300_000);
+        assert!(main.state.outboards.read(root_of(&bytes), 300_000).unwrap().is_some());
+    }
+}

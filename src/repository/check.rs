@@ -17,7 +17,10 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Rows that are looked through in one go.
 const PAGE: usize = 500;
+/// Disagreements that are named: a person reads no more.
+const MAX_FINDINGS: usize = 10_000;
 
 /// One disagreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +40,20 @@ pub struct CheckSummary {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Every disagreement.
+    /// Disagreements, 10,000 at most.
     pub findings: Vec<Finding>,
+    /// How many more there are.
+    pub unnamed: u64,
+}
+
+impl CheckSummary {
+    fn note(&mut self, folder: &FolderName, name: &str, what: impl Into<String>) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(Finding { folder: folder.clone(), name: name.to_owned(), what: what.into() });
+        } else {
+            self.unnamed += 1;
+        }
+    }
 }
 
 impl Repository {
@@ -67,7 +82,7 @@ impl Repository {
             after = Some(last.clone());
             for (name, holding) in page {
                 if let Some(what) = self.check_holding(folder, &name, &holding)? {
-                    summary.findings.push(Finding { folder: folder.clone(), name: name.to_string(), what });
+                    summary.note(folder, name.as_str(), what);
                 }
                 summary.files += 1;
                 summary.bytes += holding.size;
@@ -114,35 +129,104 @@ impl Repository {
                 }
                 _ => Some("the index names a file that can't be mirrored here".to_owned()),
             };
-            let name = String::from_utf8_lossy(key).into_owned();
-            summary.findings.extend(what.map(|what| Finding { folder: folder.clone(), name, what }));
+            if let Some(what) = what {
+                summary.note(folder, &String::from_utf8_lossy(key), what);
+            }
             Ok(())
         })
     }
 
     /// What lies in the tree, and no row knows.
     fn check_tree(&self, folder: &FolderName, summary: &mut CheckSummary) -> Result<(), RepositoryError> {
-        let mut findings = Vec::new();
-        let mut note = |name: &str, what: String| {
-            findings.push(Finding { folder: folder.clone(), name: name.to_owned(), what });
-        };
         let snapshot = self.state.index.read()?;
         let mut failed = None;
         let open = self.folder(folder)?;
         let walked = open.staging.walk(&mut |met| match met {
             Walked::File(name, _) => match snapshot.holding(folder, &name) {
                 Ok(Some(_)) => {}
-                Ok(None) => note(name.as_str(), "it lies in the folder and is no holding".into()),
+                Ok(None) => summary.note(folder, name.as_str(), "it lies in the folder and is no holding"),
                 Err(error) => failed = Some(error),
             },
-            Walked::Refused { name, why } => note(&name, format!("it is left alone: {why}")),
+            Walked::Refused { name, why } => summary.note(folder, &name, format!("it is left alone: {why}")),
         });
         walked.map_err(RepositoryError::io("walking", folder))?;
-        summary.findings.extend(findings);
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
 fn as_read_at(file: &Arc<dyn DiskFile>) -> &dyn ReadAt {
     file.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, OLD, Place, adopt, fetch, folder, follow, name, rescan};
+    use super::*;
+    use std::fs;
+
+    fn findings(of: &Repository) -> Vec<(String, String)> {
+        let summary = of.check(&mut |_| {}).unwrap();
+        summary.findings.into_iter().map(|finding| (finding.name, finding.what)).collect()
+    }
+
+    #[test]
+    fn a_sound_repository_has_nothing_to_find() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("a", &vec![1; 200_000]);
+        place.write("b", b"b");
+        rescan(&main);
+        let mut read = 0;
+        let summary = main.check(&mut |bytes| read += bytes).unwrap();
+        assert_eq!(summary, CheckSummary { files: 2, bytes: 200_001, findings: vec![], unnamed: 0 });
+        assert_eq!(read, 200_001);
+    }
+
+    #[test]
+    fn every_kind_of_disagreement_is_found() {
+        let place = Place::new();
+        let main = place.main();
+        let rotten = vec![1; 200_000];
+        ["changed", "gone"].iter().for_each(|name| place.write(name, b"x"));
+        place.write("rotten", &rotten);
+        rescan(&main);
+        place.write_at("changed", b"y", OLD + 1);
+        fs::remove_file(place.path("gone")).unwrap();
+        let mut bytes = rotten.clone();
+        bytes[70_000] ^= 1;
+        place.write("rotten", &bytes);
+        place.write_at("stranger", b"s", NOW);
+        place.write("con.cab", b"refused");
+        let found = findings(&main);
+        let what = |name: &str| found.iter().find(|(of, _)| of == name).map(|(_, what)| what.as_str()).unwrap_or("");
+        assert_eq!(what("changed"), "its file was changed since it was verified");
+        assert_eq!(what("gone"), "its file is gone");
+        assert_eq!(what("rotten"), "1 ranges of its bytes do not match its root");
+        assert_eq!(what("stranger"), "it lies in the folder and is no holding");
+        assert!(what("con.cab").starts_with("it is left alone"));
+        assert_eq!(found.len(), 5);
+    }
+
+    #[test]
+    fn what_the_index_names_and_is_not_here_is_found() {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        ["a", "b"].iter().for_each(|name| place.write(name, b"x"));
+        adopt(&main, &["a", "b"]).unwrap();
+        follow(&main, &child).unwrap();
+        fetch(&main, &child).unwrap();
+        fs::remove_file(below.path("a")).unwrap();
+        child.mend(&folder(), &name("a")).unwrap();
+        child.state.index.write(|batch| batch.remove_holding(&folder(), &name("b")).map(drop)).unwrap();
+        let found = findings(&child);
+        assert!(found.contains(&("a".into(), "the index names it and it is not here".into())));
+        assert!(found.contains(&("b".into(), "the index names it and no row accounts for it".into())));
+    }
+
+    #[test]
+    fn findings_beyond_the_limit_are_counted() {
+        let mut summary = CheckSummary::default();
+        (0..MAX_FINDINGS + 3).for_each(|n| summary.note(&folder(), &n.to_string(), "x"));
+        assert_eq!((summary.findings.len(), summary.unnamed), (MAX_FINDINGS, 3));
+    }
 }

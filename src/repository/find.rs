@@ -123,3 +123,110 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 fn stat(file: &dyn DiskFile, name: &FileName) -> Result<Stat, RepositoryError> {
     file.stat().map_err(RepositoryError::io("looking at", name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{
+        OLD, Place, adopt, bytes_of, fetch, folder, follow, immutable, is_held, name, rescan, root_of,
+    };
+    use super::*;
+    use crate::repository::Examined;
+    use std::fs;
+
+    fn find(repository: &Repository, text: &str) -> Found {
+        repository.find(&folder(), &name(text)).unwrap()
+    }
+
+    fn is_not_yet(repository: &Repository, text: &str) -> bool {
+        matches!(find(repository, text), Found::NotYet)
+    }
+
+    fn is_unknown(repository: &Repository, text: &str) -> bool {
+        matches!(find(repository, text), Found::Unknown)
+    }
+
+    #[test]
+    fn a_main_serves_from_the_first_second_and_knows_the_root_once_hashed() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("f", b"bytes");
+        let Found::Held { file, size, modified, root } = find(&main, "f") else { panic!() };
+        assert_eq!((bytes_of(&*file, size), modified, root), (b"bytes".to_vec(), OLD as i64, None));
+        rescan(&main);
+        let Found::Held { root, .. } = find(&main, "f") else { panic!() };
+        assert_eq!(root, Some(root_of(b"bytes")));
+    }
+
+    #[test]
+    fn after_the_adoption_a_new_file_is_served_only_once_it_is_known() {
+        let place = Place::new();
+        let main = place.main();
+        rescan(&main);
+        place.write("f", b"bytes");
+        assert!(is_not_yet(&main, "f") && is_unknown(&main, "g"));
+        adopt(&main, &["f"]).unwrap();
+        assert!(matches!(find(&main, "f"), Found::Held { .. }));
+    }
+
+    #[test]
+    fn a_file_that_is_known_to_be_incomplete_is_not_served_during_the_adoption() {
+        let place = Place::new();
+        let main = place.main();
+        let kb = immutable("kb", b"whole");
+        place.write(&kb, b"half");
+        assert!(matches!(main.examine(&folder(), &name(&kb)).unwrap(), Examined::Incomplete));
+        assert!(is_not_yet(&main, &kb));
+    }
+
+    #[test]
+    fn a_file_that_changed_under_us_is_a_fault_and_not_served() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("f", b"bytes");
+        rescan(&main);
+        place.write_at("f", b"BYTES", OLD + 1);
+        assert!(is_not_yet(&main, "f"));
+        assert_eq!(main.take_faults(&folder()), [name("f")]);
+        fs::remove_file(place.path("f")).unwrap();
+        assert!(is_not_yet(&main, "f"));
+        assert_eq!(main.take_faults(&folder()), [name("f")]);
+        assert_eq!(main.take_faults(&folder()), []);
+    }
+
+    #[test]
+    fn what_the_index_names_is_on_its_way_and_the_rest_is_unknown() {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        place.write("f", b"bytes");
+        adopt(&main, &["f"]).unwrap();
+        follow(&main, &child).unwrap();
+        below.write("stranger", b"s");
+        assert!(is_not_yet(&child, "f") && is_unknown(&child, "g") && is_unknown(&child, "stranger"));
+        fetch(&main, &child).unwrap();
+        assert!(matches!(find(&child, "f"), Found::Held { .. }));
+        let other = FolderName::new("other").unwrap();
+        assert!(matches!(child.find(&other, &name("f")).unwrap(), Found::Unknown));
+    }
+
+    #[test]
+    fn a_link_is_no_file() {
+        let place = Place::new();
+        let main = place.main();
+        std::os::unix::fs::symlink("/etc/passwd", place.path("l")).unwrap();
+        assert!(is_unknown(&main, "l"));
+        place.write("f", b"f");
+        rescan(&main);
+        fs::remove_file(place.path("f")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", place.path("f")).unwrap();
+        assert!(is_not_yet(&main, "f"));
+        assert_eq!(rescan(&main), 1);
+        assert!(!is_held(&main, "f"));
+    }
+
+    #[test]
+    fn faults_are_bounded() {
+        let main = Place::new().main();
+        (0..MAX_FAULTS + 5).for_each(|n| main.note_fault(&folder(), &name(&format!("f{n}"))));
+        assert_eq!(main.take_faults(&folder()).len(), MAX_FAULTS);
+    }
+}

@@ -70,3 +70,69 @@ fn put_member(changes: &mut super::author::Changes<'_, '_>, member: &MemberRecor
     let value = Body::Value(member.encode()?);
     Ok(changes.put(&Namespace::members(), &member.key.0, &value)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, Place, folder, follow, seq};
+    use super::*;
+    use crate::domain::member::{NodeName, Role, SiteName};
+    use std::fs;
+
+    fn member(key: u8, expires_at: Option<u64>) -> MemberRecord {
+        MemberRecord {
+            key: NodeKey([key; 32]),
+            name: NodeName::new(&format!("node{key}")).unwrap(),
+            site: SiteName::new("lyon").unwrap(),
+            folders: vec![folder()],
+            addresses: vec![],
+            role: Role::Secondary,
+            joined_at: NOW,
+            expires_at,
+        }
+    }
+
+    fn admission(at: &Repository, key: u8) -> Admission {
+        at.admission(&NodeKey([key; 32])).unwrap()
+    }
+
+    #[test]
+    fn a_member_is_admitted_until_it_is_revoked_or_expires() {
+        let place = Place::new();
+        let main = place.main();
+        main.admit(&member(1, None)).unwrap();
+        main.admit(&member(2, Some(NOW + 10))).unwrap();
+        assert_eq!(admission(&main, 1), Admission::Member(member(1, None)));
+        assert_eq!(admission(&main, 2), Admission::Member(member(2, Some(NOW + 10))));
+        assert_eq!(admission(&main, 3), Admission::Stranger);
+        place.clock.set(NOW + 10);
+        assert_eq!(admission(&main, 2), Admission::Expired(member(2, Some(NOW + 10))));
+        main.revoke(&NodeKey([1; 32])).unwrap();
+        assert_eq!(admission(&main, 1), Admission::Stranger);
+        assert_eq!(main.members().unwrap(), [member(2, Some(NOW + 10))]);
+        assert_eq!(seq(&main), 3);
+    }
+
+    #[test]
+    fn secondaries_learn_the_members_from_the_signed_state() {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        main.admit(&member(1, None)).unwrap();
+        follow(&main, &child).unwrap();
+        assert_eq!(admission(&child, 1), Admission::Member(member(1, None)));
+        assert!(matches!(child.admit(&member(2, None)), Err(RepositoryError::NotMain)));
+    }
+
+    #[test]
+    fn a_main_that_lost_its_index_has_its_members_back_and_the_revoked_stay_out() {
+        let place = Place::new();
+        let main = place.main();
+        main.admit(&member(1, None)).unwrap();
+        main.admit(&member(2, None)).unwrap();
+        main.revoke(&NodeKey([2; 32])).unwrap();
+        drop(main);
+        fs::remove_file(place.state("index.redb")).unwrap();
+        let main = place.main();
+        assert_eq!(main.members().unwrap(), [member(1, None)]);
+        assert_eq!(admission(&main, 2), Admission::Stranger);
+    }
+}

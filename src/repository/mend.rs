@@ -114,3 +114,93 @@ impl Repository {
         Ok(Some(FileRecord::decode(value)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{
+        NOW, OLD, Place, adopt, fetch, folder, follow, immutable, is_held, is_listed, is_missing, name, rescan,
+    };
+    use super::*;
+    use std::fs;
+
+    /// A main with these files and a secondary that has them all.
+    fn pair(files: &[&str]) -> (Place, Repository, Place, Repository) {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        files.iter().for_each(|name| place.write(name, name.as_bytes()));
+        adopt(&main, files).unwrap();
+        follow(&main, &child).unwrap();
+        fetch(&main, &child).unwrap();
+        (place, main, below, child)
+    }
+
+    #[test]
+    fn a_deleted_file_is_missing_and_comes_back() {
+        let (_place, main, below, child) = pair(&["a", "b"]);
+        fs::remove_file(below.path("a")).unwrap();
+        child.mend(&folder(), &name("a")).unwrap();
+        assert!(is_missing(&child, "a") && !is_held(&child, "a") && is_held(&child, "b"));
+        assert_eq!(fetch(&main, &child).unwrap(), ["a"]);
+        assert!(is_listed(&child, "a"));
+    }
+
+    #[test]
+    fn an_edited_file_goes_to_the_trash_and_comes_back() {
+        let (_place, main, below, child) = pair(&["a"]);
+        below.write("a", b"edited");
+        child.mend(&folder(), &name("a")).unwrap();
+        assert!(is_missing(&child, "a"));
+        assert_eq!((below.read("a"), below.trashed()), (None, vec![b"edited".to_vec()]));
+        assert_eq!(fetch(&main, &child).unwrap(), ["a"]);
+        assert_eq!(below.read("a").unwrap(), b"a");
+    }
+
+    #[test]
+    fn an_edited_file_that_is_written_still_is_left_alone() {
+        let (_place, _main, below, child) = pair(&["a"]);
+        below.write_at("a", b"edited", NOW - 1);
+        assert!(matches!(child.mend(&folder(), &name("a")).unwrap(), Examined::Unsettled));
+        assert_eq!(below.read("a").unwrap(), b"edited");
+    }
+
+    #[test]
+    fn a_touched_file_gets_its_time_back_without_transfer() {
+        let (_place, main, below, child) = pair(&["a"]);
+        below.write_at("a", b"a", OLD + 500);
+        child.mend(&folder(), &name("a")).unwrap();
+        assert_eq!(fetch(&main, &child).unwrap(), [""; 0]);
+        assert!(is_listed(&child, "a") && below.trashed().is_empty());
+        assert_eq!(rescan(&child), 0);
+    }
+
+    #[test]
+    fn an_extra_file_is_kept_and_called_unlisted() {
+        let (_place, _main, below, child) = pair(&["a"]);
+        let incomplete = immutable("kb", b"whole");
+        below.write("extra", b"extra");
+        below.write(&incomplete, b"half");
+        assert_eq!(rescan(&child), 0);
+        assert!(is_held(&child, "extra") && !is_listed(&child, "extra") && !is_held(&child, &incomplete));
+        assert!(below.read("extra").is_some() && below.read(&incomplete).is_some());
+        fs::remove_file(below.path("extra")).unwrap();
+        assert_eq!(rescan(&child), 1);
+        assert!(!is_held(&child, "extra") && !is_missing(&child, "extra"));
+    }
+
+    #[test]
+    fn a_scan_finds_all_that_is_gone() {
+        let files: Vec<_> = (0..30).map(|n| format!("f{n}")).collect();
+        let (_place, main, below, child) = pair(&files.iter().map(String::as_str).collect::<Vec<_>>());
+        files.iter().for_each(|file| fs::remove_file(below.path(file)).unwrap());
+        assert_eq!(rescan(&child), 30);
+        assert_eq!(child.state.index.read().unwrap().totals(&folder()).unwrap().missing_files, 30);
+        assert_eq!(fetch(&main, &child).unwrap().len(), 30);
+    }
+
+    #[test]
+    fn what_arrived_meanwhile_is_not_lost() {
+        let (_place, _main, _below, child) = pair(&["a"]);
+        assert!(!child.lose(&folder(), &name("a"), None).unwrap());
+        assert!(is_held(&child, "a"));
+    }
+}

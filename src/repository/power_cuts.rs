@@ -7,7 +7,7 @@ use crate::{
     store::{
         disk::{
             Disk, Open,
-            simulated::{EIO, Lost, SimulatedDisk},
+            simulated::{EIO, ENOSPC, Lost, SimulatedDisk},
         },
         walk::Walked,
     },
@@ -197,4 +197,40 @@ fn a_removed_file_is_gone_or_known_after_any_power_cut() {
         assert_eq!(files_of(child, &[b"kept"]).len(), 1);
         assert!(child.state().index.read().unwrap().intents_after(None, 1).unwrap().is_empty());
     });
+}
+
+#[test]
+fn a_disk_that_fails_for_a_moment_costs_one_try() {
+    let prepared = disk_with(&[("a", b"a"), ("b", b"b")]);
+    drop(open(&prepared, Role::Main).unwrap());
+    let disk = prepared.crash(Lost::Nothing);
+    let main = open(&disk, Role::Main).unwrap();
+    let first = disk.log().len();
+    adopt(&main, &["a", "b"]).unwrap();
+    let last = disk.log().len();
+    drop(main);
+    for number in first..last {
+        let disk = prepared.crash(Lost::Nothing);
+        let main = open(&disk, Role::Main).unwrap();
+        let Some(line) = main.line() else { panic!() };
+        disk.fail_at(number, ENOSPC);
+        drop(try_to_adopt(&main));
+        adopt(&main, &["a", "b"]).unwrap_or_else(|error| panic!("after {number}: {error:?}"));
+        let stored = main.state().index.read().unwrap().head().unwrap().unwrap();
+        assert_eq!(main.head().unwrap().to_bytes(), stored, "after {number}");
+        assert_eq!((main.head().unwrap().head().seq, main.line()), (2, Some(line)), "after {number}");
+        assert_eq!(files_of(&main, &[b"a", b"b"]).len(), 2);
+        assert!(testing::is_held(&main, "a") && testing::is_held(&main, "b"));
+    }
+}
+
+fn try_to_adopt(main: &Repository) -> Done {
+    let mut ready = Vec::new();
+    for text in ["a", "b"] {
+        if let super::Examined::Ready(file) = main.examine(&folder(), &name(text))? {
+            ready.push(file);
+        }
+    }
+    main.publish(&ready)?;
+    Ok(())
 }

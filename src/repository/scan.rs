@@ -173,3 +173,64 @@ fn identity_bytes(open: &Folder) -> Result<Vec<u8>, RepositoryError> {
     let (device, inode) = open.staging.identity().map_err(RepositoryError::io("looking at folder", &open.name))?;
     Ok([device.to_be_bytes(), inode.to_be_bytes()].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, folder, is_held, name, rescan, seq};
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_scan_names_what_differs_and_nothing_else() {
+        let place = Place::new();
+        let main = place.main();
+        ["a", "sub/b"].iter().for_each(|name| place.write(name, b"x"));
+        rescan(&main);
+        place.write("sub/b", b"yy");
+        place.write("c", b"z");
+        let mut differing = Vec::new();
+        let summary = main.scan(&folder(), &mut |name, _| differing.push(name)).unwrap();
+        assert_eq!(differing, [name("c"), name("sub/b")]);
+        assert_eq!(summary, ScanSummary { files: 3, differing: 2, gone: 0 });
+    }
+
+    #[test]
+    fn refused_names_are_listed_until_they_are_gone() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("con.cab", b"x");
+        place.write("fine", b"x");
+        rescan(&main);
+        let listed = main.troubles.listed(&folder());
+        assert!(matches!(listed.as_slice(), [(name, Trouble::Refused(_))] if name == "con.cab"), "{listed:?}");
+        assert!(is_held(&main, "fine"));
+        fs::remove_file(place.path("con.cab")).unwrap();
+        rescan(&main);
+        assert_eq!(main.troubles.listed(&folder()), []);
+    }
+
+    #[test]
+    fn a_file_in_whose_place_a_directory_is_counts_as_gone() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("a", b"a");
+        rescan(&main);
+        fs::remove_file(place.path("a")).unwrap();
+        place.write("a/b", b"b");
+        assert_eq!(rescan(&main), 1);
+        assert!(!is_held(&main, "a") && is_held(&main, "a/b"));
+        assert_eq!(seq(&main), 3);
+    }
+
+    #[test]
+    fn an_adopted_folder_stays_adopted_over_a_restart() {
+        let place = Place::new();
+        let main = place.main();
+        let adopted = |main: &Repository| main.folder(&folder()).unwrap().adopted.load(Ordering::Acquire);
+        assert!(!adopted(&main));
+        rescan(&main);
+        assert!(adopted(&main));
+        drop(main);
+        assert!(adopted(&place.main()));
+    }
+}

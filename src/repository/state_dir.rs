@@ -316,3 +316,51 @@ impl RandomAccess for DatabaseFile {
         self.0.sync()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Place;
+    use super::*;
+    use crate::store::disk::real::RealDisk;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    fn open(place: &Place) -> Result<StateDir, OpenStateError> {
+        StateDir::open(Arc::new(RealDisk::new()), &place.state(""), 7)
+    }
+
+    #[test]
+    fn small_values_survive_a_restart_and_keys_are_for_the_owner_alone() {
+        let place = Place::new();
+        let state = open(&place).unwrap();
+        let signer = LineSigner::from_secret(&[3; 32]);
+        let epoch = Epoch { number: 5, nonce: [6; 16] };
+        assert_eq!((state.epoch().unwrap(), state.line_signer().unwrap().is_none()), (None, true));
+        state.set_line_signer(&signer).unwrap();
+        state.set_epoch(&epoch).unwrap();
+        drop(state);
+        let state = open(&place).unwrap();
+        assert_eq!(state.epoch().unwrap(), Some(epoch));
+        assert_eq!(state.line_signer().unwrap().unwrap().line(), signer.line());
+        let mode = fs::metadata(place.state(layout::LINE_KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_small_file_is_named() {
+        let place = Place::new();
+        let state = open(&place).unwrap();
+        fs::write(place.state(layout::EPOCH), b"\x01").unwrap();
+        let refused = state.epoch().unwrap_err();
+        assert!(matches!(refused, SmallFileError::Damaged { file, .. } if file == layout::EPOCH));
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_refused_and_left_alone() {
+        let place = Place::new();
+        drop(open(&place).unwrap());
+        fs::write(place.state(layout::LEDGER), vec![7; 50_000]).unwrap();
+        let refused = open(&place).err().unwrap();
+        assert!(matches!(refused, OpenStateError::Catalog { file, .. } if file == layout::LEDGER));
+        assert_eq!(fs::read(place.state(layout::LEDGER)).unwrap(), vec![7; 50_000]);
+    }
+}

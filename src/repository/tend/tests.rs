@@ -1,0 +1,198 @@
+//! A tended folder on the machine's disk, with the system's own events.
+
+use super::super::testing::{Place, folder, follow, immutable, indexed, is_held, is_listed, is_missing, name, seq};
+use super::*;
+use std::fs;
+
+/// Far above what anything here takes: a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Tended {
+    repository: Arc<Repository>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Tended {
+    fn start(repository: Repository) -> Self {
+        Self::start_with(repository, Duration::from_secs(3_600))
+    }
+
+    fn start_with(repository: Repository, rescan_every: Duration) -> Self {
+        let (repository, cancel) = (Arc::new(repository), CancellationToken::new());
+        let config = TendConfig { rescan_every, trash_for: Duration::from_secs(3_600), hashers: 2 };
+        let tend = Tend::new(repository.clone(), folder(), config, Arc::new(Semaphore::new(2)));
+        let task = tokio::spawn(tend.run(cancel.clone()));
+        Self { repository, cancel, task }
+    }
+
+    /// Waits until a condition holds; it is looked at whenever rows change, and now and then.
+    async fn until(&self, what: &str, holds: impl Fn(&Repository) -> bool) {
+        let mut changes = self.repository.changes();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !holds(&self.repository) {
+            assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+            tokio::time::timeout(Duration::from_millis(20), changes.changed()).await.ok();
+        }
+    }
+
+    async fn until_adopted(&self) {
+        self.until("the folder is adopted", is_adopted).await;
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.unwrap();
+        let mut repository = self.repository;
+        // A look that had begun still holds it; a state folder has one opener.
+        while let Err(shared) = Arc::try_unwrap(repository) {
+            repository = shared;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn is_adopted(repository: &Repository) -> bool {
+    repository.folder(&folder()).unwrap().adopted.load(Acquire)
+}
+
+fn immutables(count: usize) -> Vec<(String, Vec<u8>)> {
+    let file = |n: usize| {
+        let bytes = format!("content {n}").into_bytes();
+        (immutable(&format!("kb{n}"), &bytes), bytes)
+    };
+    (0..count).map(file).collect()
+}
+
+fn put(place: &Place, files: &[(String, Vec<u8>)]) {
+    files.iter().for_each(|(name, bytes)| place.write(name, bytes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_files_are_adopted_in_few_commits() {
+    let place = Place::new();
+    put(&place, &immutables(2_000));
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    assert_eq!(seq(&tended.repository), 2_000);
+    let commits = *tended.repository.changes().borrow();
+    assert!(commits < 200, "{commits} commits");
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_dropped_later_is_published() {
+    let place = Place::new();
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    let files = immutables(3);
+    put(&place, &files);
+    tended.until("they are held", |main| files.iter().all(|(name, _)| is_held(main, name))).await;
+    fs::remove_file(place.path(&files[0].0)).unwrap();
+    tended.until("the first is gone", |main| indexed(main, &files[0].0).is_none()).await;
+    assert_eq!(seq(&tended.repository), 4);
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_everything_is_removed_the_alarm_stands_and_nothing_is_signed() {
+    let place = Place::new();
+    let files = immutables(50);
+    put(&place, &files);
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    files.iter().for_each(|(name, _)| fs::remove_file(place.path(name)).unwrap());
+    let withheld = Alarm::DeletionsWithheld(folder());
+    tended.until("the alarm stands", |main| main.attention.stands(&withheld)).await;
+    tended.until("all are missing", |main| files.iter().all(|(name, _)| is_missing(main, name))).await;
+    assert!(files.iter().all(|(name, _)| indexed(&tended.repository, name).is_some()));
+    assert_eq!(seq(&tended.repository), 50);
+    put(&place, &files);
+    tended.until("the alarm is over", |main| !main.attention.stands(&withheld)).await;
+    assert_eq!(seq(&tended.repository), 50);
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rescan_reads_nothing_again() {
+    let place = Place::new();
+    put(&place, &immutables(100));
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    let head = tended.repository.head();
+    tended.stop().await;
+    let tended = Tended::start_with(place.main(), Duration::from_millis(10));
+    let progress = |main: &Repository| {
+        let progress = &main.folder(&folder()).unwrap().progress;
+        (progress.total_files.load(Relaxed), progress.done_bytes.load(Relaxed))
+    };
+    let last = immutables(101).pop().unwrap();
+    place.write(&last.0, &last.1);
+    tended.until("the new one is held", |main| is_held(main, &last.0)).await;
+    assert!(progress(&tended.repository).0 <= 1, "only the new one differed");
+    assert_ne!(tended.repository.head(), head);
+    assert_eq!(seq(&tended.repository), 101);
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_published_is_looked_at_again() {
+    let place = Place::new();
+    let main = place.main();
+    let mut tend = Tend::new(
+        Arc::new(main),
+        folder(),
+        TendConfig { rescan_every: PATIENCE, trash_for: PATIENCE, hashers: 1 },
+        Arc::new(Semaphore::new(1)),
+    );
+    place.write("f", b"f");
+    let Examined::Ready(mut file) = tend.repository.examine(&folder(), &name("f")).unwrap() else { panic!() };
+    file.folder = FolderName::new("elsewhere").unwrap();
+    tend.publish(vec![file.clone()]).await;
+    assert!(tend.later.next_due().is_some(), "it is not in that folder, so it changed");
+    fs::remove_dir_all(place.state("keys")).unwrap();
+    let accepted = place.state(crate::store::layout::ACCEPTED);
+    fs::remove_file(&accepted).unwrap();
+    fs::create_dir(&accepted).unwrap();
+    file.folder = folder();
+    tend.later = Later::default();
+    tend.publish(vec![file]).await;
+    assert!(tend.later.next_due().is_some());
+    assert!(tend.repository.attention.stands(&Alarm::Failing("publishing")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_file_of_a_secondary_becomes_missing_and_an_extra_one_unlisted() {
+    let (place, below) = (Place::new(), Place::new());
+    let (main, child) = (place.main(), below.secondary());
+    let files = immutables(2);
+    put(&place, &files);
+    super::super::testing::adopt(&main, &[&files[0].0, &files[1].0]).unwrap();
+    follow(&main, &child).unwrap();
+    super::super::testing::fetch(&main, &child).unwrap();
+    let tended = Tended::start(child);
+    tended.until_adopted().await;
+    below.write(&files[0].0, b"edited");
+    tended.until("it is missing", |child| is_missing(child, &files[0].0)).await;
+    let extra = immutables(3).pop().unwrap();
+    below.write(&extra.0, &extra.1);
+    tended.until("it is held", |child| is_held(child, &extra.0)).await;
+    assert!(!is_listed(&tended.repository, &extra.0) && is_listed(&tended.repository, &files[1].0));
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_a_reader_notes_is_mended() {
+    let (place, below) = (Place::new(), Place::new());
+    let (main, child) = (place.main(), below.secondary());
+    place.write("f", b"f");
+    super::super::testing::adopt(&main, &["f"]).unwrap();
+    follow(&main, &child).unwrap();
+    super::super::testing::fetch(&main, &child).unwrap();
+    let tended = Tended::start(child);
+    tended.until_adopted().await;
+    below.write("f", b"edited");
+    tended.repository.find(&folder(), &name("f")).unwrap();
+    tended.until("it is missing", |child| is_missing(child, "f")).await;
+    tended.stop().await;
+}
