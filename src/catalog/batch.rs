@@ -12,7 +12,10 @@ use crate::domain::{
     state::{BUCKETS, BucketHasher, FANOUT, Namespace, NodeHash, bucket_of, inner_hash, inner_of},
 };
 use redb::{ReadableTable, Table, WriteTransaction};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 pub(super) const HEAD_KEY: &str = "head";
 pub(super) const LOG_BASE_KEY: &str = "log_base";
@@ -326,10 +329,7 @@ impl<'t> Batch<'t> {
     }
 }
 
-pub(super) fn bucket_range<'k>(
-    namespace: &'k Namespace,
-    bucket: u16,
-) -> std::ops::RangeInclusive<(&'k str, u16, &'k [u8])> {
+pub(super) fn bucket_range(namespace: &Namespace, bucket: u16) -> RangeInclusive<(&str, u16, &[u8])> {
     debug_assert!(bucket < BUCKETS);
     (namespace.as_str(), bucket, &[][..])..=(namespace.as_str(), bucket + 1, &[][..])
 }

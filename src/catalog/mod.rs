@@ -21,4 +21,4 @@ pub use error::{CatalogError, OpenCatalogError};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{AuditRecord, HoldingRecord, InviteRecord, JobRecord, LogRecord, MissingRecord, Totals};
-pub use snapshot::{LogRow, Snapshot};
+pub use snapshot::{KeyAndBody, LogRow, Snapshot};

@@ -1,7 +1,7 @@
 //! One UDP socket, over which a node both accepts and connects.
 //!
 //! Owns the socket and the task that accepts; never decides who is a member (see
-//! [`Admission`](super::tls::Admission)), and knows nothing of what is said on a connection.
+//! [`Admission`]), and knows nothing of what is said on a connection.
 
 pub use super::acceptor::Accepted;
 use super::{

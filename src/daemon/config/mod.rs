@@ -5,7 +5,7 @@
 //! reads those files and nothing else: the host name comes in as an argument, and whether a path
 //! exists is found out by whoever opens it.
 //!
-//! A section's `read` asks [`keys::Keys`] for each key that it knows; what nobody asked for is an
+//! A section's `read` asks `keys::Keys` for each key that it knows; what nobody asked for is an
 //! unknown key. So the list of keys is the code that reads them.
 
 mod admin;
