@@ -1,6 +1,8 @@
 //! The rules of the house, held against the sources: who may import whom, who may touch files, the
 //! clock and the database, and that every invariant in ARCHITECTURE.md has its test.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
 #[cfg(test)]
 #[path = "architecture/source.rs"]
 mod source;

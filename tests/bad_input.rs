@@ -1,6 +1,8 @@
 //! What administrators get wrong: each mistake has its exit code, and words that say what, where and
 //! what to do about it. Nothing is changed by a start that fails.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
 mod processes;
 
 use processes::{Answer, Node, listing};

@@ -1,4 +1,6 @@
 //! The binary as a script sees it: exit codes, standard output, standard error.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
 #![expect(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
 
 use axum::{

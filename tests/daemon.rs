@@ -1,5 +1,7 @@
 //! One daemon, and a main with its secondary, as processes: start, stop, adoption, mirroring, kills.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
 mod processes;
 
 use processes::{Node, contents, http, http_get, immutable, noise, sh, wait};

@@ -1,5 +1,7 @@
 //! `wuasync demo`, from a user's first minute.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
 mod processes;
 
 use processes::{contents, immutable, noise, wait};

@@ -1,5 +1,7 @@
 //! Pairing over the command line, as an administrator does it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
 mod processes;
 
 use processes::{Node, contents, immutable, noise, wait};

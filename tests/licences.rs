@@ -1,6 +1,8 @@
 //! Every dependency, of every platform and of the tests, may be passed on with the product: its
 //! licence is permissive, and it comes from the public registry.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;

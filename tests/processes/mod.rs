@@ -4,7 +4,6 @@
 //! program reaches. A daemon that logged an ERROR fails its test.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails loudly")]
 
 use serde_json::Value;
 use sha1::Digest;
