@@ -3,7 +3,7 @@
 //! Nothing here waits for a fixed time: results are polled for, up to a deadline that only a broken
 //! program reaches. A daemon that logged an ERROR fails its test.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use serde_json::Value;
 use sha1::Digest;
