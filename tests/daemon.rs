@@ -380,3 +380,16 @@ fn a_check_is_0_when_all_is_well_and_1_with_a_list_when_it_is_not() {
     assert!(found.out.contains("extra.cab"), "{found:?}");
     assert!(!found.out.contains(&names[1]), "{found:?}");
 }
+
+#[test]
+fn silent_connections_do_not_keep_the_daemon_from_ending() {
+    use std::os::unix::net::UnixStream;
+    let mut node = Node::main("paris").start();
+    let silent = [TcpStream::connect(node.http()).unwrap(), TcpStream::connect(node.admin()).unwrap()];
+    let mut half = TcpStream::connect(node.admin()).unwrap();
+    half.write_all(b"GET /metrics HTTP/1.1\r\nHo").unwrap();
+    let command = UnixStream::connect(node.control()).unwrap();
+    assert_eq!(http_get(node.admin(), "/healthz").0, 200);
+    assert_eq!(node.stop().code(), Some(0));
+    drop((silent, half, command));
+}
