@@ -124,7 +124,8 @@ async fn log_change(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next
     next.run(request).await
 }
 
-async fn deadline(stop: CancellationToken) {
+/// Ends a while after `stop`: a peer that is silent, or in the middle of a request, keeps nothing running.
+pub(super) async fn deadline(stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(DRAIN).await;
 }

@@ -32,8 +32,6 @@ use axum::{
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
-/// What becomes of what a check finds.
-const CHECK_CURE: &str = "wrong or absent bytes are fetched again from the parent; on a main, put the right file back";
 /// How long `sync` waits for the parent's newest state.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -274,11 +272,12 @@ async fn accept_deletions(
 async fn check(State(api): State<Api>) -> Answer<CheckReport> {
     blocking(move || {
         let summary = api.node.repository.check(&mut |_| {})?;
+        let cure = check_cure(api.node.repository.role());
         let findings = summary.findings.into_iter().map(|finding| Finding {
             folder: finding.folder,
             name: Some(finding.name),
             what: finding.what,
-            cure: CHECK_CURE.to_owned(),
+            cure: cure.to_owned(),
         });
         Ok::<_, RepositoryError>(CheckReport {
             findings: findings.collect(),
@@ -287,6 +286,14 @@ async fn check(State(api): State<Api>) -> Answer<CheckReport> {
         })
     })
     .await
+}
+
+/// What becomes of what a check finds.
+fn check_cure(role: Role) -> &'static str {
+    match role {
+        Role::Main => "put the right file back, or remove it; what was changed on purpose is published when it settles",
+        Role::Secondary => "wrong or absent bytes are fetched again from the parent; files of your own stay",
+    }
 }
 
 async fn audit(api: &Api, peer: Option<Extension<ConnectInfo<Peer>>>, what: String) -> Result<(), ApiError> {

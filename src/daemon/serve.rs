@@ -5,7 +5,7 @@ use super::{
     api::ErrorCode,
     arenas,
     config::Config,
-    control::{BindControlError, ControlSocket},
+    control::{BindControlError, ControlSocket, deadline},
     node::{self, Node, StartError},
     rates::Rates,
     router::{self, Api},
@@ -115,7 +115,13 @@ fn serve_admin(listen: &[SocketAddr], api: &Api, tasks: &TaskTracker) -> Result<
         let names = HostNames::new(listen, public.as_deref());
         let router = read_only(router::reads(api.clone()).fallback(router::unknown), names);
         let stop = api.node.stopping().clone();
-        tasks.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await });
+        let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        tasks.spawn(async move {
+            tokio::select! {
+                _ = server => {}
+                () = deadline(stop) => {}
+            }
+        });
     }
     Ok(bound)
 }

@@ -105,7 +105,7 @@ fn table(files: &[FileReport], style: Style) -> String {
     for file in files {
         table.row([
             state_word(file.state).to_owned(),
-            units::bytes(file.size),
+            if file.size == 0 && file.root.is_none() { "?".to_owned() } else { units::bytes(file.size) },
             format!("{}/{}", file.folder, file.name),
             file.why.clone().unwrap_or_default(),
         ]);

@@ -102,7 +102,7 @@ fn table(members: &[MemberReport], style: Style) -> String {
             member.site.clone(),
             member.role.to_string(),
             if member.connected { "yes" } else { "no" }.to_owned(),
-            folders.join(" "),
+            if folders.is_empty() { "all".to_owned() } else { folders.join(" ") },
             member.addresses.join(" "),
             member.key.chars().take(8).collect(),
         ]);

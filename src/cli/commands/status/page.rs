@@ -29,20 +29,16 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
 
 fn head(report: &StatusReport, style: Style) -> String {
     let name = style.bold(&printable(&report.name));
-    let line = match &report.line {
-        Some(line) => format!("line {}", printable(line).chars().take(SHORT_LINE).collect::<String>()),
-        None => "no line yet: see `wuasync join`".to_owned(),
-    };
+    let version = printable(&report.version);
+    format!("{name} ({}), {}, wuasync {version}\n{}\n", printable(&report.site), report.role, line(report))
+}
+
+fn line(report: &StatusReport) -> String {
+    let Some(line) = &report.line else { return "no line yet: see `wuasync join`".to_owned() };
+    let line: String = printable(line).chars().take(SHORT_LINE).collect();
     let state = &report.state;
     let age = state.head_age_seconds.map(|age| format!(", signed {} ago", seconds(age))).unwrap_or_default();
-    format!(
-        "{name} ({}), {}, wuasync {}\n{line}, epoch {}, seq {}{age}\n",
-        printable(&report.site),
-        report.role,
-        printable(&report.version),
-        state.epoch,
-        state.seq
-    )
+    format!("line {line}, epoch {}, seq {}{age}", state.epoch, state.seq)
 }
 
 fn folders(folders: &[FolderReport], style: Style) -> String {
@@ -197,6 +193,12 @@ FOLDER   FILES      SIZE  HELD  MISSING           PATH
 waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
 ";
         assert_eq!(page(&report(), 1_000, Style::Plain), expected);
+    }
+
+    #[test]
+    fn before_it_has_joined_there_is_no_state_to_show() {
+        let page = page(&StatusReport { line: None, ..report() }, 1_000, Style::Plain);
+        assert_eq!(page.lines().nth(1), Some("no line yet: see `wuasync join`"));
     }
 
     #[test]
