@@ -110,6 +110,11 @@ fn members_are_listed_and_a_revoked_one_is_cut_off_at_once() {
     assert_eq!(lyon.get(&immutable("f", &bytes)).0, 404);
     assert_eq!(lyon.cli("sync").exit, 1);
 
+    let (_, _, audit) = http_get(main.admin(), "/api/v1/audit");
+    let audit: serde_json::Value = serde_json::from_slice(&audit).unwrap();
+    assert_eq!(audit[0]["what"], "revoked lyon");
+    assert!(audit[0]["who"].as_str().unwrap().starts_with("uid "), "{audit}");
+
     // A new invitation takes it back.
     lyon.joins(&main);
     lyon.serves(&immutable("f", &bytes), &bytes);

@@ -109,20 +109,6 @@ impl<'t> Batch<'t> {
         Ok(before.map(|body| body.value().to_vec()))
     }
 
-    /// The keys of one bucket.
-    pub fn bucket_keys(&self, namespace: &Namespace, bucket: u16) -> Result<Vec<Vec<u8>>, CatalogError> {
-        let mut keys = Vec::new();
-        for row in self.entries.range(bucket_range(namespace, bucket))? {
-            let key = row?.0;
-            let (_, at, key) = key.value();
-            if at != bucket {
-                break;
-            }
-            keys.push(key.to_vec());
-        }
-        Ok(keys)
-    }
-
     /// Appends to the log.
     pub fn append_log(&mut self, seq: u64, record: &LogRecord) -> Result<(), CatalogError> {
         let bytes = record.encode().map_err(|source| CatalogError::Row { table: "log", source })?;

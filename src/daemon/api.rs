@@ -21,6 +21,8 @@ pub const STATUS: &str = "/api/v1/status";
 pub const FILES: &str = "/api/v1/files";
 /// POST [`InviteRequest`]: [`InviteReply`].
 pub const INVITE: &str = "/api/v1/pair/invite";
+/// GET: a list of [`AuditReport`], the newest first.
+pub const AUDIT: &str = "/api/v1/audit";
 /// GET: a list of [`MemberReport`], by name.
 pub const MEMBERS: &str = "/api/v1/pair/members";
 /// POST [`RevokeRequest`]: [`RevokeReply`].
@@ -146,6 +148,8 @@ pub struct FolderReport {
     pub refused: u64,
     /// Files whose content is not yet what their name promises.
     pub incomplete: u64,
+    /// When the whole folder was last compared with the index.
+    pub last_scan: Option<u64>,
 }
 
 /// How far something is.
@@ -294,6 +298,17 @@ pub enum FileState {
     Refused,
     /// A second digest under one base name.
     Conflict,
+}
+
+/// Who did what that changed trust or state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// When.
+    pub at: u64,
+    /// A user of this machine, or the daemon itself.
+    pub who: String,
+    /// What was done, in words.
+    pub what: String,
 }
 
 /// An invitation for one node.

@@ -2,13 +2,13 @@
 
 use super::{
     api::{
-        AttentionReport, ChildReport, FileReport, FileState, FilesPage, FilesQuery, FolderReport, MemberReport,
-        ParentReport, ProgressReport, RatesReport, StateReport, StatusReport, TransferReport,
+        AttentionReport, AuditReport, ChildReport, FileReport, FileState, FilesPage, FilesQuery, FolderReport,
+        MemberReport, ParentReport, ProgressReport, RatesReport, StateReport, StatusReport, TransferReport,
     },
     node::Node,
 };
 use crate::{
-    catalog::{CatalogError, Snapshot},
+    catalog::Snapshot,
     domain::{
         digest::Root,
         name::{FileName, FolderName},
@@ -54,7 +54,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
     })
 }
 
-fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderReport, CatalogError> {
+fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderReport, RepositoryError> {
     let totals = snapshot.totals(name)?;
     let troubles = node.repository.troubles.listed(name);
     let incomplete = troubles.iter().filter(|(_, trouble)| *trouble == Trouble::Incomplete).count() as u64;
@@ -76,6 +76,7 @@ fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderR
         unlisted: totals.unlisted_files,
         refused: troubles.len() as u64 - incomplete,
         incomplete,
+        last_scan: node.repository.last_scan(name)?,
     })
 }
 
@@ -147,6 +148,15 @@ fn of_a_secondary(node: &Node, now: u64) -> Option<AttentionReport> {
         since: Some(signed_at),
         cure: "check that the main runs and that its clock is right".to_owned(),
     })
+}
+
+/// Acts in one answer.
+const AUDIT_ROWS: usize = 200;
+
+/// The last acts that changed trust or state.
+pub(super) fn audit(node: &Node) -> Result<Vec<AuditReport>, RepositoryError> {
+    let rows = node.repository.state().ledger.last_audit(AUDIT_ROWS)?;
+    Ok(rows.into_iter().map(|row| AuditReport { at: row.at, who: row.who, what: row.what }).collect())
 }
 
 /// Every member, by name.

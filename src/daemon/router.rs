@@ -2,9 +2,9 @@
 
 use super::{
     api::{
-        self, AcceptDeletionsReply, ApiError, CheckReport, ErrorCode, FileReport, FilesPage, FilesQuery, Finding,
-        InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport, RevokeReply, RevokeRequest, StatusReport,
-        SyncReply,
+        self, AcceptDeletionsReply, ApiError, AuditReport, CheckReport, ErrorCode, FileReport, FilesPage, FilesQuery,
+        Finding, InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport, RevokeReply, RevokeRequest,
+        StatusReport, SyncReply,
     },
     control::Peer,
     joining::{join_error, join_line},
@@ -53,6 +53,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::FILES, get(files))
         .route(&format!("{}/{{folder}}/{{*name}}", api::FILES), get(file))
         .route(api::MEMBERS, get(members))
+        .route(api::AUDIT, get(audit_rows))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -88,6 +89,10 @@ async fn file(State(api): State<Api>, Path((folder, name)): Path<(String, String
     let Ok(folder) = FolderName::new(&folder) else { return Err(unknown) };
     let Json(found) = blocking(move || report::file(&api.node, &folder, &name)).await?;
     found.map(Json).ok_or(unknown)
+}
+
+async fn audit_rows(State(api): State<Api>) -> Answer<Vec<AuditReport>> {
+    blocking(move || report::audit(&api.node)).await
 }
 
 async fn members(State(api): State<Api>) -> Answer<Vec<MemberReport>> {

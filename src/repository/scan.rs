@@ -7,6 +7,7 @@ use super::{
     open::{Folder, Repository, adopted_key},
 };
 use crate::{
+    catalog::JobRecord,
     domain::{
         member::Role,
         name::{FileName, FolderName},
@@ -39,6 +40,7 @@ impl Repository {
         on_differing: &mut dyn FnMut(FileName, Stat),
     ) -> Result<ScanSummary, RepositoryError> {
         let open = self.folder(folder)?;
+        let started_at = self.clock.unix_seconds();
         let alarm = Alarm::FolderUnreadable(folder.clone());
         let walked = self.walk(open, on_differing);
         match &walked {
@@ -55,7 +57,19 @@ impl Repository {
             Role::Secondary => self.lose_all_gone(folder)?,
         };
         self.judge_identity(open, summary.gone)?;
+        self.note_scan(folder, started_at, &summary)?;
         Ok(summary)
+    }
+
+    fn note_scan(&self, folder: &FolderName, started_at: u64, found: &ScanSummary) -> Result<(), RepositoryError> {
+        let outcome = format!("{} files, {} differed, {} were gone", found.files, found.differing, found.gone);
+        let job = JobRecord { started_at, finished_at: Some(self.clock.unix_seconds()), outcome };
+        Ok(self.state.ledger.put_job(&scan_job(folder), &job)?)
+    }
+
+    /// When a folder was last compared with its rows, in seconds since 1970 UTC.
+    pub fn last_scan(&self, folder: &FolderName) -> Result<Option<u64>, RepositoryError> {
+        Ok(self.state.ledger.job(&scan_job(folder))?.and_then(|job| job.finished_at))
     }
 
     fn walk(
@@ -165,6 +179,10 @@ impl Repository {
     }
 }
 
+fn scan_job(folder: &FolderName) -> String {
+    format!("scan/{folder}")
+}
+
 fn identity_key(folder: &FolderName) -> String {
     format!("identity/{folder}")
 }
@@ -185,7 +203,9 @@ mod tests {
         let place = Place::new();
         let main = place.main();
         ["a", "sub/b"].iter().for_each(|name| place.write(name, b"x"));
+        assert_eq!(main.last_scan(&folder()).unwrap(), None);
         rescan(&main);
+        assert!(main.last_scan(&folder()).unwrap().is_some());
         place.write("sub/b", b"yy");
         place.write("c", b"z");
         let mut differing = Vec::new();

@@ -163,6 +163,7 @@ mod tests {
             unlisted: 0,
             refused: 0,
             incomplete: 0,
+            last_scan: None,
         }
     }
 
