@@ -326,10 +326,7 @@ impl<'t> Batch<'t> {
     }
 }
 
-pub(super) fn bucket_range<'k>(
-    namespace: &'k Namespace,
-    bucket: u16,
-) -> std::ops::RangeInclusive<(&'k str, u16, &'k [u8])> {
+pub(super) fn bucket_range(namespace: &Namespace, bucket: u16) -> std::ops::RangeInclusive<(&str, u16, &[u8])> {
     debug_assert!(bucket < BUCKETS);
     (namespace.as_str(), bucket, &[][..])..=(namespace.as_str(), bucket + 1, &[][..])
 }

@@ -16,6 +16,9 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 /// Inner nodes follow the buckets in the table of nodes.
 pub(super) const INNER_BASE: u16 = BUCKETS;
 
+/// A key with its body.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
 /// A row of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRow {
@@ -86,7 +89,7 @@ impl Snapshot {
     }
 
     /// The entries of one bucket, in the order of their keys.
-    pub fn bucket(&self, namespace: &Namespace, bucket: u16) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CatalogError> {
+    pub fn bucket(&self, namespace: &Namespace, bucket: u16) -> Result<Vec<Pair>, CatalogError> {
         let mut entries = Vec::new();
         for row in self.entries.range(bucket_range(namespace, bucket))? {
             let (key, body) = row?;
