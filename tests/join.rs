@@ -10,7 +10,7 @@
 
 mod processes;
 
-use processes::{Node, contents, immutable, noise, wait};
+use processes::{Node, contents, http_get, immutable, noise, wait};
 
 #[test]
 fn a_token_is_the_last_line_and_joins_with_the_daemon_running() {
