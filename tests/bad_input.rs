@@ -1,5 +1,6 @@
 //! What administrators get wrong: each mistake has its exit code, and words that say what, where and
 //! what to do about it. Nothing is changed by a start that fails.
+
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,7 +8,6 @@
     clippy::print_stderr,
     reason = "a helper that fails is to fail its test, and tells why"
 )]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
 
 mod processes;
 

@@ -1,4 +1,5 @@
 //! Pairing over the command line, as an administrator does it.
+
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,7 +7,6 @@
     clippy::print_stderr,
     reason = "a helper that fails is to fail its test, and tells why"
 )]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
 
 mod processes;
 

@@ -245,12 +245,12 @@ async fn sync(State(api): State<Api>) -> Answer<SyncReply> {
 
 /// A connected parent has sent its newest state; an unconnected one is tried for a while.
 async fn wait_for_parent(node: &Node) -> Result<(), ApiError> {
-    let connected = async {
-        while node.shared.parent().connected_since.is_none() {
+    let current = async {
+        while !node.shared.parent().is_current {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(SYNC_PATIENCE, connected).await.map_err(|_| {
+    tokio::time::timeout(SYNC_PATIENCE, current).await.map_err(|_| {
         let parent = node.shared.parent();
         let why = parent.last_error.unwrap_or_else(|| "no answer yet".to_owned());
         ApiError::new(ErrorCode::Failed, format!("the parent {} can't be reached: {why}", parent.address))

@@ -16,6 +16,7 @@ use crate::{
     },
     store::disk::{DiskFile, Kind, Stat},
 };
+use rustix::io::Errno;
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
@@ -111,13 +112,16 @@ pub(super) fn holds(stat: &Stat, holding: &HoldingRecord) -> bool {
 
 /// Whether an error means that there is no ordinary file of that name.
 pub(super) fn is_absent(error: &io::Error) -> bool {
-    matches!(
+    let no_file = matches!(
         error.kind(),
         io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::InvalidInput
-    )
+    );
+    // A link in its place, and a socket.
+    let odd = [Errno::LOOP, Errno::NXIO].map(Errno::raw_os_error);
+    no_file || error.raw_os_error().is_some_and(|code| odd.contains(&code))
 }
 
 fn stat(file: &dyn DiskFile, name: &FileName) -> Result<Stat, RepositoryError> {

@@ -224,6 +224,7 @@ impl Parent {
             parent.address = address;
             parent.name = name;
             parent.connected_since = Some(now);
+            parent.is_current = false;
             parent.lost_since = None;
             parent.last_error = None;
         });
@@ -236,6 +237,7 @@ impl Parent {
         let mut away = 0;
         self.shared.update_parent(|parent| {
             parent.connected_since = None;
+            parent.is_current = false;
             let since = *parent.lost_since.get_or_insert(now);
             away = now.saturating_sub(since);
             if parent.address.is_empty() {

@@ -204,6 +204,7 @@ impl Session<'_> {
         tracing::debug!(epoch, seq, count, "followed");
         self.shared.repository.attention.clear(&Alarm::StateRefused);
         self.shared.repository.attention.clear(&FOLLOWING);
+        self.shared.update_parent(|parent| parent.is_current = true);
         Ok(true)
     }
 
