@@ -89,6 +89,12 @@ impl Ledger {
         })
     }
 
+    /// The invitation behind a secret, used or not.
+    pub fn invite(&self, secret_hash: &[u8; 32]) -> Result<Option<InviteRecord>, CatalogError> {
+        let table = self.reading()?.open_table(tables::INVITES)?;
+        table.get(secret_hash)?.map(|value| InviteRecord::decode(value.value()).map_err(row_of("invites"))).transpose()
+    }
+
     /// Uses an invitation up for `key`; durable before it answers, so that no token is good twice.
     pub fn consume_invite(&self, secret_hash: &[u8; 32], key: &NodeKey, now: u64) -> Result<InviteState, CatalogError> {
         self.write(|transaction| {

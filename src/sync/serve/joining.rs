@@ -126,13 +126,17 @@ fn admit(repository: &Repository, join: &Join) -> Result<Joined, JoinRefusedReas
         tracing::error!(error = &error as &dyn std::error::Error, "a node can't be admitted");
         JoinRefusedReason::Unavailable
     };
+    let ledger = &repository.state().ledger;
+    let secret_hash = join.secret.digest();
+    let known = ledger.invite(secret_hash.as_bytes()).map_err(|error| unavailable(error.into()))?;
+    if known.and_then(|invite| invite.used_by).is_some_and(|used_by| used_by != join.key.0) {
+        return Err(JoinRefusedReason::Used);
+    }
     let members = repository.members().map_err(unavailable)?;
     if members.iter().any(|member| member.name == join.name && member.key != join.key) {
         return Err(JoinRefusedReason::NameTaken);
     }
     let now = repository.clock().unix_seconds();
-    let ledger = &repository.state().ledger;
-    let secret_hash = join.secret.digest();
     let consumed = ledger.consume_invite(secret_hash.as_bytes(), &join.key, now);
     let invite = match consumed.map_err(|error| unavailable(error.into()))? {
         InviteState::Consumed(invite) => invite,
