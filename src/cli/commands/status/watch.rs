@@ -33,8 +33,13 @@ impl Bars {
             stays
         });
         for (name, progress) in wanted {
-            let bar =
-                self.bars.entry(name).or_insert_with_key(|name| self.screen.add(progress::bytes_bar(name.clone())));
+            let bar = self.bars.entry(name).or_insert_with_key(|name| {
+                let bar = self.screen.add(progress::bytes_bar(name.clone()));
+                // What was there before somebody looked is no speed.
+                bar.set_position(progress.done);
+                bar.reset_eta();
+                bar
+            });
             bar.set_length(progress.total);
             bar.set_position(progress.done);
             bar.set_message(progress.message);
