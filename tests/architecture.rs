@@ -143,6 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn every_dependency_has_its_line_in_the_table() {
+        let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+        let rows: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
+        let named = |name: &str| rows.iter().any(|row| row.split(['|', ',', ' ', '(', ')']).any(|word| word == name));
+        let tables = ["dependencies", "dev-dependencies"].map(|table| manifest[table].as_table().unwrap());
+        let unnamed = tables.iter().flat_map(|table| table.keys()).filter(|name| !named(name)).cloned();
+        assert_none("dependencies without a line in ARCHITECTURE.md", unnamed.collect());
+    }
+
+    #[test]
     fn every_invariant_names_a_test_that_exists() {
         let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md exists");
         let sources: Vec<Source> =
