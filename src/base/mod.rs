@@ -6,4 +6,5 @@ pub mod clock;
 pub mod future;
 pub mod random_access;
 pub mod read_at;
+pub mod spacing;
 pub mod units;

@@ -16,6 +16,7 @@ use super::{
     scan::ScanSummary,
 };
 use crate::{
+    base::spacing::Spacing,
     domain::{
         member::Role,
         name::{FileName, FolderName},
@@ -40,8 +41,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Settled names that wait at once.
 const SETTLED: usize = 1_024;
-/// Batches of files that share one commit at most: some 1,000 small files.
-const GROUP: usize = 16;
+/// Batches of files that share one commit at most: some 4,000 small files.
+const GROUP: usize = 64;
+/// Commits are at least this far apart: each costs several syncs, and a burst shares them. The first
+/// of a burst waits for nothing.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
 /// An immutable file that changed while it was read is looked at again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// When every place before the hashers is taken, names wait this long.
@@ -71,6 +75,7 @@ pub struct Tend {
     work: mpsc::Sender<Work>,
     later: Later,
     scanning: Option<JoinHandle<Result<ScanSummary, RepositoryError>>>,
+    commits: Spacing,
     scan_again: bool,
     /// The running scan failed: it does not count as having seen the folder.
     scan_failed: bool,
@@ -81,7 +86,19 @@ impl Tend {
     pub fn new(repository: Arc<Repository>, folder: FolderName, config: TendConfig, hashers: Arc<Semaphore>) -> Self {
         let (work, _) = mpsc::channel(1);
         let (later, scanning) = (Later::default(), None);
-        Self { repository, folder, config, hashers, work, later, scanning, scan_again: false, scan_failed: false }
+        let commits = Spacing::new(COMMIT_EVERY);
+        Self {
+            repository,
+            folder,
+            config,
+            hashers,
+            work,
+            later,
+            scanning,
+            commits,
+            scan_again: false,
+            scan_failed: false,
+        }
     }
 
     /// Tends the folder until `cancel`.
@@ -101,7 +118,7 @@ impl Tend {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 Some(settled) = settled.recv(), if has_room => self.on_settled(settled).await,
-                n = outcomes.recv_many(&mut group, GROUP) => if n > 0 { self.on_outcomes(&mut group).await },
+                n = receive_after(self.wait_for_commit(), &mut outcomes, &mut group) => if n > 0 { self.on_outcomes(&mut group).await },
                 scanned = join(&mut self.scanning) => self.on_scanned(scanned).await,
                 () = sleep_until(wake) => self.on_wake(),
                 Ok(()) = changes.changed(), if has_room => self.on_changes(),
@@ -170,11 +187,16 @@ impl Tend {
         self.finish_if_done().await;
     }
 
+    fn wait_for_commit(&self) -> Duration {
+        self.commits.wait(self.repository.clock().monotonic())
+    }
+
     async fn publish(&mut self, ready: Vec<Adoptable>) {
         if ready.is_empty() {
             return;
         }
         let names: Vec<_> = ready.iter().map(|file| file.name.clone()).collect();
+        self.commits.on_step(self.repository.clock().monotonic());
         let published = self.blocking("publishing", move |repository| repository.publish(&ready)).await;
         match published {
             Some(changed) => changed.into_iter().for_each(|name| self.later(LOOK_AGAIN, name)),
@@ -315,6 +337,17 @@ async fn join<T>(task: &mut Option<JoinHandle<Result<T, RepositoryError>>>) -> R
         },
         None => std::future::pending().await,
     }
+}
+
+async fn receive_after(
+    wait: Duration,
+    outcomes: &mut mpsc::Receiver<Vec<Outcome>>,
+    group: &mut Vec<Vec<Outcome>>,
+) -> usize {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    outcomes.recv_many(group, GROUP).await
 }
 
 async fn sleep_until(wake: Option<Instant>) {

@@ -2,16 +2,20 @@
 
 use super::plan::{Failure, Item};
 use crate::{
+    base::spacing::Spacing,
     repository::{Alarm, Arrival, Repository, RepositoryError},
     store::staging::Staged,
 };
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinError};
 
 /// Arrivals that wait for a commit; their bytes are on disk already.
 const ARRIVALS: usize = 2_048;
 /// Arrivals that share one commit at most.
 const GROUP: usize = 1_000;
+/// Commits are at least this far apart: each costs several syncs, and a burst shares them. The first of
+/// a burst waits for nothing.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of files that were under way.
 pub(super) enum Outcome {
@@ -71,7 +75,14 @@ impl Desk {
 /// Publishes arrivals, as many in one commit as are there.
 async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<Arrived>, outcomes: mpsc::Sender<Outcome>) {
     let mut group = Vec::new();
+    let mut commits = Spacing::new(COMMIT_EVERY);
     while arrivals.recv_many(&mut group, GROUP).await > 0 {
+        let wait = commits.wait(repository.clock().monotonic());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+            group.extend(std::iter::from_fn(|| arrivals.try_recv().ok()).take(GROUP));
+        }
+        commits.on_step(repository.clock().monotonic());
         let (arrived, repository) = (std::mem::take(&mut group), repository.clone());
         let published = tokio::task::spawn_blocking(move || publish_group(&repository, arrived)).await;
         for outcome in on_published(published) {
