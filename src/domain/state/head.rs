@@ -131,6 +131,9 @@ impl LineSigner {
     pub fn sign(&self, mut head: Head) -> Result<SignedHead, HeadError> {
         head.line = self.line();
         let bytes = postcard::to_extend(&head, vec![VERSION]).map_err(|_| HeadError::Malformed)?;
+        if bytes.len() + 64 > MAX_HEAD_BYTES {
+            return Err(HeadError::Malformed); // nobody would follow it
+        }
         let signature = self.0.sign(&message(&bytes)).to_bytes();
         Ok(SignedHead { head, bytes, signature })
     }
