@@ -45,7 +45,18 @@ pub fn frames(data: &[u8]) {
     };
     let steps = read_all(stream, script);
     assert_eq!(steps, read_all(stream, Script { piece: usize::MAX, ..script }), "pieces change what is read");
+    let is_whole = steps.last() == Some(&Step::End);
+    assert!(!is_whole || raw_every > 0 || ends_between_frames(stream), "a frame that was cut is overlooked");
     assert!(bytes_of(&steps, script.limit) <= stream.len(), "more was read than there was: {steps:?}");
+}
+
+fn ends_between_frames(mut stream: &[u8]) -> bool {
+    while let Some((length, rest)) = stream.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(after) = rest.get(length..) else { return false };
+        stream = after;
+    }
+    stream.is_empty()
 }
 
 /// What the steps come to when written again; nothing is longer than it was.
