@@ -45,6 +45,8 @@ pub(super) async fn run(
         plan: Plan::default(),
         queue: VecDeque::new(),
         cursor: Some(Cursor::default()),
+        pass_began: shared.clock().monotonic(),
+        again: false,
         streams: JoinSet::new(),
     };
     let mut changes = shared.repository.changes();
@@ -87,6 +89,9 @@ struct Fetcher<'s> {
     queue: VecDeque<Item>,
     /// `None` when the pass over the list is over.
     cursor: Option<Cursor>,
+    pass_began: Instant,
+    /// Another pass follows the one that is under way: it may have gone by what changed.
+    again: bool,
     streams: JoinSet<Result<(), PullError>>,
 }
 
@@ -97,6 +102,9 @@ impl Fetcher<'_> {
             let job = self.plan.next_job(&mut self.queue, SMALL_BYTES, now);
             if !job.is_empty() {
                 return Ok(job);
+            }
+            if self.cursor.is_none() {
+                self.end_pass();
             }
             let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
             let repository = self.shared.repository.clone();
@@ -123,8 +131,18 @@ impl Fetcher<'_> {
 
     /// Goes over what is missing once more, after the pass that is under way.
     fn start_over(&mut self) {
-        if self.cursor.is_none() {
+        self.again = true;
+    }
+
+    /// The next pass begins at once if one is owed.
+    fn end_pass(&mut self) {
+        if self.plan.on_pass_ended() {
+            self.tell_troubles();
+        }
+        if std::mem::take(&mut self.again) {
             self.cursor = Some(Cursor::default());
+            self.pass_began = self.shared.clock().monotonic();
+            self.plan.on_pass_began();
         }
     }
 
@@ -133,9 +151,13 @@ impl Fetcher<'_> {
         self.start_over();
     }
 
+    /// In the past where a file's wait ended behind the back of the last pass.
     fn idle_until(&self, now: Instant) -> Instant {
         let look_again = now + LOOK_AGAIN;
-        self.plan.next_retry(now).map_or(look_again, |retry| retry.min(look_again))
+        if self.again || self.cursor.is_some() || !self.queue.is_empty() {
+            return look_again;
+        }
+        self.plan.next_retry(self.pass_began).map_or(look_again, |retry| retry.min(look_again))
     }
 }
 

@@ -72,6 +72,8 @@ struct Retry {
     why: Failure,
     /// Failures in a row that are worth attention.
     serious: u32,
+    /// The last pass over what is missing that met the file.
+    met_in: u64,
 }
 
 impl Retry {
@@ -87,6 +89,8 @@ pub(super) struct Plan {
     names: BTreeSet<Key>,
     roots: BTreeSet<Root>,
     retries: BTreeMap<Key, Retry>,
+    /// Passes over what is missing that have begun.
+    passes: u64,
 }
 
 impl Plan {
@@ -119,10 +123,26 @@ impl Plan {
         job
     }
 
+    /// A pass over what is missing begins.
+    pub(super) fn on_pass_began(&mut self) {
+        self.passes += 1;
+    }
+
+    /// It has met every file that is missing: failures of others are forgotten. Answers with whether there
+    /// were any.
+    pub(super) fn on_pass_ended(&mut self) -> bool {
+        let (before, passes) = (self.retries.len(), self.passes);
+        self.retries.retain(|_, retry| retry.met_in == passes);
+        self.retries.len() != before
+    }
+
     /// Two names of one content are fetched one after the other: the second finds it on disk.
-    fn may_begin(&self, item: &Item, now: Instant) -> bool {
+    fn may_begin(&mut self, item: &Item, now: Instant) -> bool {
         let key = (item.folder.clone(), item.name.clone());
-        let waits = self.retries.get(&key).is_some_and(|retry| retry.wanted == item.wanted.root && retry.at > now);
+        let waits = self.retries.get_mut(&key).is_some_and(|retry| {
+            retry.met_in = self.passes;
+            retry.wanted == item.wanted.root && retry.at > now
+        });
         !waits && !self.names.contains(&key) && !self.roots.contains(&item.wanted.root)
     }
 
@@ -146,7 +166,8 @@ impl Plan {
             Failure::Absent => 0,
             _ => before.map_or(0, |retry| retry.serious) + 1,
         };
-        self.retries.insert(key, Retry { wanted: item.wanted.root, at: now + wait, wait, why, serious });
+        let (wanted, at, met_in) = (item.wanted.root, now + wait, self.passes);
+        self.retries.insert(key, Retry { wanted, at, wait, why, serious, met_in });
     }
 
     fn end(&mut self, item: &Item) {
@@ -167,9 +188,9 @@ impl Plan {
         Some((troubles.count() + 1, key, retry.why))
     }
 
-    /// When the next file that waits may be asked for.
-    pub(super) fn next_retry(&self, now: Instant) -> Option<Instant> {
-        self.retries.values().map(|retry| retry.at).filter(|at| *at > now).min()
+    /// When the next file may be asked for that had to wait when a pass began at `since`.
+    pub(super) fn next_retry(&self, since: Instant) -> Option<Instant> {
+        self.retries.values().map(|retry| retry.at).filter(|at| *at > since).min()
     }
 }
 
@@ -237,6 +258,30 @@ mod tests {
         plan.on_failed(&job[0], Failure::Absent, now);
         plan.on_new_content(now);
         assert_eq!(names(&plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now)), ["a"]);
+    }
+
+    #[test]
+    fn a_wait_that_ended_while_a_pass_went_by_is_still_told() {
+        let (mut plan, begun) = (Plan::default(), Instant::now());
+        let job = plan.next_job(&mut VecDeque::from([item("a", 10)]), 65_536, begun);
+        plan.on_failed(&job[0], Failure::Absent, begun);
+        let due = begun + RETRY_FIRST;
+        assert!(plan.next_job(&mut VecDeque::from([item("a", 10)]), 65_536, due - Duration::from_nanos(1)).is_empty());
+        assert_eq!(plan.next_retry(due - Duration::from_nanos(1)), Some(due));
+        assert_eq!(plan.next_retry(due), None);
+    }
+
+    #[test]
+    fn the_failure_of_a_file_that_is_missing_no_longer_is_forgotten_after_a_whole_pass() {
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let missing = [item("a", 10), item("b", 10)];
+        let job = plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
+        job.iter().for_each(|item| plan.on_failed(item, Failure::Here, now));
+        assert!(!plan.on_pass_ended());
+        plan.on_pass_began();
+        plan.next_job(&mut missing[1..].iter().cloned().collect(), 65_536, now);
+        assert!(plan.on_pass_ended());
+        assert_eq!(plan.retries.keys().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
