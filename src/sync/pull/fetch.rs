@@ -49,9 +49,9 @@ pub(super) async fn run(
         again: false,
         streams: JoinSet::new(),
     };
+    // Marked as seen only where it is acted on: another arm may win while a change waits.
     let mut changes = shared.repository.changes();
     loop {
-        changes.borrow_and_update();
         while fetcher.streams.len() < STREAMS {
             let job = fetcher.next_job().await?;
             if job.is_empty() {

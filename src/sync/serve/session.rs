@@ -70,7 +70,6 @@ pub(super) async fn serve(
     let mut pace = Pace::new(PROGRESS_EVERY, shared.clock().monotonic());
     pace.on_event();
     loop {
-        changes.borrow_and_update();
         push_state(shared, &mut follower, writer).await?;
         tokio::select! {
             Ok(()) = changes.changed() => pace.on_event(),
