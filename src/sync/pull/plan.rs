@@ -86,8 +86,11 @@ impl Retry {
 /// What is under way, and what has to wait.
 #[derive(Default)]
 pub(super) struct Plan {
-    names: BTreeSet<Key>,
+    /// What is under way, by name and by content.
+    names: BTreeMap<Key, Root>,
     roots: BTreeSet<Root>,
+    /// Whether a file was left for later because its name or content is under way.
+    held_back: bool,
     retries: BTreeMap<Key, Retry>,
     /// Passes over what is missing that have begun.
     passes: u64,
@@ -112,7 +115,7 @@ impl Plan {
                 continue;
             }
             bytes += item.wanted.size;
-            self.names.insert((item.folder.clone(), item.name.clone()));
+            self.names.insert((item.folder.clone(), item.name.clone()), item.wanted.root);
             self.roots.insert(item.wanted.root);
             job.push(item);
             if large {
@@ -136,14 +139,23 @@ impl Plan {
         self.retries.len() != before
     }
 
-    /// Two names of one content are fetched one after the other: the second finds it on disk.
+    /// Two names of one content are fetched one after the other: the second finds it on disk. So are two
+    /// contents of one name: they would end in one place.
     fn may_begin(&mut self, item: &Item, now: Instant) -> bool {
         let key = (item.folder.clone(), item.name.clone());
         let waits = self.retries.get_mut(&key).is_some_and(|retry| {
             retry.met_in = self.passes;
             retry.wanted == item.wanted.root && retry.at > now
         });
-        !waits && !self.names.contains(&key) && !self.roots.contains(&item.wanted.root)
+        let is_under_way = self.names.get(&key) == Some(&item.wanted.root);
+        let in_the_way = self.names.contains_key(&key) || self.roots.contains(&item.wanted.root);
+        self.held_back |= !waits && in_the_way && !is_under_way;
+        !waits && !in_the_way
+    }
+
+    /// Whether files were held back by what has ended since; they are met again by a new pass.
+    pub(super) fn take_held_back(&mut self) -> bool {
+        std::mem::take(&mut self.held_back)
     }
 
     /// The file arrived and is committed, or is no longer wanted.
@@ -237,8 +249,22 @@ mod tests {
         let job = plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
         assert_eq!(names(&job), ["a"]);
         assert!(plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now).is_empty());
+        assert!(plan.take_held_back() && !plan.take_held_back());
         plan.on_done(&job[0]);
         assert_eq!(names(&plan.next_job(&mut missing[1..].iter().cloned().collect(), 65_536, now)), ["twin"]);
+    }
+
+    #[test]
+    fn a_name_that_gets_other_content_waits_for_the_transfer_of_the_old_one() {
+        let (old, mut plan, now) = (item("a", 10), Plan::default(), Instant::now());
+        let job = plan.next_job(&mut VecDeque::from([old.clone()]), 65_536, now);
+        assert!(plan.next_job(&mut VecDeque::from([old.clone()]), 65_536, now).is_empty());
+        assert!(!plan.take_held_back(), "what is under way holds itself back from nothing");
+        let new = Item { wanted: MissingRecord { root: Root([9; 32]), ..old.wanted }, ..old };
+        assert!(plan.next_job(&mut VecDeque::from([new.clone()]), 65_536, now).is_empty());
+        plan.on_done(&job[0]);
+        assert!(plan.take_held_back());
+        assert_eq!(names(&plan.next_job(&mut VecDeque::from([new]), 65_536, now)), ["a"]);
     }
 
     #[test]
