@@ -28,6 +28,7 @@ use crate::{
     sync::{
         close::CloseCode,
         endpoint::{BindError, Endpoint, EndpointSettings},
+        lanes::Lanes,
         pull::{Parent, ParentAddress},
         serve::{Doorkeeper, Server},
         shared::Shared,
@@ -43,7 +44,10 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 /// Signed states older than a day show as stale; a fresh signature every ten minutes keeps them young.
 const SIGN_AGAIN_EVERY: Duration = Duration::from_secs(600);
@@ -89,6 +93,9 @@ pub enum StartError {
     /// Certificates.
     #[error("http.tls")]
     Tls(#[from] ReloadTlsError),
+    /// Threads for connections.
+    #[error("starting threads for connections")]
+    Threads(#[source] io::Error),
     /// Hosts' listeners.
     #[error("starting the listeners for hosts")]
     Front(#[from] StartServerError),
@@ -114,6 +121,7 @@ impl StartError {
             | Self::State(_)
             | Self::Parent(_)
             | Self::Key(_)
+            | Self::Threads(_)
             | Self::Front(_)
             | Self::Address(_) => ErrorCode::Failed,
         }
@@ -142,6 +150,8 @@ pub(super) struct Node {
     cancel: CancellationToken,
     tasks: TaskTracker,
     front: Mutex<Option<FrontServer>>,
+    lanes: Lanes,
+    _lanes_run: DropGuard,
     _lock: StateLock,
 }
 
@@ -160,7 +170,8 @@ impl Node {
             admission: repository.clone(),
             clock: clock.clone(),
         };
-        let endpoint = Arc::new(Endpoint::bind(config.sync.listen, key, settings)?);
+        let (lanes, lanes_run) = Lanes::start(cores()).map_err(StartError::Threads)?;
+        let endpoint = Arc::new(Endpoint::bind_on(&lanes, config.sync.listen, key, settings)?);
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
         let front = start_front(&config, &repository, clock.clone(), tls.clone(), cancel.clone())?;
@@ -177,6 +188,8 @@ impl Node {
             pulling: Mutex::default(),
             cancel,
             tasks: TaskTracker::new(),
+            lanes,
+            _lanes_run: lanes_run,
             _lock: lock,
             config,
         });
@@ -186,8 +199,8 @@ impl Node {
 
     fn start_tasks(self: &Arc<Self>) -> Result<(), StartError> {
         let server = Server::new(self.shared.clone(), Doorkeeper::new(self.shared.clone()));
-        self.tasks.spawn(server.run(self.endpoint.clone(), self.cancel.clone()));
-        let hashers = std::thread::available_parallelism().map_or(2, usize::from);
+        self.tasks.spawn_on(server.run(self.endpoint.clone(), self.cancel.clone()), self.lanes.first());
+        let hashers = cores();
         let shared_hashers = Arc::new(Semaphore::new(hashers));
         for folder in self.repository.folder_names() {
             let config = TendConfig { rescan_every: RESCAN_EVERY, trash_for: self.config.cleanup.trash, hashers };
@@ -216,7 +229,7 @@ impl Node {
             before.cancel();
         }
         let parent = Parent::new(self.shared.clone(), self.endpoint.clone(), parent, self.wake_parent.clone());
-        self.tasks.spawn(parent.run(cancel, random::number));
+        self.tasks.spawn_on(parent.run(cancel, random::number), self.lanes.first());
     }
 
     /// Tries the parent at once, whatever the back-off says.
@@ -282,6 +295,10 @@ impl Node {
         }
         Ok(())
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// What the repository is told of the configuration.

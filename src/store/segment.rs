@@ -57,7 +57,7 @@ impl SegmentEncoder {
     /// The next bytes of the segment, about `target_bytes` of them: at most one group more. `None` at
     /// its end.
     pub fn next_batch(&mut self, target_bytes: usize) -> io::Result<Option<Bytes>> {
-        let mut batch = BytesMut::new();
+        let mut batch = BytesMut::with_capacity(target_bytes.saturating_add(GROUP_BYTES as usize));
         while batch.len() < target_bytes.max(1) {
             let Some(item) = self.walk.next() else { break };
             self.append(&item, &mut batch)?;

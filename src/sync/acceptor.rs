@@ -6,6 +6,7 @@
 
 use super::{
     close::CloseCode,
+    lanes::Lanes,
     limiter::{PerSource, Rate},
     tls::{Admission, Purpose, node_key},
     transport,
@@ -18,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::timeout};
 use tracing::{debug, warn};
 
 /// Handshakes at once: a handshake takes about two round trips, so that a thousand sites that come
@@ -42,6 +43,8 @@ pub struct Accepted {
     /// What it is for. `Member` was admitted a moment ago; who keeps connections asks again once the
     /// connection is in his table, so that a revocation in between is not missed.
     pub purpose: Purpose,
+    /// The runtime that it lives on: what works on it belongs there too.
+    pub lane: Handle,
 }
 
 /// What happens to a first packet.
@@ -96,12 +99,12 @@ fn identify(connection: &Connection) -> Option<(NodeKey, Purpose)> {
 }
 
 /// Accepts until the endpoint closes.
-pub(super) async fn run(endpoint: quinn::Endpoint, gate: Arc<Gate>, accepted: mpsc::Sender<Accepted>) {
+pub(super) async fn run(endpoint: quinn::Endpoint, gate: Arc<Gate>, accepted: mpsc::Sender<Accepted>, lanes: Lanes) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
-                Some(incoming) => on_incoming(incoming, &gate, &accepted, &mut handshakes),
+                Some(incoming) => on_incoming(incoming, &gate, &accepted, &lanes, &mut handshakes),
                 None => return,
             },
             Some(_) = handshakes.join_next() => {}
@@ -109,10 +112,18 @@ pub(super) async fn run(endpoint: quinn::Endpoint, gate: Arc<Gate>, accepted: mp
     }
 }
 
-fn on_incoming(incoming: Incoming, gate: &Arc<Gate>, accepted: &mpsc::Sender<Accepted>, handshakes: &mut JoinSet<()>) {
+fn on_incoming(
+    incoming: Incoming,
+    gate: &Arc<Gate>,
+    accepted: &mpsc::Sender<Accepted>,
+    lanes: &Lanes,
+    handshakes: &mut JoinSet<()>,
+) {
     match plan_incoming(handshakes.len(), incoming.remote_address_validated()) {
         IncomingPlan::Accept => {
-            handshakes.spawn(shake_hands(incoming, gate.clone(), accepted.clone()));
+            let shaking = shake_hands(incoming, gate.clone(), accepted.clone());
+            // A connection's driver starts where the connection is accepted.
+            handshakes.spawn_on(shaking, lanes.next());
         }
         IncomingPlan::ProveAddress => {
             // Only an address that is proven can't be sent back, and that one is not sent here.
@@ -130,7 +141,9 @@ async fn shake_hands(incoming: Incoming, gate: Arc<Gate>, accepted: mpsc::Sender
         Err(_) => return debug!(%source, "a handshake took too long"),
     };
     match gate.check(&connection) {
-        Ok((key, purpose)) => hand_over(Accepted { connection, key, purpose }, &accepted).await,
+        Ok((key, purpose)) => {
+            hand_over(Accepted { connection, key, purpose, lane: Handle::current() }, &accepted).await;
+        }
         Err(code) => code.close(&connection),
     }
 }

@@ -7,6 +7,7 @@ pub use super::acceptor::Accepted;
 use super::{
     acceptor::{self, Gate},
     close::CloseCode,
+    lanes::Lanes,
     reset,
     tls::{self, Admission, PinnedKey, Purpose, TransportKey},
     transport::{self, Congestion},
@@ -114,8 +115,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds `address` (port 0 takes a free one) and begins to accept. Needs a tokio runtime.
+    /// Binds `address` (port 0 takes a free one) and begins to accept, on the caller's runtime.
     pub fn bind(address: SocketAddr, key: TransportKey, settings: EndpointSettings) -> Result<Self, BindError> {
+        Self::bind_on(&Lanes::here(), address, key, settings)
+    }
+
+    /// As [`Endpoint::bind`], with the socket on the first of `lanes` and accepted connections on each in turn.
+    pub fn bind_on(
+        lanes: &Lanes,
+        address: SocketAddr,
+        key: TransportKey,
+        settings: EndpointSettings,
+    ) -> Result<Self, BindError> {
+        let _on_the_first = lanes.first().enter();
         let server = server_config(&key, settings.congestion)?;
         let socket_error = |source| BindError::Socket { address, source };
         let socket = bind_socket(address).map_err(socket_error)?;
@@ -123,7 +135,7 @@ impl Endpoint {
             .map_err(socket_error)?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_QUEUE);
         let gate = Arc::new(Gate::new(settings.admission, settings.clock));
-        let acceptor = tokio::spawn(acceptor::run(quinn.clone(), gate, sender));
+        let acceptor = tokio::spawn(acceptor::run(quinn.clone(), gate, sender, lanes.clone()));
         Ok(Self {
             quinn,
             key,

@@ -1,7 +1,7 @@
 //! QUIC between repositories: who may connect, what is said, and how a new node is admitted.
 //!
 //! From the bottom: `bounded` and `frames` (what is said), `wire` (frames on any byte stream), `tls`,
-//! `transport` and `endpoint` (who is there, and what he may use), `secret`, `token` and `join` (how a
+//! `transport`, `lanes` and `endpoint` (who is there, what he may use, on which thread), `secret`, `token` and `join` (how a
 //! node becomes a member), `limiter` (how often strangers may try), `close` (why a connection ended).
 //!
 //! Never: file paths or rows, nor the decision who is a member; that is asked through
@@ -13,6 +13,7 @@ pub mod close;
 pub mod endpoint;
 pub mod frames;
 pub mod join;
+pub mod lanes;
 pub mod limiter;
 mod pace;
 pub mod pull;

@@ -20,6 +20,9 @@ const HEADER_BYTES: usize = LENGTH_BYTES + TYPE_BYTES;
 const LEAST_READ_BYTES: usize = 4 * 1024;
 /// Most room that is made for bytes that have not arrived: one group.
 const MOST_READ_BYTES: usize = 64 * 1024;
+/// Most room that is made at once for raw bytes, of which the reader chose the number: growing in steps
+/// would copy them.
+const MOST_RAW_BYTES: usize = 512 * 1024;
 
 /// A stream that gave no frame. The stream can't be read any further.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Exactly `length` raw bytes. Nothing is lost when the future is dropped.
     pub async fn read_raw(&mut self, length: usize) -> Result<Bytes, ReadFrameError> {
+        self.buffer.reserve(length.saturating_sub(self.buffer.len()).min(MOST_RAW_BYTES));
         self.fill(length).await?;
         let bytes = self.buffer.split_to(length).freeze();
         self.release();
@@ -413,7 +417,7 @@ mod tests {
         assert!(reader.buffer.capacity() <= claim.len() + 2 * MOST_READ_BYTES, "{}", reader.buffer.capacity());
         let mut reader = FrameReader::new(&claim[..]);
         assert!(reader.read_raw(usize::MAX).await.is_err());
-        assert!(reader.buffer.capacity() <= claim.len() + 2 * MOST_READ_BYTES, "{}", reader.buffer.capacity());
+        assert!(reader.buffer.capacity() <= claim.len() + MOST_RAW_BYTES, "{}", reader.buffer.capacity());
     }
 
     #[tokio::test]

@@ -89,7 +89,8 @@ impl Server {
                 accepted = endpoint.accept() => accepted,
             };
             let Some(accepted) = accepted else { break };
-            tasks.spawn(server.clone().on_accepted(accepted, cancel.clone()));
+            let lane = accepted.lane.clone();
+            tasks.spawn_on(server.clone().on_accepted(accepted, cancel.clone()), &lane);
         }
         tasks.close();
         tasks.wait().await;
