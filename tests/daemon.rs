@@ -327,6 +327,18 @@ fn a_deletion_at_the_main_goes_to_the_secondarys_trash() {
 }
 
 #[test]
+fn a_sync_after_a_restart_in_which_nothing_changed_ends_well() {
+    let (main, mut lyon) = pair();
+    let bytes = noise(1, 1_000);
+    main.write(&immutable("f", &bytes), &bytes);
+    lyon.catches_up_with(&main);
+    lyon.serves(&immutable("f", &bytes), &bytes);
+    lyon.stop();
+    lyon.start_again();
+    assert_eq!(lyon.json("sync --wait")["missing_files"], 0);
+}
+
+#[test]
 fn many_deletions_wait_until_they_are_accepted() {
     let (main, lyon) = pair();
     for seed in 0..30 {

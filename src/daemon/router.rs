@@ -252,8 +252,12 @@ async fn wait_for_parent(node: &Node) -> Result<(), ApiError> {
     };
     tokio::time::timeout(SYNC_PATIENCE, current).await.map_err(|_| {
         let parent = node.shared.parent();
-        let why = parent.last_error.unwrap_or_else(|| "no answer yet".to_owned());
-        ApiError::new(ErrorCode::Failed, format!("the parent {} can't be reached: {why}", parent.address))
+        let text = match (parent.connected_since, parent.last_error) {
+            (Some(_), _) => format!("the parent {} is connected and has not sent its newest state yet", parent.address),
+            (None, Some(why)) => format!("the parent {} can't be reached: {why}", parent.address),
+            (None, None) => format!("the parent {} can't be reached: no answer yet", parent.address),
+        };
+        ApiError::new(ErrorCode::Failed, text)
     })
 }
 

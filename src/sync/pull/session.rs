@@ -134,11 +134,20 @@ impl Session<'_> {
                 self.behind = true;
                 Ok(false)
             }
-            Frame::Progress(_) => {
-                self.news.on_event();
+            Frame::Progress(progress) => {
+                self.on_progress(&progress);
                 Ok(false)
             }
             other => Err(PullError::OutOfPlace(other.name())),
+        }
+    }
+
+    /// A parent whose state is the one here has nothing to send: this is how it shows.
+    fn on_progress(&mut self, progress: &Progress) {
+        self.news.on_event();
+        let own = self.shared.repository.head().map(|own| (own.head().epoch, own.head().seq));
+        if own == Some((progress.epoch, progress.seq)) {
+            self.shared.update_parent(|parent| parent.is_current = true);
         }
     }
 
