@@ -86,8 +86,11 @@ impl Retry {
 /// What is under way, and what has to wait.
 #[derive(Default)]
 pub(super) struct Plan {
-    names: BTreeSet<Key>,
+    names: BTreeMap<Key, MissingRecord>,
     roots: BTreeSet<Root>,
+    /// A pass went by a file because other content for its name, or its content for another name, was
+    /// under way.
+    went_by: bool,
     retries: BTreeMap<Key, Retry>,
     /// Passes over what is missing that have begun.
     passes: u64,
@@ -112,7 +115,7 @@ impl Plan {
                 continue;
             }
             bytes += item.wanted.size;
-            self.names.insert((item.folder.clone(), item.name.clone()));
+            self.names.insert((item.folder.clone(), item.name.clone()), item.wanted);
             self.roots.insert(item.wanted.root);
             job.push(item);
             if large {
@@ -143,13 +146,29 @@ impl Plan {
             retry.met_in = self.passes;
             retry.wanted == item.wanted.root && retry.at > now
         });
-        !waits && !self.names.contains(&key) && !self.roots.contains(&item.wanted.root)
+        let under_way = self.names.get(&key);
+        if under_way == Some(&item.wanted) {
+            return false;
+        }
+        let blocked = under_way.is_some() || self.roots.contains(&item.wanted.root);
+        self.went_by |= blocked;
+        !waits && !blocked
     }
 
     /// The file arrived and is committed, or is no longer wanted.
     pub(super) fn on_done(&mut self, item: &Item) {
         self.end(item);
         self.retries.remove(&(item.folder.clone(), item.name.clone()));
+    }
+
+    /// Whether a file that the last pass went by may be begun after an end; asked once.
+    pub(super) fn take_went_by(&mut self) -> bool {
+        std::mem::take(&mut self.went_by)
+    }
+
+    /// Content that is under way.
+    pub(super) fn roots(&self) -> &BTreeSet<Root> {
+        &self.roots
     }
 
     fn is_alone(&self, item: &Item) -> bool {
@@ -291,6 +310,20 @@ mod tests {
         let job = plan.next_job(&mut VecDeque::from([old.clone()]), 65_536, now);
         plan.on_failed(&job[0], Failure::Absent, now);
         let new = Item { wanted: MissingRecord { root: Root([9; 32]), ..old.wanted }, ..old };
+        assert_eq!(names(&plan.next_job(&mut VecDeque::from([new]), 65_536, now)), ["a"]);
+    }
+
+    #[test]
+    fn other_content_for_a_name_that_is_under_way_is_asked_for_after_it_ends() {
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let old = item("a", 10);
+        plan.next_job(&mut VecDeque::from([old.clone()]), 65_536, now);
+        plan.next_job(&mut VecDeque::from([old.clone()]), 65_536, now);
+        assert!(!plan.take_went_by(), "the same content is on its way");
+        let new = Item { wanted: MissingRecord { root: Root([9; 32]), ..old.wanted }, ..old.clone() };
+        assert!(plan.next_job(&mut VecDeque::from([new.clone()]), 65_536, now).is_empty());
+        plan.on_done(&old);
+        assert!(plan.take_went_by() && !plan.take_went_by());
         assert_eq!(names(&plan.next_job(&mut VecDeque::from([new]), 65_536, now)), ["a"]);
     }
 
