@@ -278,6 +278,68 @@ async fn a_transfer_that_is_cut_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_changed_address_and_a_cut_in_mid_transfer_cost_nothing_that_had_arrived() {
+    let (main_place, lyon_place) = (Place::new(1), Place::new(2));
+    let big = noise(1, 120_000_000);
+    main_place.write(&immutable("big", &big), &big);
+    let main = TestNode::main(&main_place, "paris");
+    main.serves(&immutable("big", &big), &big).await;
+    let mut parent = join(&lyon_place, main.invite("lyon", None)).await;
+    let link = Link::to(main.address).await;
+    parent.addresses = vec![link.address.to_string()];
+
+    let lyon = TestNode::secondary(&lyon_place, "lyon", Some(parent));
+    wait("lyon is connected", || lyon.shared.parent().connected_since).await;
+    for _ in 0..3 {
+        let (before, since) = (lyon.received(), lyon.shared.parent().connected_since);
+        wait("some arrives", || (lyon.received() > before + 3_000_000).then_some(())).await;
+        link.rebind();
+        let before = lyon.received();
+        wait("it goes on from another address", || (lyon.received() > before + 3_000_000).then_some(())).await;
+        assert_eq!(lyon.shared.parent().connected_since, since, "on the same connection");
+    }
+    assert!(lyon.root_of(&immutable("big", &big)).is_none());
+    link.cut();
+    wait("the connection is lost", || lyon.shared.parent().connected_since.is_none().then_some(())).await;
+    link.heal();
+    lyon.serves(&immutable("big", &big), &big).await;
+    // One stream, one cut.
+    assert!(lyon.received() <= big.len() as u64 + 65_536, "{} bytes for a file of {}", lyon.received(), big.len());
+    main.stop().await;
+    lyon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_at_the_main_in_mid_transfer_is_given_up_for_its_new_content() {
+    let (main_place, lyon_place) = (Place::new(1), Place::new(2));
+    let (old, new) = (noise(1, 150_000_000), noise(2, 20_000_000));
+    main_place.write_old("wsusscn2.cab", &old);
+    let main = TestNode::main(&main_place, "paris");
+    main.serves("wsusscn2.cab", &old).await;
+    let mut parent = join(&lyon_place, main.invite("lyon", None)).await;
+    let link = Link::to(main.address).await;
+    parent.addresses = vec![link.address.to_string()];
+    let lyon = TestNode::secondary(&lyon_place, "lyon", Some(parent));
+    wait("some arrives", || (lyon.received() > 4_000_000).then_some(())).await;
+    link.cut();
+    main_place.write_old(".next", &new);
+    std::fs::rename(main_place.folder().join(".next"), main_place.folder().join("wsusscn2.cab")).unwrap();
+    main.serves("wsusscn2.cab", &new).await;
+    link.heal();
+    lyon.serves("wsusscn2.cab", &new).await;
+    assert!(lyon.received() < old.len() as u64, "the rest of {} bytes was fetched: {}", old.len(), lyon.received());
+    wait("nothing is left of the old one", || partials(&lyon_place).is_empty().then_some(())).await;
+    assert_eq!(lyon_place.read("wsusscn2.cab"), Some(new));
+    assert!(trash(&lyon_place).is_empty());
+    main.stop().await;
+    lyon.stop().await;
+}
+
+fn partials(place: &Place) -> Vec<std::path::PathBuf> {
+    files_below(&place.root.path().join("www/.wuasync/waptwua/partials"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_secondaries_mirror_at_once_and_what_is_done_to_their_files_is_undone() {
     let (main_place, lyon_place, nice_place) = (Place::new(1), Place::new(2), Place::new(3));
     let (one, two) = (noise(1, 500_000), noise(2, 2_000));

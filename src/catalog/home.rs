@@ -1,16 +1,23 @@
 //! A database in its file, opened anew after the disk failed: redb refuses everything after an I/O
 //! error until then, and a disk that was full for a moment must not end the daemon's work.
+//!
+//! While the disk takes no writes, the rows of the last commit can still be read: hosts are served, and
+//! whoever asks is told. The next writer tries the disk again.
 
 use super::{
     backend::Backend,
     error::{CatalogError, OpenCatalogError},
     index::open_database,
+    overlay::Overlay,
 };
 use crate::base::random_access::RandomAccess;
 use redb::Database;
-use std::sync::{
-    Arc, PoisonError, RwLock, RwLockReadGuard,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A database that comes back. Whoever had a failed commit does not know whether it is durable.
@@ -22,6 +29,14 @@ pub(super) struct Home {
 struct Opened {
     database: Database,
     failed: Arc<AtomicBool>,
+    takes_writes: bool,
+}
+
+/// What a database is lent for.
+#[derive(Clone, Copy, PartialEq)]
+enum For {
+    Reading,
+    Writing,
 }
 
 impl Home {
@@ -30,34 +45,53 @@ impl Home {
         Ok(Self { file, opened: RwLock::new(Some(opened)) })
     }
 
-    /// Lends the database, opened anew if its disk failed since. Not to be asked for within itself.
-    pub(super) fn with<R, E: From<CatalogError>>(&self, act: impl FnOnce(&Database) -> Result<R, E>) -> Result<R, E> {
-        let opened = self.sound()?;
+    /// Lends the database to a reader. Not to be asked for within itself, as [`Home::write`] is not.
+    pub(super) fn read<R, E: From<CatalogError>>(&self, act: impl FnOnce(&Database) -> Result<R, E>) -> Result<R, E> {
+        self.lend(For::Reading, act)
+    }
+
+    /// Lends the database to a writer, opened anew if its disk failed since.
+    pub(super) fn write<R, E: From<CatalogError>>(&self, act: impl FnOnce(&Database) -> Result<R, E>) -> Result<R, E> {
+        self.lend(For::Writing, act)
+    }
+
+    fn lend<R, E: From<CatalogError>>(&self, to: For, act: impl FnOnce(&Database) -> Result<R, E>) -> Result<R, E> {
+        let opened = self.sound(to)?;
         match &*opened {
             Some(opened) => act(&opened.database),
             None => Err(CatalogError::Closed.into()),
         }
     }
 
-    fn sound(&self) -> Result<RwLockReadGuard<'_, Option<Opened>>, CatalogError> {
+    fn sound(&self, to: For) -> Result<RwLockReadGuard<'_, Option<Opened>>, CatalogError> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        if opened.as_ref().is_some_and(Opened::is_sound) {
+        if opened.as_ref().is_some_and(|opened| opened.is_fit(to)) {
             return Ok(opened);
         }
         drop(opened);
-        self.open_anew()?;
+        self.open_anew(to)?;
         Ok(self.opened.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn open_anew(&self) -> Result<(), CatalogError> {
+    fn open_anew(&self, to: For) -> Result<(), CatalogError> {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-        if opened.as_ref().is_some_and(Opened::is_sound) {
+        if opened.as_ref().is_some_and(|opened| opened.is_fit(to)) {
             return Ok(());
         }
         *opened = None; // one opener at a time
-        *opened = Some(Opened::open(self.file.clone())?);
-        tracing::info!("a database was opened anew after its disk had failed");
-        Ok(())
+        let refused = match Opened::open(self.file.clone()) {
+            Ok(sound) => {
+                *opened = Some(sound);
+                tracing::info!("a database was opened anew after its disk had failed");
+                return Ok(());
+            }
+            Err(refused) => refused,
+        };
+        *opened = Opened::for_reading(self.file.clone()).ok();
+        match to {
+            For::Reading if opened.is_some() => Ok(()),
+            _ => Err(refused.into()),
+        }
     }
 }
 
@@ -65,11 +99,18 @@ impl Opened {
     fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
         let failed = Arc::new(AtomicBool::new(false));
         let database = open_database(Backend::new(file, failed.clone()))?;
-        Ok(Self { database, failed })
+        Ok(Self { database, failed, takes_writes: true })
     }
 
-    fn is_sound(&self) -> bool {
-        !self.failed.load(Ordering::Acquire)
+    /// What a repair writes stays in memory.
+    fn for_reading(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
+        let unread = |error: io::Error| CatalogError::Database(Box::new(redb::Error::Io(error)));
+        let overlay = Overlay::over(file).map_err(unread)?;
+        Ok(Self { takes_writes: false, ..Self::open(Arc::new(overlay))? })
+    }
+
+    fn is_fit(&self, to: For) -> bool {
+        !self.failed.load(Ordering::Acquire) && (self.takes_writes || to == For::Reading)
     }
 }
 

@@ -33,12 +33,12 @@ impl Index {
 
     /// What was committed last; later commits do not show in it.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
-        self.home.with(|database| Snapshot::new(&database.begin_read()?))
+        self.home.read(|database| Snapshot::new(&database.begin_read()?))
     }
 
     /// Runs `change` and commits durably; if it fails, nothing of it stays. Waits for the writer before it.
     pub fn write<R, E: From<CatalogError>>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, E>) -> Result<R, E> {
-        self.home.with(|database| {
+        self.home.write(|database| {
             let transaction = database.begin_write().map_err(CatalogError::from)?;
             let result = {
                 let mut batch = Batch::new(&transaction)?;

@@ -152,11 +152,11 @@ impl Ledger {
     }
 
     fn reading(&self) -> Result<ReadTransaction, CatalogError> {
-        self.home.with(|database| Ok(database.begin_read()?))
+        self.home.read(|database| Ok(database.begin_read()?))
     }
 
     fn write<R>(&self, change: impl FnOnce(&WriteTransaction) -> Result<R, CatalogError>) -> Result<R, CatalogError> {
-        self.home.with(|database| {
+        self.home.write(|database| {
             let transaction = database.begin_write()?;
             let result = change(&transaction)?;
             transaction.commit()?;

@@ -10,6 +10,7 @@ mod error;
 mod home;
 mod index;
 mod ledger;
+mod overlay;
 mod records;
 mod snapshot;
 mod tables;

@@ -10,11 +10,15 @@ use crate::{
 };
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
+/// Bytes, and whether they refuse to be written.
 #[derive(Default)]
-struct Memory(Mutex<Vec<u8>>);
+pub(super) struct Memory(Mutex<Vec<u8>>, AtomicBool);
 
 impl ReadAt for Memory {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -33,6 +37,9 @@ impl RandomAccess for Memory {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.1.load(Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.0.lock().unwrap()[offset as usize..][..bytes.len()].copy_from_slice(bytes);
         Ok(())
     }
@@ -211,6 +218,27 @@ fn a_database_of_a_newer_version_is_refused() {
     transaction.commit().unwrap();
     drop(database);
     assert!(matches!(Index::open(file), Err(OpenCatalogError::Newer { found: 2, known: 1 })));
+}
+
+#[test]
+fn a_database_whose_disk_takes_no_writes_is_read_and_written_again_when_it_does() {
+    let (file, namespace) = (Arc::new(Memory::default()), Namespace::members());
+    let index = Index::open(file.clone()).unwrap();
+    write(&index, |batch| batch.put_entry(&namespace, b"key", Some(&[1])));
+    let is_there = |key: &[u8]| index.read().unwrap().entry(&namespace, key).unwrap().is_some();
+    file.1.store(true, Relaxed);
+    for _ in 0..3 {
+        let refused = index.write(|batch| batch.put_entry(&namespace, b"late", Some(&[1])).map(drop));
+        assert!(refused.is_err());
+        assert!(is_there(b"key") && !is_there(b"late"));
+    }
+    file.1.store(false, Relaxed);
+    assert!(is_there(b"key"));
+    write(&index, |batch| batch.put_entry(&namespace, b"late", Some(&[1])));
+    assert!(is_there(b"key") && is_there(b"late"));
+    drop(index);
+    let index = Index::open(file).unwrap();
+    assert!(index.read().unwrap().entry(&namespace, b"late").unwrap().is_some());
 }
 
 #[test]

@@ -93,8 +93,9 @@ impl Repository {
     ) -> Result<Examined, RepositoryError> {
         let hashed = match self.hash_with_outboard(folder, name, file.as_ref(), before.size) {
             Ok(hashed) => hashed,
-            Err(error) if Changed::is(&error) => return Ok(Examined::Unsettled),
-            Err(error) => {
+            Err(Unhashed::Outboard(error)) => return Err(RepositoryError::io(KEEPING_TREE, name)(error)),
+            Err(Unhashed::File(error)) if Changed::is(&error) => return Ok(Examined::Unsettled),
+            Err(Unhashed::File(error)) => {
                 self.troubles.note(&folder.name, name.as_str(), Trouble::Unreadable(error.to_string()));
                 return Ok(Examined::Unreadable);
             }
@@ -123,7 +124,7 @@ impl Repository {
         name: &FileName,
         file: &dyn DiskFile,
         size: u64,
-    ) -> io::Result<Hashed> {
+    ) -> Result<Hashed, Unhashed> {
         let want_sha1 = name.promised_sha1().is_some();
         let mut told = 0;
         let mut on_progress = |so_far: u64| {
@@ -131,17 +132,30 @@ impl Repository {
             told = so_far;
         };
         let outboards = &self.state.outboards;
-        let Some(new) = outboards.begin(size)? else {
-            return hash_file(file, size, want_sha1, None, &mut on_progress);
+        let Some(new) = outboards.begin(size).map_err(Unhashed::Outboard)? else {
+            return hash_file(file, size, want_sha1, None, &mut on_progress).map_err(Unhashed::File);
         };
         match hash_file(file, size, want_sha1, Some(new.file()), &mut on_progress) {
-            Ok(hashed) => outboards.adopt(new, hashed.root).map(|()| hashed),
+            Ok(hashed) => outboards.adopt(new, hashed.root).map(|()| hashed).map_err(Unhashed::Outboard),
             Err(error) => {
-                outboards.discard(new)?;
-                Err(error)
+                // Reading and writing fail alike: whether the tree can be written is tried once more.
+                let is_outboard = !Changed::is(&error) && new.file().write_all_at(&[0], 0).is_err();
+                outboards.discard(new).map_err(Unhashed::Outboard)?;
+                Err(if is_outboard { Unhashed::Outboard(error) } else { Unhashed::File(error) })
             }
         }
     }
+}
+
+/// What was tried when a file's hash tree was to be kept.
+const KEEPING_TREE: &str = "keeping the hash tree of";
+
+/// Why a file was not hashed.
+enum Unhashed {
+    /// It can't be read.
+    File(io::Error),
+    /// The state folder takes no hash tree: no fault of the file, which is looked at again.
+    Outboard(io::Error),
 }
 
 /// Whether a mutable file was written so lately that it may be written still.

@@ -1,6 +1,6 @@
 //! Looks at files on blocking threads, a bounded number at once over all folders.
 
-use super::{error::RepositoryError, examine::Examined, open::Repository};
+use super::{attention::Alarm, examine::Examined, open::Repository};
 use crate::domain::{
     member::Role,
     name::{FileName, FolderName},
@@ -92,6 +92,9 @@ async fn look_apart(looker: Looker, batch: Vec<Work>, room: OwnedPermit<Vec<Outc
     room.send(looked.await.unwrap_or_default());
 }
 
+/// Stands while files can't be looked at for a reason that is not theirs.
+const LOOKING: Alarm = Alarm::Failing("looking at files");
+
 impl Looker {
     fn look(&self, name: &FileName) -> Option<Examined> {
         let examined = match self.repository.role() {
@@ -103,10 +106,19 @@ impl Looker {
             }),
             Role::Secondary => self.repository.mend(&self.folder, name),
         };
-        let failed = |error: &RepositoryError| {
-            let error = error as &dyn std::error::Error;
-            tracing::error!(folder = %self.folder, %name, error, "looking at a file failed");
-        };
-        examined.inspect_err(failed).ok()
+        let attention = &self.repository.attention;
+        match examined {
+            Ok(examined) => {
+                attention.clear(&LOOKING);
+                Some(examined)
+            }
+            Err(error) => {
+                let what = format!("{}/{name} can't be looked at: {error}", self.folder);
+                attention.raise(LOOKING, what, "look at the log and at the disk; the file is looked at again");
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(folder = %self.folder, %name, error, "looking at a file failed");
+                None
+            }
+        }
     }
 }

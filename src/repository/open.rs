@@ -284,11 +284,21 @@ impl Repository {
     fn sweep_staging(&self) -> Result<(), RepositoryError> {
         for folder in self.folders.values() {
             folder.staging.sweep_incoming().map_err(RepositoryError::io("sweeping the staging of", &folder.name))?;
+        }
+        self.sweep_unwanted(&BTreeSet::new())
+    }
+
+    /// Removes partials of content that the index wants no longer, those that are `under_way` aside.
+    pub fn sweep_unwanted(&self, under_way: &BTreeSet<Root>) -> Result<(), RepositoryError> {
+        for folder in self.folders.values() {
             let mut stale = partial_roots(&folder.staging)
                 .map_err(RepositoryError::io("looking at the partials of", &folder.name))?;
+            stale.retain(|root| !under_way.contains(root));
             self.keep_wanted(&folder.name, &mut stale)?;
-            sweep_partials(&folder.staging, &|root| !stale.contains(&root))
-                .map_err(RepositoryError::io("sweeping the partials of", &folder.name))?;
+            if !stale.is_empty() {
+                sweep_partials(&folder.staging, &|root| !stale.contains(&root))
+                    .map_err(RepositoryError::io("sweeping the partials of", &folder.name))?;
+            }
         }
         Ok(())
     }

@@ -24,13 +24,19 @@ fn disk_with(files: &[(&str, &[u8])]) -> SimulatedDisk {
     disk
 }
 
-/// Another program writes a file.
+/// Another program writes a file, and time passes.
 fn write(disk: &SimulatedDisk, name: &str, bytes: &[u8]) {
+    write_unsynced(disk, name, bytes);
+    let root = disk.open_root(Path::new("/srv/www/waptwua"), false).unwrap();
+    disk.sync_all(root).unwrap();
+}
+
+/// Another program has just written a file, and synced nothing.
+fn write_unsynced(disk: &SimulatedDisk, name: &str, bytes: &[u8]) {
     let root = disk.open_root(Path::new("/srv/www/waptwua"), false).unwrap();
     let file = disk.open(root.at(name), Open::Create).unwrap();
     file.set_len(0).unwrap();
     file.write_all_at(bytes, 0).unwrap();
-    disk.sync_all(root).unwrap();
 }
 
 fn open(disk: &SimulatedDisk, role: Role) -> Result<Repository, Box<dyn Error>> {
@@ -234,3 +240,7 @@ fn try_to_adopt(main: &Repository) -> Done {
     main.publish(&ready)?;
     Ok(())
 }
+
+mod main_side;
+mod members;
+mod secondary_side;

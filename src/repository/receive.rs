@@ -33,6 +33,17 @@ pub struct Arrival {
     pub staged: Staged,
 }
 
+/// What a disk was asked to do when arrived bytes were to be made durable.
+const SYNCING: &str = "syncing arrivals in";
+
+impl RepositoryError {
+    /// Whether bytes that had arrived may be lost though they can still be read: a system that could not
+    /// write pages may call them clean, and a second sync of them proves nothing.
+    pub fn leaves_bytes_in_doubt(&self) -> bool {
+        matches!(self, Self::Io { doing, .. } if *doing == SYNCING)
+    }
+}
+
 impl Repository {
     /// At most `most` missing files of a folder after a name.
     pub fn missing_after(
@@ -42,6 +53,16 @@ impl Repository {
         most: usize,
     ) -> Result<Vec<(FileName, MissingRecord)>, RepositoryError> {
         Ok(self.state.index.read()?.missing_after(folder, after, most)?)
+    }
+
+    /// Whether the index still wants this content under this name.
+    pub fn is_wanted(
+        &self,
+        folder: &FolderName,
+        name: &FileName,
+        wanted: &MissingRecord,
+    ) -> Result<bool, RepositoryError> {
+        Ok(self.state.index.read()?.missing(folder, name)? == Some(*wanted))
     }
 
     /// The staging of a folder, where arriving bytes are put.
@@ -65,7 +86,7 @@ impl Repository {
     fn receive_into(&self, folder: &FolderName, arrivals: Vec<Arrival>) -> Result<(), RepositoryError> {
         let open = self.folder(folder)?;
         let staged: Vec<&Staged> = arrivals.iter().map(|arrival| &arrival.staged).collect();
-        open.staging.sync_staged(&staged).map_err(RepositoryError::io("syncing arrivals in", folder))?;
+        open.staging.sync_staged(&staged).map_err(RepositoryError::io(SYNCING, folder))?;
         let writer = self.writer();
         let wanted = self.drop_unwanted(open, arrivals)?;
         let replaced = self.forget_replaced(open, &wanted)?;

@@ -200,16 +200,16 @@ impl Staging {
         staged.iter().try_for_each(|staged| self.disk.open(self.stage.at(&staged.path), Open::Read)?.sync())
     }
 
-    /// Makes the bytes of files in the folder durable where they lie.
+    /// Makes files in the folder durable where they lie: bytes and names. The program that wrote them
+    /// need not have synced anything; one that is gone meanwhile is passed over.
     pub fn sync_in_place(&self, names: &[&FileName]) -> io::Result<()> {
         if names.len() >= SYNC_ALL_FROM {
             return self.disk.sync_all(self.folder);
         }
-        names.iter().try_for_each(|name| match self.open_file(name) {
-            Ok(file) => file.sync(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        })
+        names.iter().try_for_each(|name| passing_absent(self.open_file(name).and_then(|file| file.sync())))?;
+        let directories: BTreeSet<_> = names.iter().flat_map(|name| parents(name.as_str())).chain([""]).collect();
+        let sync = |directory: &&str| passing_absent(self.disk.sync_directory(self.folder.at(directory)));
+        directories.iter().rev().try_for_each(sync)
     }
 
     /// Sets the modification time of a file in the folder, in seconds since 1970 UTC.
@@ -255,10 +255,7 @@ impl Staging {
         if directories.len() >= SYNC_ALL_FROM {
             return self.disk.sync_all(self.folder);
         }
-        directories.iter().try_for_each(|directory| match self.disk.sync_directory(self.folder.at(directory)) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
-            synced => synced,
-        })
+        directories.iter().try_for_each(|directory| passing_absent(self.disk.sync_directory(self.folder.at(directory))))
     }
 
     /// Opens a staged file for reading.
@@ -326,6 +323,14 @@ impl Staging {
 
     fn incoming(&self) -> String {
         layout::incoming(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What is gone needs no sync.
+fn passing_absent(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        synced => synced,
     }
 }
 

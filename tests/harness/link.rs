@@ -14,6 +14,8 @@ struct State {
     target: Mutex<SocketAddr>,
     cut: AtomicBool,
     bytes: AtomicU64,
+    /// Which ways are in use: those of earlier ones lead nowhere.
+    generation: AtomicU64,
 }
 
 /// Dropping it ends it.
@@ -27,7 +29,12 @@ impl Link {
     pub async fn to(target: SocketAddr) -> Self {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let address = socket.local_addr().unwrap();
-        let state = State { target: Mutex::new(target), cut: AtomicBool::new(false), bytes: AtomicU64::new(0) };
+        let state = State {
+            target: Mutex::new(target),
+            cut: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+        };
         let state = Arc::new(state);
         let mut tasks = JoinSet::new();
         tasks.spawn(forward(socket, state.clone()));
@@ -48,6 +55,12 @@ impl Link {
         *self.state.target.lock().unwrap() = target;
     }
 
+    /// Every node behind the link gets another source port, as behind a NAT that forgot; what is sent to
+    /// the old ones is lost.
+    pub fn rebind(&self) {
+        self.state.generation.fetch_add(1, Relaxed);
+    }
+
     /// Bytes that went through in both directions, without UDP and IP headers.
     pub fn bytes(&self) -> u64 {
         self.state.bytes.load(Relaxed)
@@ -55,18 +68,19 @@ impl Link {
 }
 
 async fn forward(socket: Arc<UdpSocket>, state: Arc<State>) {
-    let mut ways: BTreeMap<(SocketAddr, SocketAddr), Arc<UdpSocket>> = BTreeMap::new();
+    let mut ways: BTreeMap<(SocketAddr, SocketAddr, u64), Arc<UdpSocket>> = BTreeMap::new();
     let mut back = JoinSet::new();
     let mut packet = vec![0; 65_536];
     loop {
         let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
         let target = *state.target.lock().unwrap();
-        let way = match ways.entry((from, target)) {
+        let generation = state.generation.load(Relaxed);
+        let way = match ways.entry((from, target, generation)) {
             Entry::Occupied(way) => way.into_mut(),
             Entry::Vacant(place) => {
                 let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
                 way.connect(target).await.unwrap();
-                back.spawn(send_back(way.clone(), socket.clone(), from, state.clone()));
+                back.spawn(send_back(way.clone(), socket.clone(), from, state.clone(), generation));
                 place.insert(way)
             }
         };
@@ -77,10 +91,13 @@ async fn forward(socket: Arc<UdpSocket>, state: Arc<State>) {
     }
 }
 
-async fn send_back(way: Arc<UdpSocket>, socket: Arc<UdpSocket>, to: SocketAddr, state: Arc<State>) {
+async fn send_back(way: Arc<UdpSocket>, socket: Arc<UdpSocket>, to: SocketAddr, state: Arc<State>, generation: u64) {
     let mut packet = vec![0; 65_536];
     loop {
         let Ok(length) = way.recv(&mut packet).await else { continue };
+        if state.generation.load(Relaxed) != generation {
+            return;
+        }
         if !state.cut.load(Relaxed) {
             state.bytes.fetch_add(length as u64, Relaxed);
             socket.send_to(&packet[..length], to).await.ok();

@@ -25,6 +25,8 @@ const READY: Duration = Duration::from_secs(20);
 /// A place on disk, with the daemon that may run on it.
 pub struct Node {
     place: tempfile::TempDir,
+    /// Log, configuration and socket, where the place may lose its disk.
+    desk: tempfile::TempDir,
     name: String,
     role: &'static str,
     settings: String,
@@ -36,17 +38,28 @@ pub struct Node {
 
 impl Node {
     pub fn main(name: &str) -> Self {
-        Self::new(name, "main")
+        Self::new(name, "main", &std::env::temp_dir())
     }
 
     pub fn secondary(name: &str) -> Self {
-        Self::new(name, "secondary")
+        Self::new(name, "secondary", &std::env::temp_dir())
     }
 
-    fn new(name: &str, role: &'static str) -> Self {
-        let place = tempfile::Builder::new().prefix("wuasync-test-").tempdir().unwrap();
+    /// With folder and state in a directory of `disk`.
+    pub fn main_on(disk: &Path, name: &str) -> Self {
+        Self::new(name, "main", disk)
+    }
+
+    /// With folder and state in a directory of `disk`.
+    pub fn secondary_on(disk: &Path, name: &str) -> Self {
+        Self::new(name, "secondary", disk)
+    }
+
+    fn new(name: &str, role: &'static str, disk: &Path) -> Self {
+        let temporary = |place: &Path| tempfile::Builder::new().prefix("wuasync-test-").tempdir_in(place).unwrap();
         let node = Self {
-            place,
+            place: temporary(disk),
+            desk: temporary(&std::env::temp_dir()),
             name: name.to_owned(),
             role,
             settings: String::new(),
@@ -163,15 +176,15 @@ impl Node {
     }
 
     pub fn config(&self) -> PathBuf {
-        self.place().join("wuasync.toml")
+        self.desk.path().join("wuasync.toml")
     }
 
     pub fn control(&self) -> PathBuf {
-        self.place().join("control.sock")
+        self.desk.path().join("control.sock")
     }
 
     fn log_path(&self) -> PathBuf {
-        self.place().join("log")
+        self.desk.path().join("log")
     }
 
     pub fn log(&self) -> String {
@@ -230,6 +243,21 @@ impl Node {
         let (status, _, body) = http_get(self.admin(), "/api/v1/status");
         assert_eq!(status, 200);
         serde_json::from_slice(&body).unwrap()
+    }
+
+    /// A number of `/metrics`, such as `received_bytes_total`.
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, _, body) = http_get(self.admin(), "/metrics");
+        let text = String::from_utf8(body).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("wuasync_{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Whether `status` tells of something that needs a person, in these words.
+    pub fn tells(&self, words: &str) -> bool {
+        let status = self.status();
+        let attention = status["attention"].as_array().unwrap();
+        attention.iter().any(|entry| entry["what"].as_str().unwrap().contains(words))
     }
 
     /// What a host gets.

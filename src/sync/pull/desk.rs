@@ -121,7 +121,9 @@ fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Ve
                     what,
                     "make room on the disk or repair the folder; the file is tried again",
                 );
-                discard(repository, &arrived);
+                if !arrived.resumes || error.leaves_bytes_in_doubt() {
+                    discard(repository, &arrived);
+                }
                 failed.push(arrived.item);
             }
         }
@@ -130,9 +132,6 @@ fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Ve
 }
 
 fn discard(repository: &Repository, arrived: &Arrived) {
-    if arrived.resumes {
-        return;
-    }
     let Ok(staging) = repository.staging(&arrived.item.folder) else { return };
     if let Err(error) = staging.discard(&arrived.staged) {
         tracing::warn!(name = %arrived.item.name, %error, "a staged file can't be removed");

@@ -47,6 +47,7 @@ pub(super) async fn run(
         cursor: Some(Cursor::default()),
         pass_began: shared.clock().monotonic(),
         again: false,
+        swept: false,
         streams: JoinSet::new(),
     };
     // Marked as seen only where it is acted on: another arm may win while a change waits.
@@ -92,6 +93,8 @@ struct Fetcher<'s> {
     pass_began: Instant,
     /// Another pass follows the one that is under way: it may have gone by what changed.
     again: bool,
+    /// Whether partials that nobody wants were removed after the last pass.
+    swept: bool,
     streams: JoinSet<Result<(), PullError>>,
 }
 
@@ -104,6 +107,7 @@ impl Fetcher<'_> {
                 return Ok(job);
             }
             if self.cursor.is_none() {
+                self.sweep().await?;
                 self.end_pass();
             }
             let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
@@ -125,6 +129,19 @@ impl Fetcher<'_> {
         self.tell_troubles();
     }
 
+    /// Once after each pass. Streams begin only here, so that none can begin meanwhile.
+    async fn sweep(&mut self) -> Result<(), PullError> {
+        if std::mem::replace(&mut self.swept, true) {
+            return Ok(());
+        }
+        let (repository, under_way) = (self.shared.repository.clone(), self.plan.roots().clone());
+        let swept = tokio::task::spawn_blocking(move || repository.sweep_unwanted(&under_way)).await?;
+        if let Err(error) = swept {
+            tracing::warn!(error = &error as &dyn std::error::Error, "partials that nobody wants can't be removed");
+        }
+        Ok(())
+    }
+
     fn tell_troubles(&self) {
         let attention = &self.shared.repository.attention;
         let Some((count, (folder, name), why)) = self.plan.troubles() else { return attention.clear(&TROUBLES) };
@@ -144,6 +161,7 @@ impl Fetcher<'_> {
         }
         if std::mem::take(&mut self.again) {
             self.cursor = Some(Cursor::default());
+            self.swept = false;
             self.pass_began = self.shared.clock().monotonic();
             self.plan.on_pass_began();
         }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     domain::name::FileName,
+    repository::RepositoryError,
     store::{
         partial::Partial,
         segment::{DecodeError, GroupSink, SegmentDecoder, encoded_len},
@@ -29,10 +30,24 @@ use std::{
 /// Bytes that one step on a blocking thread verifies and writes.
 const STEP_BYTES: u64 = 512 * 1024;
 
-/// Fetches what is missing of a file; `None` if the parent has not all of it.
-pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Option<Staged>, PullError> {
+/// How a fetch ended without an error.
+pub(super) enum Fetched {
+    /// The whole file is staged.
+    Whole(Staged),
+    /// The parent has not all of it.
+    Absent,
+    /// The index wants other content under this name meanwhile.
+    Unwanted,
+}
+
+/// Fetches what is missing of a file, for as long as the index wants it.
+pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Fetched, PullError> {
     let (partial, missing) = open_partial(stream, item).await?;
     let left = missing.iter().map(|range| range.end - range.start).sum::<u64>();
+    if left < item.wanted.size {
+        let (here, size) = (item.wanted.size - left, item.wanted.size);
+        tracing::info!(folder = %item.folder, name = %item.name, here, size, "a transfer goes on where it was");
+    }
     let guard = stream.shared.begin_transfer(Transfer {
         folder: item.folder.clone(),
         name: item.name.clone(),
@@ -44,9 +59,12 @@ pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Option<Staged>
         let asked = &missing[..missing.len().min(MAX_RANGES)];
         let ranges = asked.iter().map(|range| (range.start, range.end)).collect();
         let mut reader = stream.ask(vec![GetItem { root: item.wanted.root, ranges }]).await?;
-        let Some(granted) = read_grant(&mut reader, item, asked).await? else { return Ok(None) };
+        let Some(granted) = read_grant(&mut reader, item, asked).await? else { return Ok(Fetched::Absent) };
         for range in granted {
-            receive_range(stream, &mut reader, item, &partial, range, &guard).await?;
+            if !receive_range(stream, &mut reader, item, &partial, range, &guard).await? {
+                tracing::info!(folder = %item.folder, name = %item.name, "a transfer is given up: its content is wanted no longer");
+                return Ok(Fetched::Unwanted);
+            }
         }
     }
     finish_partial(stream, item, partial).await
@@ -67,6 +85,7 @@ async fn open_partial(stream: &Stream, item: &Item) -> Result<(Arc<Partial>, Vec
 }
 
 /// Reads one segment; the next bytes are read from the wire while the last are verified and written.
+/// `false` if the file is wanted no longer: what has arrived is left to the next sweep.
 async fn receive_range(
     stream: &Stream,
     reader: &mut FrameReader<RecvStream>,
@@ -74,19 +93,22 @@ async fn receive_range(
     partial: &Arc<Partial>,
     range: Range<u64>,
     guard: &TransferGuard,
-) -> Result<(), PullError> {
+) -> Result<bool, PullError> {
     let start = range.start;
     let mut left = encoded_len(item.wanted.size, &range);
     let mut decoder = SegmentDecoder::new(item.wanted.root, item.wanted.size, range);
     let mut bytes = patiently(reader.read_raw(left.min(STEP_BYTES) as usize)).await?;
     loop {
         left -= bytes.len() as u64;
-        let partial = partial.clone();
+        let (partial, repository, wanted) = (partial.clone(), stream.shared.repository.clone(), item.clone());
         let verifying = stream.tasks.spawn_blocking(move || {
+            if !repository.is_wanted(&wanted.folder, &wanted.name, &wanted.wanted)? {
+                return Ok(None);
+            }
             let mut sink = Counted { sink: partial.as_ref(), bytes: 0 };
             let fed = decoder.feed(&bytes, &mut sink);
             let verified = sink.bytes;
-            (fed.map(|_| decoder), verified)
+            Ok::<_, RepositoryError>(Some((fed.map(|_| decoder), verified)))
         });
         let next = async {
             match left {
@@ -95,7 +117,7 @@ async fn receive_range(
             }
         };
         let (verified, next) = tokio::join!(verifying, next);
-        let (back, count) = verified?;
+        let Some((back, count)) = verified?? else { return Ok(false) };
         guard.advance(count);
         stream.shared.received_bytes.fetch_add(count, Relaxed);
         let back = match back {
@@ -103,7 +125,7 @@ async fn receive_range(
             Err(error) => return Err(on_bad(stream, item, start, error).await),
         };
         if left == 0 {
-            return if back.is_done() { Ok(()) } else { Err(PullError::Lie("segment")) };
+            return if back.is_done() { Ok(true) } else { Err(PullError::Lie("segment")) };
         }
         (decoder, bytes) = (back, next?);
     }
@@ -141,15 +163,15 @@ impl GroupSink for Counted<'_> {
     }
 }
 
-async fn finish_partial(stream: &Stream, item: &Item, partial: Arc<Partial>) -> Result<Option<Staged>, PullError> {
+async fn finish_partial(stream: &Stream, item: &Item, partial: Arc<Partial>) -> Result<Fetched, PullError> {
     let (repository, item) = (stream.shared.repository.clone(), item.clone());
     let finished = stream.tasks.spawn_blocking(move || {
         let name = item.name.to_string();
-        let Some(partial) = Arc::into_inner(partial) else { return Ok(None) };
+        let Some(partial) = Arc::into_inner(partial) else { return Ok(Fetched::Absent) };
         match partial.finish(item.wanted.modified, &repository.state().outboards) {
-            Ok(staged) => Ok(Some(staged)),
+            Ok(staged) => Ok(Fetched::Whole(staged)),
             // Not whole: the rest is asked for again.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Fetched::Absent),
             Err(source) => Err(io_error("finishing the partial of", name, source)),
         }
     });

@@ -5,7 +5,7 @@
 
 use super::{
     desk::{Desk, failure_of},
-    large,
+    large::{self, Fetched},
     parent::{PullError, patiently},
     plan::{Failure, Item},
 };
@@ -46,8 +46,9 @@ impl Stream {
             [item] if item.wanted.size > SMALL_BYTES => {
                 let item = item.clone();
                 match large::fetch(&self, &item).await {
-                    Ok(Some(staged)) => self.desk.on_partial(item, staged).await,
-                    Ok(None) => self.desk.on_failed(vec![item], Failure::Absent).await,
+                    Ok(Fetched::Whole(staged)) => self.desk.on_partial(item, staged).await,
+                    Ok(Fetched::Absent) => self.desk.on_failed(vec![item], Failure::Absent).await,
+                    Ok(Fetched::Unwanted) => self.desk.on_settled(item).await,
                     Err(error) => {
                         let why = self.judge(&item, error)?;
                         self.desk.on_failed(vec![item], why).await;

@@ -1,0 +1,153 @@
+//! Power cuts at a main: adoption, replacement, removal, a lost index, and what it told others before.
+
+use super::*;
+use crate::{
+    domain::state::{SignedHead, Verdict, judge},
+    repository::testing::{indexed, rescan},
+    store::disk::Replace,
+};
+use std::cell::RefCell;
+
+const NAMES: [&str; 2] = ["wsusscn2.cab", "sub/other.txt"];
+
+fn www(disk: &SimulatedDisk) -> crate::store::disk::RootId {
+    disk.open_root(Path::new("/srv/www/waptwua"), false).unwrap()
+}
+
+#[test]
+fn what_was_adopted_is_durable_with_its_name_though_the_program_that_wrote_it_synced_nothing() {
+    let work = |disk: &SimulatedDisk| -> Done {
+        disk.make_directory(www(disk).at("sub"))?;
+        NAMES.iter().for_each(|name| write_unsynced(disk, name, b"bytes"));
+        let main = open(disk, Role::Main)?;
+        Ok(adopt(&main, &NAMES)?)
+    };
+    // The program's own writes do not fail: the power goes later.
+    let prepared = disk_with(&[]);
+    let whole = prepared.crash(Lost::Nothing);
+    work(&whole).unwrap();
+    let opened = whole.log().iter().position(|line| line.starts_with("open_root /srv/state")).unwrap();
+    for cut in whole.changes().into_iter().filter(|change| *change > opened).chain([usize::MAX]) {
+        let disk = prepared.crash(Lost::Nothing);
+        disk.fail_from(cut, EIO);
+        let done = work(&disk).is_ok();
+        for lost in [Lost::Nothing, Lost::Everything, Lost::Random(cut as u64), Lost::Random(!cut as u64)] {
+            let left = disk.crash(lost);
+            let main = open(&left, Role::Main).unwrap();
+            for name in NAMES.iter().filter(|name| done || testing::is_held(&main, name)) {
+                let file =
+                    left.open(www(&left).at(name), Open::Read).unwrap_or_else(|e| panic!("{cut} {lost:?} {name}: {e}"));
+                assert_eq!(bytes_of(&*file, file.stat().unwrap().size), b"bytes", "{cut} {lost:?} {name}");
+                assert!(testing::is_held(&main, name));
+            }
+        }
+    }
+}
+
+/// One step after the other, each adding what the main may have told its children: the head.
+fn live(disk: &SimulatedDisk, told: &RefCell<Vec<SignedHead>>) -> Done {
+    let main = open(disk, Role::Main)?;
+    let tell = || told.borrow_mut().push(main.head().unwrap());
+    tell();
+    write(disk, "late", b"late");
+    adopt(&main, &["late"])?;
+    tell();
+    write(disk, "replaced", b"newer");
+    adopt(&main, &["replaced"])?;
+    tell();
+    disk.remove(www(disk).at("removed"))?;
+    disk.sync_all(www(disk))?;
+    main.remove_gone(&folder(), &[name("removed")])?;
+    tell();
+    main.sign_again()?;
+    tell();
+    Ok(())
+}
+
+#[test]
+fn heads_that_were_told_are_only_followed_by_later_ones_after_any_power_cut() {
+    let files: [(&str, &[u8]); 3] = [("replaced", b"old"), ("removed", b"removed"), ("kept", b"kept")];
+    let (main, main_disk, _) = pair(&files);
+    drop(main);
+    let whole = main_disk.crash(Lost::Nothing);
+    live(&whole, &RefCell::default()).unwrap();
+    let own = |line: &String| !line.contains("/srv/www/waptwua");
+    let cuts: Vec<_> = whole.changes().into_iter().filter(|change| own(&whole.log()[*change])).collect();
+    for cut in cuts {
+        let disk = main_disk.crash(Lost::Nothing);
+        disk.fail_from(cut, EIO);
+        let told = RefCell::default();
+        let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| live(&disk, &told).is_ok()));
+        drop(lived); // the other program's own write may be what the power cut hit
+        let last = told.into_inner().pop();
+        for lost in [Lost::Nothing, Lost::Everything, Lost::Random(cut as u64)] {
+            let left = disk.crash(lost);
+            let main = open(&left, Role::Main).unwrap_or_else(|error| panic!("after {cut}, {lost:?}: {error:?}"));
+            let now = main.head().unwrap();
+            let known: Vec<_> =
+                ["late", "replaced", "kept"].into_iter().filter(|name| testing::is_held(&main, name)).collect();
+            assert!(known.contains(&"kept"));
+            let Some(last) = &last else { continue };
+            let numbers = |head: &SignedHead| (head.head().epoch, head.head().seq);
+            assert!(numbers(&now) >= numbers(last), "after {cut}, {lost:?}");
+            write(&left, "next", b"next");
+            adopt(&main, &["next"]).unwrap();
+            let accepted = crate::domain::state::Accepted::from(last);
+            let verdict = judge(Some(&accepted), main.head().unwrap().head());
+            assert!(matches!(verdict, Verdict::Newer), "after {cut}, {lost:?}: {verdict:?}");
+            for name in known {
+                assert!(indexed(&main, name).is_some());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_main_whose_index_is_lost_is_rebuilt_after_any_power_cut_and_costs_its_child_no_transfer_and_no_file() {
+    let files: [(&str, &[u8]); 2] = [("a", b"a"), ("b", b"b")];
+    let (main, main_disk, child_disk) = pair(&files);
+    let before = main.head().unwrap();
+    drop(main);
+    let state = main_disk.open_root(Path::new("/srv/state"), false).unwrap();
+    main_disk.remove(state.at("index.redb")).unwrap();
+    main_disk.sync_all(state).unwrap();
+    let work = |disk: &SimulatedDisk| -> Done {
+        let main = open(disk, Role::Main)?;
+        main.scan(&folder(), &mut |_, _| {})?;
+        Ok(adopt(&main, &["a", "b"])?)
+    };
+    at_every_power_cut(&main_disk, Role::Main, work, |_, main, done| {
+        assert!(main.head().unwrap().head().epoch > before.head().epoch);
+        assert!(!done || testing::is_held(main, "a") && testing::is_held(main, "b"));
+        rescan(main);
+        let child_disk = child_disk.crash(Lost::Nothing);
+        let child = open(&child_disk, Role::Secondary).unwrap();
+        follow(main, &child).unwrap();
+        assert_eq!(fetch(main, &child).unwrap(), [""; 0]);
+        assert_eq!(files_of(&child, &[b"a", b"b"]).len(), 2);
+        assert!(testing::is_listed(&child, "a") && testing::is_listed(&child, "b"));
+    });
+}
+
+#[test]
+fn a_file_renamed_at_a_main_is_known_by_one_name_at_least_after_any_power_cut() {
+    let (first, second) = (immutable("first", b"kb"), immutable("second", b"kb"));
+    let (main, main_disk, child_disk) = pair(&[(&first, b"kb"), ("kept", b"kept")]);
+    let root = www(&main_disk);
+    main_disk.rename(root.at(&first), root.at(&second), Replace::No).unwrap();
+    main_disk.sync_all(root).unwrap();
+    adopt(&main, &[&second]).unwrap();
+    let work = |disk: &SimulatedDisk| -> Done {
+        let child = open(disk, Role::Secondary)?;
+        follow(&main, &child)?;
+        assert_eq!(fetch(&main, &child)?, [""; 0], "it is here under its first name");
+        Ok(())
+    };
+    at_every_power_cut(&child_disk, Role::Secondary, work, |_, child, done| {
+        let found = files_of(child, &[b"kb", b"kept"]);
+        assert!(found.contains_key(&first) && (!done || found.contains_key(&second)));
+        follow(&main, child).unwrap();
+        assert_eq!(fetch(&main, child).unwrap(), [""; 0]);
+        assert!(testing::is_held(child, &second));
+    });
+}
