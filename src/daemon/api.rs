@@ -33,6 +33,8 @@ pub const JOIN: &str = "/api/v1/join";
 pub const SYNC: &str = "/api/v1/sync";
 /// POST: [`AcceptDeletionsReply`].
 pub const ACCEPT_DELETIONS: &str = "/api/v1/sync/accept-deletions";
+/// POST [`PruneRequest`]: [`PruneReply`].
+pub const PRUNE: &str = "/api/v1/sync/prune";
 /// POST: [`CheckReport`], sent when everything was looked at, which may take hours.
 pub const CHECK: &str = "/api/v1/check";
 
@@ -416,6 +418,30 @@ pub struct SyncReply {
 pub struct AcceptDeletionsReply {
     /// Files.
     pub files: u64,
+}
+
+/// Files that no index names are to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneRequest {
+    /// Only tell what would go.
+    pub dry_run: bool,
+    /// Also more than the cap on deletions lets go.
+    pub force: bool,
+}
+
+/// Files that no index names, and whether they went to the trash.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneReply {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether they are in the trash; `false` after a dry run.
+    pub removed: bool,
+    /// The first of them, at most 100: `folder/name`.
+    pub examples: Vec<String>,
+    /// After a dry run: why they would not go without force.
+    pub refused: Vec<String>,
 }
 
 /// What looking at every file found.

@@ -27,6 +27,7 @@ mod obtain;
 mod open;
 #[cfg(test)]
 mod power_cuts;
+mod prune;
 mod publish;
 mod receive;
 mod remove;
@@ -48,6 +49,7 @@ pub use follow::{Change, FollowError};
 pub use members::Admission;
 pub use obtain::LocalSource;
 pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
+pub use prune::{PrunePlan, PruneRefusal};
 pub use receive::Arrival;
 pub use scan::ScanSummary;
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};
