@@ -4,6 +4,7 @@ use super::{
     api::ErrorCode,
     config::{self, Config, Tls},
     lock::{LockError, StateLock},
+    nightly,
     parent_file::{ParentFile, ParentFileError},
     random,
 };
@@ -20,8 +21,8 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
     repository::{
-        DeletionCap, FolderConfig, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig, RepositoryError,
-        SmallFileError, Tend, TendConfig,
+        DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
+        RepositoryError, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
     supply::local::Local,
@@ -194,6 +195,7 @@ impl Node {
             let tend = Tend::new(self.repository.clone(), folder.clone(), config, shared_hashers.clone());
             self.tasks.spawn(tend.run(self.cancel.clone()));
         }
+        self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
         match self.config.role {
             Role::Main => {
                 self.enrol_itself()?;
@@ -296,6 +298,7 @@ pub(super) fn repository_config(config: &Config) -> RepositoryConfig {
         state_dir: config.state_dir.clone(),
         folders: folders.collect(),
         disk_reserve_bytes: config.limits.disk_reserve,
+        log_limit: LogLimit::default(),
         deletion_cap: DeletionCap {
             max_percent: config.cleanup.max_delete_percent,
             min_files: config.cleanup.max_delete_min_files,

@@ -2,10 +2,11 @@
 
 use super::{
     api::{
-        self, AcceptDeletionsReply, ApiError, AuditReport, CheckReport, ErrorCode, FileReport, FilesPage, FilesQuery,
-        Finding, InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport, PruneReply, PruneRequest,
-        RevokeReply, RevokeRequest, StatusReport, SyncReply,
+        self, AcceptDeletionsReply, ApiError, AuditReport, BackupReply, BackupRequest, CheckReport, ErrorCode,
+        FileReport, FilesPage, FilesQuery, Finding, InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport,
+        PruneReply, PruneRequest, RevokeReply, RevokeRequest, StatusReport, SyncReply,
     },
+    backup::{backup_error, make_backup},
     control::Peer,
     joining::{join_error, join_line},
     node::Node,
@@ -69,6 +70,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::SYNC, post(sync))
         .route(api::ACCEPT_DELETIONS, post(accept_deletions))
         .route(api::PRUNE, post(prune))
+        .route(api::BACKUP, post(backup))
         .route(api::CHECK, post(check))
         .with_state(api.clone());
     reads(api).merge(changes)
@@ -214,7 +216,7 @@ async fn join(
     Json(request): Json<JoinRequest>,
 ) -> Answer<JoinReply> {
     let node = &api.node;
-    let joined = join_line(&node.config, &node.repository, &node.endpoint, &request.token).await;
+    let joined = join_line(&node.config, &node.repository, &node.endpoint, &request.token, request.adopt_line).await;
     let (reply, parent) = joined.map_err(|error| join_error(&error))?;
     node.follow(parent);
     audit(&api, peer, format!("joined line {} as {}", reply.line, reply.name)).await?;
@@ -273,6 +275,18 @@ async fn accept_deletions(
     .await?;
     audit(&api, peer, format!("accepted {files} deletions")).await?;
     Ok(Json(AcceptDeletionsReply { files }))
+}
+
+async fn backup(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(request): Json<BackupRequest>,
+) -> Answer<BackupReply> {
+    let node = api.node.clone();
+    let made = tokio::task::spawn_blocking(move || make_backup(&node.config, node.repository.state(), &request)).await;
+    let reply = made.map_err(failed)?.map_err(|error| backup_error(&error))?;
+    audit(&api, peer, format!("wrote {}", reply.summary.kind)).await?;
+    Ok(Json(reply))
 }
 
 async fn prune(

@@ -11,6 +11,7 @@
 
 mod attention;
 mod author;
+mod backup;
 mod blob;
 mod bury;
 mod check;
@@ -21,6 +22,7 @@ mod find;
 mod follow;
 mod hashers;
 mod later;
+mod log_limit;
 mod members;
 mod mend;
 mod obtain;
@@ -39,6 +41,7 @@ mod tend;
 mod testing;
 
 pub use attention::{Alarm, Attention, Standing, Trouble, Troubles};
+pub use backup::{ExportError, members_of};
 pub use blob::Blob;
 pub use check::{CheckSummary, Finding};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
@@ -46,6 +49,7 @@ pub use error::RepositoryError;
 pub use examine::{Adoptable, Examined};
 pub use find::Found;
 pub use follow::{Change, FollowError};
+pub use log_limit::LogLimit;
 pub use members::Admission;
 pub use obtain::LocalSource;
 pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};

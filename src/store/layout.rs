@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub const INDEX: &str = "index.redb";
 /// Members, rules, wants, hosts, jobs, audit.
 pub const LEDGER: &str = "ledger.redb";
+/// The ledger as of last night.
+pub const LEDGER_COPY: &str = "ledger.nightly.redb";
 /// Hash trees of the blobs above one group.
 pub const OUTBOARDS: &str = "outboards";
 /// Private keys, mode 0600.
