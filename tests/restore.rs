@@ -6,7 +6,21 @@ mod processes;
 
 use processes::{Node, contents, immutable, noise, run, wait};
 use serde_json::Value;
-use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+use wuasync::{
+    base::clock::{Clock, SystemClock},
+    domain::{key::NodeKey, member::Role, name::FolderName},
+    repository::{DeletionCap, FolderConfig, LogLimit, Repository, RepositoryConfig},
+    store::disk::real::RealDisk,
+    sync::pull::ParentAddress,
+};
 
 const FILES: u64 = 8;
 
@@ -307,4 +321,50 @@ fn a_secondary_that_adopts_another_line_keeps_its_files_and_transfers_nothing_th
     lyon.catches_up_with(&rome);
     assert_eq!(received(&lyon), 0);
     drop(main);
+}
+
+/// The machine's clock, 25 hours ago.
+struct Yesterday;
+
+impl Clock for Yesterday {
+    fn unix_ms(&self) -> u64 {
+        SystemClock.unix_ms() - 25 * 3_600_000
+    }
+
+    fn monotonic(&self) -> Instant {
+        SystemClock.monotonic()
+    }
+}
+
+fn open_yesterday(role: Role, state_dir: &Path, folder: &Path) -> Repository {
+    let config = RepositoryConfig {
+        role,
+        state_dir: state_dir.to_owned(),
+        folders: vec![FolderConfig {
+            name: FolderName::new("waptwua").unwrap(),
+            path: folder.to_owned(),
+            staging: None,
+        }],
+        deletion_cap: DeletionCap { max_percent: 20, min_files: 20 },
+        disk_reserve_bytes: 0,
+        log_limit: LogLimit::default(),
+    };
+    Repository::open(Arc::new(RealDisk::new()), Arc::new(Yesterday), &config, &mut |bytes| bytes.fill(7)).unwrap()
+}
+
+#[test]
+fn a_state_that_was_signed_more_than_a_day_ago_shows_as_stale() {
+    let (main, mut lyon) = (Node::main("paris"), Node::secondary("lyon"));
+    let signed = open_yesterday(Role::Main, &main.state(), &main.folder()).head().unwrap();
+    let below = open_yesterday(Role::Secondary, &lyon.state(), &lyon.folder());
+    let line = signed.head().line;
+    below.follow(signed, &[]).unwrap();
+    let parent = ParentAddress { addresses: vec!["127.0.0.1:9".to_owned()], key: NodeKey([1; 32]), line };
+    let parent = format!("name = \"lyon\"\n\n[parent]\n{}", toml::to_string(&parent).unwrap());
+    fs::write(lyon.state().join("parent.toml"), parent).unwrap();
+    drop(below);
+    lyon.start_again();
+    assert!(attention(&lyon).contains("more than a day old"), "{}", attention(&lyon));
+    let page = lyon.ok("status").out;
+    assert!(page.contains("the signed state is more than a day old") && page.contains("signed 1 d"), "{page}");
 }

@@ -11,7 +11,7 @@ use super::{
     publish::is_content_of,
 };
 use crate::{
-    catalog::{Batch, CatalogError, HoldingRecord, LogRecord},
+    catalog::{Batch, CatalogError, HoldingRecord, LogRecord, MissingRecord},
     domain::{
         file::{FileRecord, MAX_FILE_BYTES},
         key::LineKey,
@@ -163,19 +163,20 @@ impl Repository {
             Ok::<_, FollowError>(removed)
         });
         writer.unsure = committed.is_err();
-        let removed = committed?;
+        let applied = committed?;
         self.keep_head(&mut writer, signed)?;
         drop(writer);
-        if removed > 0 {
+        if !applied.removed.is_empty() {
+            self.keep_renamed(&applied);
             self.bury()?;
         }
         self.note_change();
         Ok(())
     }
 
-    /// Writes the changes; answers with how many files' bytes have to go.
-    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<u64, FollowError> {
-        let mut removed = 0;
+    /// Writes the changes.
+    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<Applied, FollowError> {
+        let mut applied = Applied::default();
         for change in changes {
             let before = batch.put_entry(&change.namespace, &change.key, change.body.as_deref())?;
             let Some(folder) = change.namespace.as_folder().filter(|folder| self.folders.contains_key(folder)) else {
@@ -186,49 +187,61 @@ impl Repository {
             let after = change.body.as_deref().and_then(file_of);
             batch.note_indexed(&folder, before.map(|file| file.size), after.map(|file| file.size))?;
             let tombstone = change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
-            if apply_file(batch, &folder, &name, after, tombstone)? {
-                removed += 1;
+            match (apply_file(batch, &folder, &name, after, tombstone)?, after) {
+                (Some(removed), _) => applied.removed.push((folder, name, removed)),
+                (None, Some(file)) => applied.named.push((folder, name, file.into())),
+                (None, None) => {}
             }
         }
-        Ok(removed)
+        Ok(applied)
     }
 }
 
-/// Brings holdings and missing in step with what the index says of one file; `true` if its bytes have to go.
+/// What changes did to files.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// Holdings whose bytes have to go to the trash.
+    pub(super) removed: Vec<(FolderName, FileName, HoldingRecord)>,
+    /// What the index names from here on.
+    pub(super) named: Vec<(FolderName, FileName, MissingRecord)>,
+}
+
+/// Brings holdings and missing in step with what the index says of one file; answers with the holding whose
+/// bytes have to go.
 fn apply_file(
     batch: &mut Batch<'_>,
     folder: &FolderName,
     name: &FileName,
     file: Option<FileRecord>,
     tombstone: bool,
-) -> Result<bool, FollowError> {
+) -> Result<Option<HoldingRecord>, FollowError> {
     let holding = batch.holding(folder, name)?;
     match (file, holding) {
         (Some(file), Some(holding)) if is_current(name, &file, &holding) => {
             batch.set_missing(folder, name, None)?;
             batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
-            Ok(false)
+            Ok(None)
         }
         (Some(file), holding) => {
             batch.set_missing(folder, name, Some(&file.into()))?;
             if let Some(holding) = holding.filter(|holding| !holding.listed) {
                 batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
             }
-            Ok(false)
+            Ok(None)
         }
         (None, holding) => {
             batch.set_missing(folder, name, None)?;
             match holding {
-                Some(_) if tombstone => {
+                Some(holding) if tombstone => {
                     batch.remove_holding(folder, name)?;
                     batch.put_intent(folder, name)?;
-                    Ok(true)
+                    Ok(Some(holding))
                 }
                 Some(holding) => {
                     batch.put_holding(folder, name, &HoldingRecord { listed: false, ..holding })?;
-                    Ok(false)
+                    Ok(None)
                 }
-                None => Ok(false),
+                None => Ok(None),
             }
         }
     }

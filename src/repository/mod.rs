@@ -33,6 +33,7 @@ mod prune;
 mod publish;
 mod receive;
 mod remove;
+mod renamed;
 mod room;
 mod scan;
 mod state_dir;
