@@ -102,13 +102,16 @@ fn a_main_that_lost_its_state_comes_back_from_its_backup_and_secondaries_follow_
     let refused = main.cli(&restore);
     assert!(refused.exit == 4 && refused.err.contains("--replace"), "{refused:?}");
     lose_state(&main);
-    fs::write(main.place().join("wrong"), "another phrase").unwrap();
-    let wrong = main.cli(
-        &restore
-            .replace("passphrase --", "x --")
-            .replace(phrase.to_str().unwrap(), main.place().join("wrong").to_str().unwrap()),
-    );
+    let other = main.place().join("other");
+    fs::write(&other, "another phrase").unwrap();
+    let wrong = main.cli(&restore.replace(phrase.to_str().unwrap(), other.to_str().unwrap()));
     assert!(wrong.exit == 4 && wrong.err.contains("passphrase is wrong"), "{wrong:?}");
+    assert!(!main.state().exists(), "a refused restore leaves nothing");
+    let (folder, away) = (main.folder(), main.place().join("unmounted"));
+    fs::rename(&folder, &away).unwrap();
+    let unmounted = main.cli(&restore);
+    assert!(unmounted.exit == 2 && unmounted.err.contains("mount it"), "{unmounted:?}");
+    fs::rename(&away, &folder).unwrap();
     assert!(!main.state().exists(), "a refused restore leaves nothing");
     let restored = main.json(&restore);
     assert_eq!(restored["members"], 2);
@@ -208,6 +211,13 @@ fn a_restore_over_a_state_moves_it_aside_and_an_export_of_another_line_is_refuse
     assert!(secondary.exit == 4 && secondary.err.contains("secondary"), "{secondary:?}");
     let no_keys = lyon.cli(&format!("backup {} --keys-only", ours.display()));
     assert!(no_keys.exit == 4 && no_keys.err.contains("no line key"), "{no_keys:?}");
+    // A restore that was cut short is neither served nor taken for whole.
+    fs::write(main.state().join("restoring"), b"").unwrap();
+    fs::remove_file(main.state().join("keys/line")).unwrap();
+    let half = main.cli("serve");
+    assert!(half.exit == 4 && half.err.contains("cut short"), "{half:?}");
+    assert!(!main.state().join("keys/line").exists(), "a line of its own was begun");
+    assert_eq!(restore("--replace").exit, 0);
     main.start_on_its_ports();
     wait("the tree is read again", || (main.status()["folders"][0]["held_files"] == FILES).then_some(()));
     lyon.catches_up_with(&main);

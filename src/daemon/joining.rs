@@ -41,7 +41,7 @@ pub enum JoinLineError {
     Token(#[from] ParseTokenError),
     /// The node follows another line, with files that belong to it.
     #[error(
-        "the token is for line {offered}, and this node follows {followed}; with --adopt-line it follows the other from then on, and keeps its files"
+        "the token is for line {offered}, and this node follows {followed}; use --adopt-line to follow the other from here on with the files that lie here, or an empty state folder"
     )]
     OtherLine {
         /// The token's.

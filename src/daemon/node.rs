@@ -59,6 +59,9 @@ pub enum StartError {
     /// Another daemon has its state.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A restore was cut short: what is there would sign a line of its own.
+    #[error("a restore into {} was cut short; run it again with --replace", .0.display())]
+    HalfRestored(PathBuf),
     /// Its folders or its state.
     #[error(transparent)]
     Open(#[from] OpenRepositoryError),
@@ -102,9 +105,9 @@ impl StartError {
     /// What kind of mistake it is.
     pub(super) fn code(&self) -> ErrorCode {
         match self {
-            Self::Lock(LockError::Taken(_)) | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => {
-                ErrorCode::Refused
-            }
+            Self::HalfRestored(_)
+            | Self::Lock(LockError::Taken(_))
+            | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => ErrorCode::Refused,
             Self::Lock(LockError::Io { .. })
             | Self::Open(OpenRepositoryError::Folder { .. })
             | Self::Listen { .. }
@@ -150,6 +153,9 @@ impl Node {
     /// Starts every part; when it returns, hosts are served and members may connect.
     pub(super) async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
+        if config.state_dir.join(layout::RESTORING).exists() {
+            return Err(StartError::HalfRestored(config.state_dir));
+        }
         let clock: SharedClock = Arc::new(SystemClock);
         let opened =
             Repository::open(Arc::new(RealDisk::new()), clock.clone(), &repository_config(&config), &mut random::fill)?;

@@ -2,8 +2,9 @@
 //! has of the signed state. No daemon runs meanwhile.
 //!
 //! Order of events: everything is read, opened and verified; only then the state folder is touched: what
-//! was there moves aside, the ledger and the keys are written, and the repository opens and signs the
-//! first head of a new epoch.
+//! was there moves aside, a marker says that a restore is under way, the ledger and the keys are written,
+//! the repository opens and signs the first head of a new epoch, and the marker goes. A daemon does not
+//! start beside the marker.
 
 use super::{
     api::{ApiError, ErrorCode, RestoreReply},
@@ -33,7 +34,8 @@ use std::{
 };
 
 /// What a state folder is known by, and what moves aside. Hash trees stay: they are named by content.
-const STATE_FILES: [&str; 7] = [
+const STATE_FILES: [&str; 8] = [
+    layout::RESTORING,
     layout::VERSION,
     layout::INDEX,
     layout::LEDGER,
@@ -99,6 +101,14 @@ pub enum RestoreError {
     /// A state that others have gone beyond.
     #[error("{0}")]
     Older(String),
+    /// A folder that is configured and not there.
+    #[error("folder {folder}: {path} is not there; mount it or make it first")]
+    NoFolder {
+        /// Which one.
+        folder: String,
+        /// Where it is to be.
+        path: PathBuf,
+    },
     /// There is a state.
     #[error("{path} holds the state of a node already; with --replace it moves aside, into a folder of its own there")]
     StateThere {
@@ -150,6 +160,9 @@ pub fn restore(config: &Config, request: &RestoreRequest) -> Result<RestoreReply
         return Err(RestoreError::NotMain);
     }
     let plan = plan(request)?;
+    if let Some(folder) = config.folders.iter().find(|folder| !folder.path.is_dir()) {
+        return Err(RestoreError::NoFolder { folder: folder.name.to_string(), path: folder.path.clone() });
+    }
     let path = &config.state_dir;
     let _lock = StateLock::take(path)?;
     let set_aside = match state_files(path).is_empty() {
@@ -157,7 +170,10 @@ pub fn restore(config: &Config, request: &RestoreRequest) -> Result<RestoreReply
         false if !request.replace => return Err(RestoreError::StateThere { path: path.clone() }),
         false => Some(set_aside(path)?),
     };
+    let marker = path.join(layout::RESTORING);
+    write_file(&marker, b"")?;
     let result = write_state(config, &plan)?;
+    fs::remove_file(&marker).map_err(|source| RestoreError::Io { doing: "removing", path: marker, source })?;
     Ok(RestoreReply { set_aside: set_aside.map(|path| path.display().to_string()), ..result })
 }
 
@@ -246,7 +262,7 @@ fn later(known: Option<Accepted>, head: &Head) -> Accepted {
 fn write_state(config: &Config, plan: &Plan) -> Result<RestoreReply, RestoreError> {
     let path = &config.state_dir;
     if !plan.ledger.is_empty() {
-        write_ledger(path, &plan.ledger)?;
+        write_file(&path.join(layout::LEDGER), &plan.ledger)?;
     }
     let members = plan.state.as_ref().map(members_of);
     let state = StateDir::open(Arc::new(RealDisk::new()), path, SystemClock.unix_seconds())?;
@@ -272,14 +288,15 @@ fn write_state(config: &Config, plan: &Plan) -> Result<RestoreReply, RestoreErro
     })
 }
 
-fn write_ledger(state_dir: &Path, bytes: &[u8]) -> Result<(), RestoreError> {
-    let path = state_dir.join(layout::LEDGER);
+/// A new file for the owner alone; it and its name are durable when this returns.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RestoreError> {
     let write = || {
-        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
         io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
     };
-    write().map_err(|source| RestoreError::Io { doing: "writing", path: path.clone(), source })
+    write().map_err(|source| RestoreError::Io { doing: "writing", path: path.to_owned(), source })
 }
 
 /// What lies in a state folder of a node's state.
@@ -316,7 +333,10 @@ pub fn restore_error(error: &RestoreError) -> ApiError {
         | RestoreError::Older(_)
         | RestoreError::StateThere { .. }
         | RestoreError::Lock(LockError::Taken(_)) => ErrorCode::Refused,
-        RestoreError::Read { .. } | RestoreError::Kind(_) | RestoreError::NoState { .. } => ErrorCode::Invalid,
+        RestoreError::Read { .. }
+        | RestoreError::Kind(_)
+        | RestoreError::NoFolder { .. }
+        | RestoreError::NoState { .. } => ErrorCode::Invalid,
         RestoreError::Open(error) => error.code(),
         RestoreError::Lock(LockError::Io { .. })
         | RestoreError::Io { .. }

@@ -33,6 +33,8 @@ pub const LINE_KEY: &str = "keys/line";
 pub const EPOCH: &str = "keys/epoch";
 /// This node's transport key.
 pub const TRANSPORT_KEY: &str = "keys/transport.pem";
+/// There while a restore is under way; left behind by one that was cut short.
+pub const RESTORING: &str = "restoring";
 /// Held by the one process that owns the state.
 pub const LOCK: &str = "lock";
 /// Address and key of the node that this one pulls from.
