@@ -26,6 +26,11 @@ use targets::{TARGETS, Target};
 const MUTATIONS: u64 = 4_000;
 
 #[test]
+fn hostile_backups_are_read_or_refused() {
+    replay("backups");
+}
+
+#[test]
 fn a_hostile_configuration_is_read_or_refused() {
     replay("config");
 }

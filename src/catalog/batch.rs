@@ -75,6 +75,12 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
+    /// Forgets the head: the entries stay, and nobody vouches for them.
+    pub fn clear_head(&mut self) -> Result<(), CatalogError> {
+        self.meta.remove(HEAD_KEY)?;
+        Ok(())
+    }
+
     /// A small value of its own.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, CatalogError> {
         Ok(self.meta.get(key)?.map(|value| value.value().to_vec()))

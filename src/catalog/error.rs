@@ -68,6 +68,9 @@ pub enum CatalogError {
     /// A member's row that can't be read.
     #[error("reading a row of members")]
     DecodeMember(#[from] DecodeMemberError),
+    /// A copy of the database that can't be written.
+    #[error("copying the database")]
+    Copy(#[source] io::Error),
     /// It could not be opened anew after its disk had failed.
     #[error("the database is closed")]
     Closed,

@@ -20,6 +20,9 @@ use std::{
     },
 };
 
+/// Bytes that are copied in one go.
+const COPY_BYTES: usize = 1 << 20;
+
 /// A database that comes back. Whoever had a failed commit does not know whether it is durable.
 pub(super) struct Home {
     file: Arc<dyn RandomAccess>,
@@ -63,6 +66,16 @@ impl Home {
         }
     }
 
+    /// Copies the file as of the last commit; nothing is committed meanwhile. As after a power cut, the
+    /// copy has to be opened once to be in order.
+    pub(super) fn copy_to(&self, to: &dyn RandomAccess) -> Result<(), CatalogError> {
+        self.write(|database| {
+            let nobody_else_writes = database.begin_write()?;
+            copy_bytes(self.file.as_ref(), to).map_err(CatalogError::Copy)?;
+            Ok(nobody_else_writes.abort()?)
+        })
+    }
+
     fn sound(&self, to: For) -> Result<RwLockReadGuard<'_, Option<Opened>>, CatalogError> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         if opened.as_ref().is_some_and(|opened| opened.is_fit(to)) {
@@ -93,6 +106,20 @@ impl Home {
             _ => Err(refused.into()),
         }
     }
+}
+
+fn copy_bytes(from: &dyn RandomAccess, to: &dyn RandomAccess) -> io::Result<()> {
+    let len = from.len()?;
+    to.set_len(len)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut offset = 0;
+    while offset < len {
+        let step = usize::try_from(len - offset).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        from.read_exact_at(&mut buffer[..step], offset)?;
+        to.write_all_at(&buffer[..step], offset)?;
+        offset += step as u64;
+    }
+    to.sync()
 }
 
 impl Opened {

@@ -53,6 +53,12 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Copies the ledger as of its last commit into an empty file, and puts the copy in order.
+    pub fn copy_to(&self, to: Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError> {
+        self.home.copy_to(to.as_ref())?;
+        Self::open(to).map(drop)
+    }
+
     /// Every member, by key.
     pub fn members(&self) -> Result<Vec<MemberRecord>, CatalogError> {
         let table = self.reading()?.open_table(tables::MEMBERS)?;
@@ -72,6 +78,20 @@ impl Ledger {
     pub fn remove_member(&self, key: &NodeKey) -> Result<(), CatalogError> {
         self.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?.remove(&key.0)?;
+            Ok(())
+        })
+    }
+
+    /// Makes these the members, and nobody else.
+    pub fn set_members(&self, members: &[MemberRecord]) -> Result<(), CatalogError> {
+        let rows = members.iter().map(|member| Ok((member.key, member.encode()?)));
+        let rows = rows.collect::<Result<Vec<_>, CatalogError>>()?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::MEMBERS)?;
+            table.retain(|_, _| false)?;
+            for (key, bytes) in &rows {
+                table.insert(&key.0, bytes.as_slice())?;
+            }
             Ok(())
         })
     }

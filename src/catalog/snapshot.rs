@@ -88,6 +88,17 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Every namespace that has entries or had some, by name.
+    pub fn namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
+        let (mut namespaces, mut from) = (Vec::new(), String::new());
+        while let Some(row) = self.nodes.range((from.as_str(), 0)..)?.next() {
+            let name = row?.0.value().0.to_owned();
+            namespaces.push(Namespace::new(&name).map_err(|_| CatalogError::Damaged("nodes"))?);
+            from = name + "\0";
+        }
+        Ok(namespaces)
+    }
+
     /// The entries of one bucket, in the order of their keys.
     pub fn bucket(&self, namespace: &Namespace, bucket: u16) -> Result<Vec<KeyAndBody>, CatalogError> {
         let mut entries = Vec::new();

@@ -5,7 +5,7 @@ use crate::{
         digest::Root,
         key::NodeKey,
         name::{FileName, FolderName},
-        state::{Body, FANOUT, Namespace, inner_hash},
+        state::{Body, FANOUT, Namespace, inner_hash, root_of_entries},
     },
 };
 use std::{
@@ -84,6 +84,8 @@ fn the_root_depends_on_the_entries_and_not_on_their_order_or_history() {
     let roots = write(&one, |batch| batch.roots());
     assert_eq!(roots, write(&other, |batch| batch.roots()));
     assert_eq!(roots[&namespace], one.read().unwrap().root_of(&namespace).unwrap());
+    let entries = (0..500u32).map(|i| (i.to_be_bytes().to_vec(), vec![1, i as u8])).collect();
+    assert_eq!(roots[&namespace], root_of_entries(&entries), "made from scratch it is the same");
     write(&other, |batch| batch.put_entry(&namespace, &7u32.to_be_bytes(), Some(&[1, 8])));
     assert_ne!(roots, write(&other, |batch| batch.roots()));
 }
@@ -256,4 +258,18 @@ fn a_pairing_secret_is_good_once() {
     assert!(matches!(again(&other), InviteState::Used { same_node: false, .. }));
     assert_eq!(ledger.consume_invite(&late, &node, 100).unwrap(), InviteState::Expired);
     assert_eq!(ledger.consume_invite(&[9; 32], &node, 0).unwrap(), InviteState::Unknown);
+}
+
+#[test]
+fn a_copy_of_the_ledger_is_whole_and_apart_from_it() {
+    let ledger = Ledger::open(Arc::new(Memory::default())).unwrap();
+    let audit = |what: &str| ledger.audit(&AuditRecord { at: 1, who: "x".into(), what: what.into() }).unwrap();
+    (0..50).for_each(|n| audit(&format!("act {n}")));
+    let file = Arc::new(Memory::default());
+    ledger.copy_to(file.clone()).unwrap();
+    audit("later");
+    let copy = Ledger::open(file).unwrap();
+    let last = |ledger: &Ledger| ledger.last_audit(100).unwrap();
+    assert_eq!((last(&copy).len(), last(&copy)[0].what.as_str()), (50, "act 49"));
+    assert_eq!(last(&ledger)[0].what, "later", "the original goes on");
 }

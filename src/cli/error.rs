@@ -1,8 +1,11 @@
 //! Why a command did not do its work, and which exit code says so.
 
 use super::{client::ClientError, exit::Exit};
-use crate::daemon::{JoinLineError, ServeError, api::ErrorCode, config::ConfigErrors, join_error};
-use std::io;
+use crate::daemon::{
+    BackupError, JoinLineError, RestoreError, ServeError, api::ErrorCode, backup_error, config::ConfigErrors,
+    join_error, restore_error,
+};
+use std::{io, path::PathBuf};
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,20 @@ pub enum CliError {
     /// Joining without a daemon went wrong.
     #[error(transparent)]
     OfflineJoin(#[from] JoinLineError),
+    /// Backing up without a daemon went wrong.
+    #[error(transparent)]
+    OfflineBackup(#[from] BackupError),
+    /// Restoring went wrong, or was refused.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A file that can't be read or written.
+    #[error("{}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The work was tried and went wrong.
     #[error("{0}")]
     Failed(String),
@@ -52,11 +69,14 @@ impl CliError {
             Self::Serve(ServeError::Refused(_)) => Exit::Refused,
             Self::Serve(ServeError::Configuration(_)) => Exit::Usage,
             Self::OfflineJoin(error) => code_exit(join_error(error).code),
+            Self::OfflineBackup(error) => code_exit(backup_error(error).code),
+            Self::Restore(error) => code_exit(restore_error(error).code),
             Self::Serve(ServeError::Failed(_))
             | Self::Output(_)
             | Self::Input(_)
             | Self::Format(_)
             | Self::Runtime(_)
+            | Self::File { .. }
             | Self::Failed(_) => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }

@@ -4,6 +4,7 @@
 //! they do not know, so a report may grow.
 
 use crate::domain::{
+    backup::{BackupKind, Passphrase},
     digest::{Root, Sha1},
     member::{NodeAddress, NodeName, Role, SiteName},
     name::FolderName,
@@ -33,6 +34,10 @@ pub const JOIN: &str = "/api/v1/join";
 pub const SYNC: &str = "/api/v1/sync";
 /// POST: [`AcceptDeletionsReply`].
 pub const ACCEPT_DELETIONS: &str = "/api/v1/sync/accept-deletions";
+/// POST [`PruneRequest`]: [`PruneReply`].
+pub const PRUNE: &str = "/api/v1/sync/prune";
+/// POST [`BackupRequest`]: [`BackupReply`].
+pub const BACKUP: &str = "/api/v1/backup";
 /// POST: [`CheckReport`], sent when everything was looked at, which may take hours.
 pub const CHECK: &str = "/api/v1/check";
 
@@ -383,6 +388,9 @@ pub struct RevokeReply {
 pub struct JoinRequest {
     /// A secret.
     pub token: String,
+    /// Follow the token's line even where another one was followed.
+    #[serde(default)]
+    pub adopt_line: bool,
 }
 
 impl std::fmt::Debug for JoinRequest {
@@ -416,6 +424,88 @@ pub struct SyncReply {
 pub struct AcceptDeletionsReply {
     /// Files.
     pub files: u64,
+}
+
+/// A backup is to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BackupRequest {
+    /// Of a main: the keys alone.
+    pub keys_only: bool,
+    /// What the keys of a main are sealed with.
+    pub passphrase: Option<Passphrase>,
+}
+
+/// A backup.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupReply {
+    /// The file's bytes, in base64.
+    pub file: String,
+    /// What it holds.
+    pub summary: BackupSummary,
+}
+
+impl std::fmt::Debug for BackupReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BackupReply {{ {:?} }}", self.summary)
+    }
+}
+
+/// What a backup holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupSummary {
+    /// `main`, `keys` or `secondary`.
+    pub kind: BackupKind,
+    /// The line's key.
+    pub line: String,
+    /// The node that wrote it.
+    pub node: String,
+    /// When it was written.
+    pub made_at: u64,
+    /// The epoch of the newest state that the node knew.
+    pub epoch: u64,
+    /// That state's last change.
+    pub seq: u64,
+    /// Members in it.
+    pub members: u64,
+}
+
+/// What a restored main starts with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreReply {
+    /// The line's key.
+    pub line: String,
+    /// The epoch that has begun.
+    pub epoch: u64,
+    /// Members.
+    pub members: u64,
+    /// As of when these are; `None` where there was no state to take them from.
+    pub members_as_of: Option<u64>,
+    /// Where the state that was there before lies.
+    pub set_aside: Option<String>,
+}
+
+/// Files that no index names are to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneRequest {
+    /// Only tell what would go.
+    pub dry_run: bool,
+    /// Also more than the cap on deletions lets go.
+    pub force: bool,
+}
+
+/// Files that no index names, and whether they went to the trash.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneReply {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether they are in the trash; `false` after a dry run.
+    pub removed: bool,
+    /// The first of them, at most 100: `folder/name`.
+    pub examples: Vec<String>,
+    /// After a dry run: why they would not go without force.
+    pub refused: Vec<String>,
 }
 
 /// What looking at every file found.
@@ -460,7 +550,7 @@ mod tests {
     #[test]
     fn tokens_are_not_in_debug_output() {
         assert!(!format!("{:?}", InviteReply { token: "s3cret".to_owned() }).contains("s3cret"));
-        assert!(!format!("{:?}", JoinRequest { token: "s3cret".to_owned() }).contains("s3cret"));
+        assert!(!format!("{:?}", JoinRequest { token: "s3cret".to_owned(), adopt_line: false }).contains("s3cret"));
     }
 
     #[test]

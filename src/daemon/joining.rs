@@ -17,7 +17,7 @@ use crate::{
         member::{NodeAddress, Role},
         state::SignedHead,
     },
-    repository::Repository,
+    repository::{Repository, RepositoryError},
     store::disk::real::RealDisk,
     sync::{
         endpoint::{ConnectError, Endpoint, EndpointSettings},
@@ -41,7 +41,7 @@ pub enum JoinLineError {
     Token(#[from] ParseTokenError),
     /// The node follows another line, with files that belong to it.
     #[error(
-        "the token is for line {offered}, and this node follows {followed}; use an empty state folder for another line"
+        "the token is for line {offered}, and this node follows {followed}; use --adopt-line to follow the other from here on with the files that lie here, or an empty state folder"
     )]
     OtherLine {
         /// The token's.
@@ -74,6 +74,9 @@ pub enum JoinLineError {
     /// What the parent showed is not signed by the line in the token.
     #[error("the parent's state is not signed by the line in the token")]
     Forged(#[from] crate::domain::state::VerifyHeadError),
+    /// The line can't be changed.
+    #[error("leaving the line that was followed")]
+    Leave(#[from] RepositoryError),
     /// The state folder.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -83,7 +86,7 @@ pub enum JoinLineError {
 }
 
 /// Joins while no daemon runs; the next start follows the parent.
-pub async fn join_offline(config: &Config, text: &str) -> Result<JoinReply, JoinLineError> {
+pub async fn join_offline(config: &Config, text: &str, adopt_line: bool) -> Result<JoinReply, JoinLineError> {
     let token = read_token(config, text)?;
     let _lock = StateLock::take(&config.state_dir).map_err(StartError::from)?;
     let repository = Repository::open(
@@ -102,7 +105,7 @@ pub async fn join_offline(config: &Config, text: &str) -> Result<JoinReply, Join
     let any = if config.sync.listen.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let any = any.parse().unwrap_or(config.sync.listen);
     let endpoint = Endpoint::bind(any, key, settings).map_err(StartError::from)?;
-    let (reply, _) = redeem(config, &repository, &endpoint, token).await?;
+    let (reply, _) = redeem(config, &repository, &endpoint, token, adopt_line).await?;
     Ok(reply)
 }
 
@@ -112,8 +115,9 @@ pub(super) async fn join_line(
     repository: &Repository,
     endpoint: &Endpoint,
     text: &str,
+    adopt_line: bool,
 ) -> Result<(JoinReply, ParentAddress), JoinLineError> {
-    redeem(config, repository, endpoint, read_token(config, text)?).await
+    redeem(config, repository, endpoint, read_token(config, text)?, adopt_line).await
 }
 
 /// What can be known to be wrong before a state folder is made or opened: a main would get a line of its own.
@@ -130,8 +134,9 @@ async fn redeem(
     repository: &Repository,
     endpoint: &Endpoint,
     token: Token,
+    adopt_line: bool,
 ) -> Result<(JoinReply, ParentAddress), JoinLineError> {
-    check(repository, &token)?;
+    check(repository, &token, adopt_line)?;
     let request = Join {
         secret: token.secret.clone(),
         name: token.name.clone(),
@@ -141,6 +146,10 @@ async fn redeem(
     };
     let joined = ask(endpoint, &token, request).await?;
     SignedHead::verify(&joined.head, &token.line)?;
+    if repository.line().is_some_and(|followed| followed != token.line) {
+        repository.adopt_line(token.line)?;
+        tracing::warn!(line = %token.line, "another line is followed from here on");
+    }
     let parent = ParentAddress {
         addresses: token.addresses.iter().map(ToString::to_string).collect(),
         key: token.parent,
@@ -153,8 +162,8 @@ async fn redeem(
 }
 
 /// What can be known to be wrong before anybody is asked.
-fn check(repository: &Repository, token: &Token) -> Result<(), JoinLineError> {
-    if let Some(followed) = repository.line().filter(|followed| *followed != token.line) {
+fn check(repository: &Repository, token: &Token, adopt_line: bool) -> Result<(), JoinLineError> {
+    if let Some(followed) = repository.line().filter(|followed| *followed != token.line && !adopt_line) {
         return Err(JoinLineError::OtherLine { offered: token.line.to_string(), followed: followed.to_string() });
     }
     let covered = |folder: &&_| token.folders.is_empty() || token.folders.contains(folder);
@@ -200,7 +209,10 @@ pub fn join_error(error: &JoinLineError) -> ApiError {
         | JoinLineError::Forged(_) => ErrorCode::Refused,
         JoinLineError::Refused(error) => refusal_code(error),
         JoinLineError::Start(error) => error.code(),
-        JoinLineError::Resolve { .. } | JoinLineError::Connect { .. } | JoinLineError::File(_) => ErrorCode::Failed,
+        JoinLineError::Resolve { .. }
+        | JoinLineError::Connect { .. }
+        | JoinLineError::File(_)
+        | JoinLineError::Leave(_) => ErrorCode::Failed,
     };
     ApiError::new(code, chain(error))
 }

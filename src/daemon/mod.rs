@@ -4,22 +4,27 @@
 pub mod admin;
 pub mod api;
 mod arenas;
+mod backup;
 pub mod config;
 pub mod control;
 mod joining;
 mod lock;
 mod metrics;
+mod nightly;
 mod node;
 mod parent_file;
 mod random;
 mod rates;
 mod report;
+mod restore;
 mod router;
 mod serve;
 mod telemetry;
 
+pub use backup::{BackupError, backup_error, backup_offline};
 pub use joining::{JoinLineError, join_error, join_offline};
 pub use lock::LockError;
 pub use node::StartError;
 pub use random::secret as random_secret;
+pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
 pub use serve::{Ready, ServeError, serve};

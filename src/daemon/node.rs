@@ -4,6 +4,7 @@ use super::{
     api::ErrorCode,
     config::{self, Config, Tls},
     lock::{LockError, StateLock},
+    nightly,
     parent_file::{ParentFile, ParentFileError},
     random,
 };
@@ -20,8 +21,8 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
     repository::{
-        DeletionCap, FolderConfig, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig, RepositoryError,
-        SmallFileError, Tend, TendConfig,
+        DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
+        RepositoryError, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
     supply::local::Local,
@@ -62,6 +63,9 @@ pub enum StartError {
     /// Another daemon has its state.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A restore was cut short: what is there would sign a line of its own.
+    #[error("a restore into {} was cut short; run it again with --replace", .0.display())]
+    HalfRestored(PathBuf),
     /// Its folders or its state.
     #[error(transparent)]
     Open(#[from] OpenRepositoryError),
@@ -108,9 +112,9 @@ impl StartError {
     /// What kind of mistake it is.
     pub(super) fn code(&self) -> ErrorCode {
         match self {
-            Self::Lock(LockError::Taken(_)) | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => {
-                ErrorCode::Refused
-            }
+            Self::HalfRestored(_)
+            | Self::Lock(LockError::Taken(_))
+            | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => ErrorCode::Refused,
             Self::Lock(LockError::Io { .. })
             | Self::Open(OpenRepositoryError::Folder { .. })
             | Self::Listen { .. }
@@ -159,6 +163,9 @@ impl Node {
     /// Starts every part; when it returns, hosts are served and members may connect.
     pub(super) async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
+        if config.state_dir.join(layout::RESTORING).exists() {
+            return Err(StartError::HalfRestored(config.state_dir));
+        }
         let clock: SharedClock = Arc::new(SystemClock);
         let opened =
             Repository::open(Arc::new(RealDisk::new()), clock.clone(), &repository_config(&config), &mut random::fill)?;
@@ -207,6 +214,7 @@ impl Node {
             let tend = Tend::new(self.repository.clone(), folder.clone(), config, shared_hashers.clone());
             self.tasks.spawn(tend.run(self.cancel.clone()));
         }
+        self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
         match self.config.role {
             Role::Main => {
                 self.enrol_itself()?;
@@ -313,6 +321,7 @@ pub(super) fn repository_config(config: &Config) -> RepositoryConfig {
         state_dir: config.state_dir.clone(),
         folders: folders.collect(),
         disk_reserve_bytes: config.limits.disk_reserve,
+        log_limit: LogLimit::default(),
         deletion_cap: DeletionCap {
             max_percent: config.cleanup.max_delete_percent,
             min_files: config.cleanup.max_delete_min_files,

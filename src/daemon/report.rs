@@ -142,7 +142,10 @@ fn of_a_secondary(node: &Node, now: u64) -> Option<AttentionReport> {
             cure: format!("run `wuasync pair invite {}` on the main, and `wuasync join TOKEN` here", node.config.name),
         });
     }
-    let signed_at = node.repository.head()?.head().signed_at;
+    stale(node.repository.head()?.head().signed_at, now)
+}
+
+fn stale(signed_at: u64, now: u64) -> Option<AttentionReport> {
     (now.saturating_sub(signed_at) > STALE_AFTER_SECONDS).then(|| AttentionReport {
         what: "the signed state is more than a day old".to_owned(),
         since: Some(signed_at),
@@ -290,5 +293,17 @@ fn left_alone(folder: &FolderName, name: String, trouble: Trouble) -> FileReport
         held: false,
         state,
         why: Some(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_was_signed_more_than_a_day_ago_is_stale() {
+        assert_eq!(stale(1_000, 1_000 + STALE_AFTER_SECONDS), None);
+        assert_eq!(stale(1_000, 1_001 + STALE_AFTER_SECONDS).unwrap().since, Some(1_000));
+        assert_eq!(stale(1_000, 0), None, "a clock that stands back says nothing");
     }
 }

@@ -2,10 +2,11 @@
 
 use super::{
     api::{
-        self, AcceptDeletionsReply, ApiError, AuditReport, CheckReport, ErrorCode, FileReport, FilesPage, FilesQuery,
-        Finding, InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport, RevokeReply, RevokeRequest,
-        StatusReport, SyncReply,
+        self, AcceptDeletionsReply, ApiError, AuditReport, BackupReply, BackupRequest, CheckReport, ErrorCode,
+        FileReport, FilesPage, FilesQuery, Finding, InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport,
+        PruneReply, PruneRequest, RevokeReply, RevokeRequest, StatusReport, SyncReply,
     },
+    backup::{backup_error, make_backup},
     control::Peer,
     joining::{join_error, join_line},
     node::Node,
@@ -19,7 +20,7 @@ use crate::{
         member::{MemberRecord, NodeAddress, Role, SiteName},
         name::FolderName,
     },
-    repository::RepositoryError,
+    repository::{PruneRefusal, RepositoryError},
     sync::serve::{Invitation, InviteError, invite},
 };
 use axum::{
@@ -68,6 +69,8 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::JOIN, post(join))
         .route(api::SYNC, post(sync))
         .route(api::ACCEPT_DELETIONS, post(accept_deletions))
+        .route(api::PRUNE, post(prune))
+        .route(api::BACKUP, post(backup))
         .route(api::CHECK, post(check))
         .with_state(api.clone());
     reads(api).merge(changes)
@@ -213,7 +216,7 @@ async fn join(
     Json(request): Json<JoinRequest>,
 ) -> Answer<JoinReply> {
     let node = &api.node;
-    let joined = join_line(&node.config, &node.repository, &node.endpoint, &request.token).await;
+    let joined = join_line(&node.config, &node.repository, &node.endpoint, &request.token, request.adopt_line).await;
     let (reply, parent) = joined.map_err(|error| join_error(&error))?;
     node.follow(parent);
     audit(&api, peer, format!("joined line {} as {}", reply.line, reply.name)).await?;
@@ -276,6 +279,58 @@ async fn accept_deletions(
     .await?;
     audit(&api, peer, format!("accepted {files} deletions")).await?;
     Ok(Json(AcceptDeletionsReply { files }))
+}
+
+async fn backup(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(request): Json<BackupRequest>,
+) -> Answer<BackupReply> {
+    let node = api.node.clone();
+    let made = tokio::task::spawn_blocking(move || make_backup(&node.config, node.repository.state(), &request)).await;
+    let reply = made.map_err(failed)?.map_err(|error| backup_error(&error))?;
+    audit(&api, peer, format!("wrote {}", reply.summary.kind)).await?;
+    Ok(Json(reply))
+}
+
+async fn prune(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(request): Json<PruneRequest>,
+) -> Answer<PruneReply> {
+    if api.node.repository.role() == Role::Main {
+        let text =
+            "this is the main: what lies in its folders is what the index names; remove files in the folder itself";
+        return Err(ApiError::new(ErrorCode::Refused, text));
+    }
+    let node = api.node.clone();
+    let Json(plan) = blocking(move || match request.dry_run {
+        true => node.repository.plan_prune(),
+        false => node.repository.prune(request.force),
+    })
+    .await?;
+    let refused: Vec<_> = plan.refused.iter().map(refusal).collect();
+    if !request.dry_run && !refused.is_empty() {
+        return Err(ApiError::new(ErrorCode::Refused, refused.join("; ")));
+    }
+    if !request.dry_run {
+        audit(&api, peer, format!("pruned {} unlisted files", plan.files)).await?;
+    }
+    Ok(Json(PruneReply {
+        files: plan.files,
+        bytes: plan.bytes,
+        removed: !request.dry_run,
+        examples: plan.examples.iter().map(|(folder, name)| format!("{folder}/{name}")).collect(),
+        refused,
+    }))
+}
+
+fn refusal(refused: &PruneRefusal) -> String {
+    let PruneRefusal { folder, asked, allowed } = refused;
+    format!(
+        "{asked} files of {folder} are unlisted and the cap lets {allowed} go at once; look at them with \
+         `wuasync files list --unlisted`, and use --force if all of them may go"
+    )
 }
 
 async fn check(State(api): State<Api>) -> Answer<CheckReport> {

@@ -1,5 +1,6 @@
 //! The nouns: digests, names, keys, the signed state and its values. No I/O, no clock, no async.
 
+pub mod backup;
 pub mod digest;
 pub mod file;
 pub mod key;

@@ -25,6 +25,8 @@ pub enum Alarm {
     FolderUnwatched(FolderName),
     /// The parent, or somebody in its place, shows a state that must not be followed.
     StateRefused,
+    /// A member has a newer state of the line than this main.
+    Overtaken(String),
     /// The parent can't be reached.
     ParentUnreachable,
     /// A disk is full.

@@ -3,6 +3,7 @@
 
 use super::{
     error::RepositoryError,
+    log_limit,
     open::{Repository, Writer},
     state_dir::{Epoch, StateDir},
 };
@@ -14,9 +15,6 @@ use crate::{
         state::{Accepted, Body, Head, LineSigner, Namespace, SignedHead},
     },
 };
-
-/// Changes that the log keeps; who is further behind compares trees.
-pub(super) const LOG_ROWS: u64 = 100_000;
 
 /// The line key with its numbering.
 pub(super) struct Author {
@@ -88,7 +86,11 @@ pub(super) struct Changes<'b, 't> {
 impl Changes<'_, '_> {
     /// Writes an entry; one that says what it said before is no change.
     pub(super) fn put(&mut self, namespace: &Namespace, key: &[u8], body: &Body) -> Result<(), CatalogError> {
-        let bytes = body.encode();
+        self.put_bytes(namespace, key, body.encode())
+    }
+
+    /// As [`Self::put`], of a body as it is stored.
+    pub(super) fn put_bytes(&mut self, namespace: &Namespace, key: &[u8], bytes: Vec<u8>) -> Result<(), CatalogError> {
         if self.batch.entry(namespace, key)?.as_ref() == Some(&bytes) {
             return Ok(());
         }
@@ -136,7 +138,7 @@ impl Repository {
             let Some(author) = &writer.author else { return Err(RepositoryError::NotMain) };
             writer.head.as_ref().is_none_or(|head| head.head().epoch != author.epoch.number)
         };
-        self.restore_members()?;
+        self.restore_members(!first)?;
         if first { self.sign_again() } else { Ok(()) }
     }
 
@@ -163,7 +165,7 @@ impl Repository {
         let new_epoch = before.is_none();
         let committed = self.state.index.write(|batch| {
             if new_epoch {
-                batch.clear_log(0)?;
+                log_limit::restart(batch, 0)?;
             }
             let mut changes = Changes { batch, seq: first_seq };
             let result = change(&mut changes)?;
@@ -171,8 +173,9 @@ impl Repository {
             if seq == first_seq && !even_unchanged {
                 return Ok::<_, RepositoryError>((result, None));
             }
-            batch.trim_log(seq.saturating_sub(LOG_ROWS))?;
-            let signed = author.sign(batch, seq, writer.head.as_ref(), self.clock.unix_seconds())?;
+            let now = self.clock.unix_seconds();
+            log_limit::trim(batch, self.log_limit, first_seq, seq, now)?;
+            let signed = author.sign(batch, seq, writer.head.as_ref(), now)?;
             Ok((result, Some(signed)))
         });
         writer.unsure = committed.is_err();

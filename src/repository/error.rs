@@ -18,6 +18,9 @@ pub enum RepositoryError {
     /// Only a main signs.
     #[error("this node signs nothing: it is a secondary")]
     NotMain,
+    /// A main's folder is what the index follows: it has no extras.
+    #[error("this node is the main: its index follows its folders, so that they have no extras")]
+    NotSecondary,
     /// No such folder is configured.
     #[error("no folder {0}")]
     UnknownFolder(FolderName),

@@ -3,14 +3,20 @@
 //! A batch of changes is believed only if the roots that it leads to are the signed ones. The index
 //! changes at once; bytes follow.
 
-use super::{author::LOG_ROWS, error::RepositoryError, open::Repository, publish::is_content_of};
+use super::{
+    attention::Alarm,
+    error::RepositoryError,
+    log_limit::{self, LogLimit},
+    open::{Repository, Writer},
+    publish::is_content_of,
+};
 use crate::{
-    catalog::{Batch, CatalogError, HoldingRecord, LogRecord},
+    catalog::{Batch, CatalogError, HoldingRecord, LogRecord, MissingRecord},
     domain::{
         file::{FileRecord, MAX_FILE_BYTES},
         key::LineKey,
         name::{FileName, FolderName},
-        state::{Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, judge},
+        state::{Accepted, Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, judge},
         versioned::VersionedError,
     },
 };
@@ -42,8 +48,8 @@ pub enum FollowError {
         /// The head's last change.
         seq: u64,
     },
-    /// Two mains sign one line.
-    #[error("two mains sign this line in epoch {epoch}")]
+    /// Two mains sign one line, or one was put back from a copy.
+    #[error("two mains sign this line in epoch {epoch}, or one does that was put back from a copy")]
     Forked {
         /// The epoch.
         epoch: u64,
@@ -54,6 +60,41 @@ pub enum FollowError {
     /// The changes could not be applied.
     #[error("applying changes")]
     Failed(#[from] RepositoryError),
+}
+
+impl FollowError {
+    /// What to do about it, for whoever reads the alarm.
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Self::Head(VerifyHeadError::OtherLine { .. }) => {
+                "find out who answers at the parent's address; if this node is to follow that main, take a token of it \
+                 and run `wuasync join --adopt-line TOKEN`: files stay"
+            }
+            Self::Head(VerifyHeadError::Unreadable(_) | VerifyHeadError::Signature) => {
+                "nothing was changed here; look at the parent, or whoever answers in its place"
+            }
+            Self::Older { .. } => {
+                "the main was put back from a copy of its state: stop it, run `wuasync restore --new-epoch` on it, and \
+                 start it again; nothing is deleted and nothing is transferred twice"
+            }
+            Self::Forked { .. } => {
+                "two mains sign with one line key, or one was put back from a copy: stop the one that is not to be, run \
+                 `wuasync restore --new-epoch` on the other while it is stopped, and start it again"
+            }
+            Self::OtherRoot(_) => "run `wuasync check` on the parent; trees are compared with it again",
+            Self::Failed(_) => "make room on the disk or repair it; it is tried again",
+        }
+    }
+}
+
+impl Writer {
+    /// How a verified head relates to what was accepted. At one point of a line there is one state.
+    fn judge(&self, head: &Head) -> Verdict {
+        let verdict = judge(self.accepted.as_ref(), head);
+        let own = self.head.as_ref().map(SignedHead::head);
+        let is_other = |own: &Head| (own.epoch, own.seq) == (head.epoch, head.seq) && own.roots != head.roots;
+        if verdict == Verdict::Same && own.is_some_and(is_other) { Verdict::Forked } else { verdict }
+    }
 }
 
 impl From<CatalogError> for FollowError {
@@ -81,15 +122,29 @@ impl Repository {
         let writer = self.writer();
         let line = writer.accepted.as_ref().map_or(*line, |accepted| accepted.line);
         let signed = SignedHead::verify(head, &line)?;
-        let verdict = judge(writer.accepted.as_ref(), signed.head());
+        let verdict = writer.judge(signed.head());
         Ok((signed, verdict))
+    }
+
+    /// From here on this node follows `line`, wherever it stood before. Entries and files stay; comparing
+    /// trees tells what differs.
+    pub fn adopt_line(&self, line: LineKey) -> Result<(), RepositoryError> {
+        let mut writer = self.writer();
+        self.state.index.write(|batch| batch.clear_head())?;
+        let nothing_yet = Accepted { line, epoch: 0, epoch_nonce: [0; 16], seq: 0 };
+        self.state.set_accepted(&nothing_yet)?;
+        (writer.head, writer.accepted) = (None, Some(nothing_yet));
+        drop(writer);
+        self.attention.clear(&Alarm::StateRefused);
+        self.note_change();
+        Ok(())
     }
 
     /// Applies `changes` and follows `signed`, or does nothing.
     pub fn follow(&self, signed: SignedHead, changes: &[Change]) -> Result<(), FollowError> {
         let mut writer = self.fresh_writer()?;
         let head = signed.head();
-        match judge(writer.accepted.as_ref(), head) {
+        match writer.judge(head) {
             Verdict::Newer | Verdict::Same => {}
             Verdict::Forked => return Err(FollowError::Forked { epoch: head.epoch }),
             Verdict::Older => return Err(FollowError::Older { epoch: head.epoch, seq: head.seq }),
@@ -103,24 +158,25 @@ impl Repository {
         let committed = self.state.index.write(|batch| {
             let removed = self.apply(batch, changes)?;
             check_roots(batch, head, &namespaces)?;
-            append_log(batch, before, head, changes)?;
+            append_log(batch, before, head, changes, self.log_limit, self.clock.unix_seconds())?;
             batch.set_head(&signed.to_bytes())?;
             Ok::<_, FollowError>(removed)
         });
         writer.unsure = committed.is_err();
-        let removed = committed?;
+        let applied = committed?;
         self.keep_head(&mut writer, signed)?;
         drop(writer);
-        if removed > 0 {
+        if !applied.removed.is_empty() {
+            self.keep_renamed(&applied);
             self.bury()?;
         }
         self.note_change();
         Ok(())
     }
 
-    /// Writes the changes; answers with how many files' bytes have to go.
-    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<u64, FollowError> {
-        let mut removed = 0;
+    /// Writes the changes.
+    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<Applied, FollowError> {
+        let mut applied = Applied::default();
         for change in changes {
             let before = batch.put_entry(&change.namespace, &change.key, change.body.as_deref())?;
             let Some(folder) = change.namespace.as_folder().filter(|folder| self.folders.contains_key(folder)) else {
@@ -131,49 +187,61 @@ impl Repository {
             let after = change.body.as_deref().and_then(file_of);
             batch.note_indexed(&folder, before.map(|file| file.size), after.map(|file| file.size))?;
             let tombstone = change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
-            if apply_file(batch, &folder, &name, after, tombstone)? {
-                removed += 1;
+            match (apply_file(batch, &folder, &name, after, tombstone)?, after) {
+                (Some(removed), _) => applied.removed.push((folder, name, removed)),
+                (None, Some(file)) => applied.named.push((folder, name, file.into())),
+                (None, None) => {}
             }
         }
-        Ok(removed)
+        Ok(applied)
     }
 }
 
-/// Brings holdings and missing in step with what the index says of one file; `true` if its bytes have to go.
+/// What changes did to files.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// Holdings whose bytes have to go to the trash.
+    pub(super) removed: Vec<(FolderName, FileName, HoldingRecord)>,
+    /// What the index names from here on.
+    pub(super) named: Vec<(FolderName, FileName, MissingRecord)>,
+}
+
+/// Brings holdings and missing in step with what the index says of one file; answers with the holding whose
+/// bytes have to go.
 fn apply_file(
     batch: &mut Batch<'_>,
     folder: &FolderName,
     name: &FileName,
     file: Option<FileRecord>,
     tombstone: bool,
-) -> Result<bool, FollowError> {
+) -> Result<Option<HoldingRecord>, FollowError> {
     let holding = batch.holding(folder, name)?;
     match (file, holding) {
         (Some(file), Some(holding)) if is_current(name, &file, &holding) => {
             batch.set_missing(folder, name, None)?;
             batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
-            Ok(false)
+            Ok(None)
         }
         (Some(file), holding) => {
             batch.set_missing(folder, name, Some(&file.into()))?;
             if let Some(holding) = holding.filter(|holding| !holding.listed) {
                 batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
             }
-            Ok(false)
+            Ok(None)
         }
         (None, holding) => {
             batch.set_missing(folder, name, None)?;
             match holding {
-                Some(_) if tombstone => {
+                Some(holding) if tombstone => {
                     batch.remove_holding(folder, name)?;
                     batch.put_intent(folder, name)?;
-                    Ok(true)
+                    Ok(Some(holding))
                 }
                 Some(holding) => {
                     batch.put_holding(folder, name, &HoldingRecord { listed: false, ..holding })?;
-                    Ok(false)
+                    Ok(None)
                 }
-                None => Ok(false),
+                None => Ok(None),
             }
         }
     }
@@ -204,6 +272,8 @@ fn append_log(
     before: Option<&Head>,
     head: &Head,
     changes: &[Change],
+    limit: LogLimit,
+    now: u64,
 ) -> Result<(), FollowError> {
     let from = before.filter(|before| before.epoch == head.epoch).map(|before| before.seq);
     let leads = from.is_some_and(|from| {
@@ -211,13 +281,13 @@ fn append_log(
             && changes.iter().zip(from + 1..=head.seq).all(|(change, seq)| change.seq == Some(seq))
     });
     if !leads {
-        return Ok(batch.clear_log(head.seq)?);
+        return Ok(log_limit::restart(batch, head.seq)?);
     }
     for change in changes.iter().cloned() {
         let Change { seq: Some(seq), namespace, key, body } = change else { continue };
         batch.append_log(seq, &LogRecord { namespace, key, body })?;
     }
-    Ok(batch.trim_log(head.seq.saturating_sub(LOG_ROWS))?)
+    Ok(log_limit::trim(batch, limit, from.unwrap_or(0), head.seq, now)?)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::domain::{
     member::MemberRecord,
     state::{Body, Namespace},
 };
+use std::collections::BTreeSet;
 
 /// What a node key is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +26,12 @@ impl Repository {
         self.author(|changes| put_member(changes, member))
     }
 
-    /// Revokes a member: its row becomes a tombstone.
+    /// Revokes a member: its row becomes a tombstone. The index first: a tombstone takes the ledger's row
+    /// with it at the next start.
     pub fn revoke(&self, key: &NodeKey) -> Result<(), RepositoryError> {
-        self.state.ledger.remove_member(key)?;
         let removed_at = self.clock.unix_seconds();
-        self.author(|changes| Ok(changes.put(&Namespace::members(), &key.0, &Body::Tombstone { removed_at })?))
+        self.author(|changes| Ok(changes.put(&Namespace::members(), &key.0, &Body::Tombstone { removed_at })?))?;
+        Ok(self.state.ledger.remove_member(key)?)
     }
 
     /// Looks a key up among the members.
@@ -59,10 +61,37 @@ impl Repository {
         Ok(members)
     }
 
-    /// Puts the ledger's members back into an index that was lost.
-    pub(super) fn restore_members(&self) -> Result<(), RepositoryError> {
-        let members = self.state.ledger.members()?;
-        self.author(|changes| members.iter().try_for_each(|member| put_member(changes, member)))
+    /// Brings index and ledger in step after one of them was lost or put back from a copy. Where the epoch
+    /// goes on, the index is the newest that there is: who was revoked in it stays out, and who is in it is
+    /// put back into the ledger. Else the ledger knows best: who is not in it is revoked.
+    pub(super) fn restore_members(&self, epoch_goes_on: bool) -> Result<(), RepositoryError> {
+        let (mut kept, indexed) = (self.state.ledger.members()?, self.members()?);
+        let known: BTreeSet<NodeKey> = kept.iter().map(|member| member.key).collect();
+        let unknown: Vec<_> = indexed.into_iter().filter(|member| !known.contains(&member.key)).collect();
+        if epoch_goes_on {
+            for member in &unknown {
+                self.state.ledger.put_member(member)?;
+            }
+            for revoked in kept.extract_if(.., |member| self.is_revoked(member).unwrap_or(false)) {
+                self.state.ledger.remove_member(&revoked.key)?;
+            }
+        }
+        let removed_at = self.clock.unix_seconds();
+        self.author(|changes| {
+            kept.iter().try_for_each(|member| put_member(changes, member))?;
+            if epoch_goes_on || kept.is_empty() {
+                return Ok(()); // a ledger without a main's own row was lost
+            }
+            let gone = Body::Tombstone { removed_at };
+            Ok(unknown.iter().try_for_each(|member| changes.put(&Namespace::members(), &member.key.0, &gone))?)
+        })
+    }
+
+    /// Whether the index says that a member of the ledger was revoked after it joined.
+    fn is_revoked(&self, member: &MemberRecord) -> Result<bool, RepositoryError> {
+        let body = self.state.index.read()?.entry(&Namespace::members(), &member.key.0)?;
+        let tombstone = body.and_then(|body| Body::decode(&body).ok());
+        Ok(matches!(tombstone, Some(Body::Tombstone { removed_at }) if removed_at >= member.joined_at))
     }
 }
 
@@ -120,6 +149,41 @@ mod tests {
         follow(&main, &child).unwrap();
         assert_eq!(admission(&child, 1), Admission::Member(member(1, None)));
         assert!(matches!(child.admit(&member(2, None)), Err(RepositoryError::NotMain)));
+    }
+
+    #[test]
+    fn an_older_copy_of_the_ledger_neither_brings_back_the_revoked_nor_loses_the_new() {
+        let place = Place::new();
+        let main = place.main();
+        main.admit(&member(1, None)).unwrap();
+        main.admit(&member(2, None)).unwrap();
+        drop(main);
+        fs::copy(place.state("ledger.redb"), place.state("copy")).unwrap();
+        let main = place.main();
+        main.revoke(&NodeKey([2; 32])).unwrap();
+        main.admit(&member(3, None)).unwrap();
+        drop(main);
+        fs::rename(place.state("copy"), place.state("ledger.redb")).unwrap();
+        let main = place.main();
+        assert_eq!(main.members().unwrap(), [member(1, None), member(3, None)]);
+        assert_eq!(main.state.ledger.members().unwrap(), [member(1, None), member(3, None)]);
+    }
+
+    #[test]
+    fn an_older_copy_of_the_index_does_not_bring_back_the_revoked() {
+        let place = Place::new();
+        let main = place.main();
+        main.admit(&member(1, None)).unwrap();
+        main.admit(&member(2, None)).unwrap();
+        drop(main);
+        fs::copy(place.state("index.redb"), place.state("copy")).unwrap();
+        let main = place.main();
+        main.revoke(&NodeKey([2; 32])).unwrap();
+        drop(main);
+        fs::rename(place.state("copy"), place.state("index.redb")).unwrap();
+        let main = place.main();
+        assert_eq!(main.members().unwrap(), [member(1, None)]);
+        assert_eq!(admission(&main, 2), Admission::Stranger);
     }
 
     #[test]

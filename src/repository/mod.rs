@@ -11,6 +11,7 @@
 
 mod attention;
 mod author;
+mod backup;
 mod blob;
 mod bury;
 mod check;
@@ -21,15 +22,18 @@ mod find;
 mod follow;
 mod hashers;
 mod later;
+mod log_limit;
 mod members;
 mod mend;
 mod obtain;
 mod open;
 #[cfg(test)]
 mod power_cuts;
+mod prune;
 mod publish;
 mod receive;
 mod remove;
+mod renamed;
 mod room;
 mod scan;
 mod state_dir;
@@ -38,6 +42,7 @@ mod tend;
 mod testing;
 
 pub use attention::{Alarm, Attention, Standing, Trouble, Troubles};
+pub use backup::{ExportError, members_of};
 pub use blob::Blob;
 pub use check::{CheckSummary, Finding};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
@@ -45,9 +50,11 @@ pub use error::RepositoryError;
 pub use examine::{Adoptable, Examined};
 pub use find::Found;
 pub use follow::{Change, FollowError};
+pub use log_limit::LogLimit;
 pub use members::Admission;
 pub use obtain::LocalSource;
 pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
+pub use prune::{PrunePlan, PruneRefusal};
 pub use receive::Arrival;
 pub use scan::ScanSummary;
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};

@@ -121,7 +121,19 @@ impl Repository {
         wanted: &MissingRecord,
     ) -> Result<Option<Staged>, RepositoryError> {
         let Some(holding) = self.state.index.read()?.holding(&open.name, other)? else { return Ok(None) };
-        if self.open_holding(&open.name, other, &holding)?.is_none() {
+        self.stage_from(open, other, &holding, name, wanted)
+    }
+
+    /// As [`Self::stage_second`], of a file whose row may be gone already.
+    pub(super) fn stage_from(
+        &self,
+        open: &Folder,
+        other: &FileName,
+        holding: &HoldingRecord,
+        name: &FileName,
+        wanted: &MissingRecord,
+    ) -> Result<Option<Staged>, RepositoryError> {
+        if self.open_holding(&open.name, other, holding)?.is_none() {
             return Ok(None);
         }
         let immutable = name.is_immutable() && other.is_immutable();
@@ -129,7 +141,7 @@ impl Repository {
             Err(error) if is_absent(&error) => return Ok(None),
             staged => staged.map_err(RepositoryError::io("copying", other))?,
         };
-        if is_sound(open, &staged, &holding).map_err(RepositoryError::io("reading the copy of", other))? {
+        if is_sound(open, &staged, holding).map_err(RepositoryError::io("reading the copy of", other))? {
             return Ok(Some(staged));
         }
         self.note_fault(&open.name, other);

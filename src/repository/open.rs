@@ -6,6 +6,7 @@ use super::{
     deletions::DeletionCap,
     error::RepositoryError,
     find::is_absent,
+    log_limit::LogLimit,
     state_dir::{OpenStateError, StateDir},
 };
 use crate::{
@@ -63,6 +64,8 @@ pub struct RepositoryConfig {
     pub deletion_cap: DeletionCap,
     /// What arriving files leave free on each folder's disk, in bytes; 0 leaves it to the disk.
     pub disk_reserve_bytes: u64,
+    /// How far back the log of changes reaches.
+    pub log_limit: LogLimit,
 }
 
 /// A repository that can't come up.
@@ -152,6 +155,7 @@ pub struct Repository {
     pub(super) state: StateDir,
     pub(super) folders: BTreeMap<FolderName, Folder>,
     pub(super) deletion_cap: DeletionCap,
+    pub(super) log_limit: LogLimit,
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
@@ -187,6 +191,7 @@ impl Repository {
             state,
             folders,
             deletion_cap: config.deletion_cap,
+            log_limit: config.log_limit,
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),

@@ -188,7 +188,8 @@ impl Repository {
     }
 }
 
-fn signed_lately(writer: &mut Writer, folder: &FolderName, now: u64) -> u64 {
+/// How many files the last hour let go.
+pub(super) fn signed_lately(writer: &mut Writer, folder: &FolderName, now: u64) -> u64 {
     let births = writer.deletions.entry(folder.clone()).or_default();
     while births.front().is_some_and(|(at, _)| at.saturating_add(DELETION_WINDOW) <= now) {
         births.pop_front();

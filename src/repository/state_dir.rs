@@ -3,6 +3,7 @@
 //! Order at open: the version file first, so that a newer state is left untouched; it is also the
 //! lock that keeps a second process out. Then the databases. An index that can't be opened is set aside and made anew: it is rebuilt from the tree.
 
+use super::attention::lock;
 use crate::{
     base::{random_access::RandomAccess, read_at::ReadAt},
     catalog::{Index, Ledger, OpenCatalogError},
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 /// The newest form of the state folder.
@@ -56,6 +57,18 @@ pub enum OpenStateError {
         doing: &'static str,
         /// Why it failed.
         source: io::Error,
+    },
+    /// The ledger can't be used, and can't be rebuilt.
+    #[error(
+        "{path}: ledger.redb can't be used; put {} beside it in its place, or bring a backup back with \
+         `wuasync restore`",
+        layout::LEDGER_COPY
+    )]
+    Ledger {
+        /// The state folder.
+        path: PathBuf,
+        /// Why.
+        source: OpenCatalogError,
     },
     /// A database refused.
     #[error("{path}: {file}")]
@@ -111,6 +124,8 @@ pub struct StateDir {
     pub outboards: Outboards,
     /// Whether the index was lost and starts empty.
     pub index_was_lost: bool,
+    /// One copy of the ledger at a time.
+    copying: Mutex<()>,
     /// Locked for as long as it is open.
     _lock: Arc<dyn DiskFile>,
 }
@@ -129,12 +144,8 @@ impl StateDir {
         let outboards = Outboards::open(disk.clone(), root).map_err(io("opening the outboards"))?;
         let (index, index_was_lost) = open_index(&disk, root, path, now)?;
         let ledger = open_file(&disk, root, layout::LEDGER, make_ledger).map_err(io("opening the ledger"))?;
-        let ledger = Ledger::open(ledger).map_err(|source| OpenStateError::Catalog {
-            path: path.to_owned(),
-            file: layout::LEDGER,
-            source,
-        })?;
-        Ok(Self { disk, root, index, ledger, outboards, index_was_lost, _lock: lock })
+        let ledger = Ledger::open(ledger).map_err(|source| OpenStateError::Ledger { path: path.to_owned(), source })?;
+        Ok(Self { disk, root, index, ledger, outboards, index_was_lost, copying: Mutex::new(()), _lock: lock })
     }
 
     /// The head that was accepted last, or signed last on a main.
@@ -167,6 +178,41 @@ impl StateDir {
     pub fn set_line_signer(&self, signer: &LineSigner) -> Result<LineKey, SmallFileError> {
         self.write_value(layout::LINE_KEY, &signer.secret())?;
         Ok(signer.line())
+    }
+
+    /// Writes the ledger as of now beside it, whole and durable when it returns.
+    pub fn copy_ledger(&self) -> io::Result<()> {
+        let _one = lock(&self.copying);
+        self.copy_ledger_alone()
+    }
+
+    /// The bytes of the ledger as of now, by way of its copy.
+    pub(super) fn ledger_bytes(&self) -> io::Result<Vec<u8>> {
+        let _one = lock(&self.copying);
+        self.copy_ledger_alone()?;
+        let copy = self.disk.open(self.root.at(layout::LEDGER_COPY), Open::Read)?;
+        let mut bytes = vec![0; usize::try_from(copy.stat()?.size).map_err(io::Error::other)?];
+        copy.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    fn copy_ledger_alone(&self) -> io::Result<()> {
+        let temporary = format!("{}.new", layout::LEDGER_COPY);
+        remove_if_there(&self.disk, self.root, &temporary)?;
+        let file = self.disk.open(self.root.at(&temporary), Open::CreateNew)?;
+        file.set_mode(0o600)?;
+        self.ledger.copy_to(Arc::new(DatabaseFile(file.clone()))).map_err(io::Error::other)?;
+        file.sync()?;
+        self.disk.rename(self.root.at(&temporary), self.root.at(layout::LEDGER_COPY), Replace::Yes)?;
+        self.disk.sync_directory(self.root.at(""))
+    }
+
+    /// Removes a small file; durable when it returns.
+    pub(super) fn remove_small(&self, file: &'static str) -> Result<(), SmallFileError> {
+        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let removed = remove_if_there(&self.disk, self.root, file);
+        let synced = removed.and_then(|()| self.disk.sync_directory(self.root.at(folder)));
+        synced.map_err(|source| SmallFileError::Io { file, source })
     }
 
     /// A small file's bytes.
@@ -360,7 +406,7 @@ mod tests {
         drop(open(&place).unwrap());
         fs::write(place.state(layout::LEDGER), vec![7; 50_000]).unwrap();
         let refused = open(&place).err().unwrap();
-        assert!(matches!(refused, OpenStateError::Catalog { file, .. } if file == layout::LEDGER));
+        assert!(matches!(refused, OpenStateError::Ledger { .. }));
         assert_eq!(fs::read(place.state(layout::LEDGER)).unwrap(), vec![7; 50_000]);
     }
 }

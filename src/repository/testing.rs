@@ -86,6 +86,7 @@ pub(super) fn open_on(
         folders: vec![FolderConfig { name: folder(), path: top.join("www/waptwua"), staging: None }],
         deletion_cap: DeletionCap { max_percent: 20, min_files: 3 },
         disk_reserve_bytes: 0,
+        log_limit: Default::default(),
     };
     let mut drawn = 0;
     Repository::open(disk, clock, &config, &mut |bytes| {
@@ -102,6 +103,10 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn disk(&self) -> SharedDisk {
+        Arc::new(RealDisk::new())
+    }
+
     pub(super) fn new() -> Self {
         let top = tempfile::tempdir().unwrap();
         fs::create_dir_all(top.path().join("www/waptwua")).unwrap();

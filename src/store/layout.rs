@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub const INDEX: &str = "index.redb";
 /// Members, rules, wants, hosts, jobs, audit.
 pub const LEDGER: &str = "ledger.redb";
+/// The ledger as of last night.
+pub const LEDGER_COPY: &str = "ledger.nightly.redb";
 /// Hash trees of the blobs above one group.
 pub const OUTBOARDS: &str = "outboards";
 /// Private keys, mode 0600.
@@ -31,6 +33,8 @@ pub const LINE_KEY: &str = "keys/line";
 pub const EPOCH: &str = "keys/epoch";
 /// This node's transport key.
 pub const TRANSPORT_KEY: &str = "keys/transport.pem";
+/// There while a restore is under way; left behind by one that was cut short.
+pub const RESTORING: &str = "restoring";
 /// Held by the one process that owns the state.
 pub const LOCK: &str = "lock";
 /// Address and key of the node that this one pulls from.

@@ -25,8 +25,8 @@ use wuasync::{
         name::{FileName, FolderName},
     },
     repository::{
-        DeletionCap, FolderConfig, Found, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig, Tend,
-        TendConfig,
+        DeletionCap, FolderConfig, Found, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
+        Tend, TendConfig,
     },
     store::disk::real::RealDisk,
     sync::{
@@ -72,13 +72,14 @@ pub fn noise(seed: u64, size: usize) -> Vec<u8> {
 pub struct Place {
     pub root: tempfile::TempDir,
     pub key: [u8; 32],
+    pub log_limit: LogLimit,
 }
 
 impl Place {
     pub fn new(seed: u8) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("www/waptwua")).unwrap();
-        Self { root, key: [seed; 32] }
+        Self { root, key: [seed; 32], log_limit: LogLimit::default() }
     }
 
     pub fn folder(&self) -> PathBuf {
@@ -117,6 +118,7 @@ impl Place {
             folders: vec![FolderConfig { name: folder(), path: self.folder(), staging: None }],
             deletion_cap,
             disk_reserve_bytes: 0,
+            log_limit: self.log_limit,
         };
         let mut seed = u64::from(self.key[0]);
         let mut random = |bytes: &mut [u8]| {

@@ -1,6 +1,6 @@
 //! Which command is meant.
 
-use super::{check, completions, config, files, join, pair, serve, status, sync};
+use super::{backup, check, completions, config, files, join, pair, restore, serve, status, sync};
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
 #[derive(Debug, clap::Subcommand)]
@@ -23,6 +23,10 @@ pub(crate) enum Command {
     Sync(sync::Args),
     /// Read and verify every file
     Check,
+    /// Write what a lost main is brought back from
+    Backup(backup::Args),
+    /// Bring a main back from a backup, while its daemon is stopped
+    Restore(restore::Args),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -41,6 +45,8 @@ impl Command {
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Check => context.wait_for(check::run(context)),
+            Self::Backup(args) => context.wait_for(backup::run(args, context)),
+            Self::Restore(args) => restore::run(&args, context),
             Self::Config(config) => config::run(&config, context),
             Self::Completions(args) => completions::run(&args, context.out()),
         }

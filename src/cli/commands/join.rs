@@ -23,12 +23,15 @@ const MAX_TOKEN_BYTES: u64 = 8 * 1024;
 pub(crate) struct Args {
     /// What `wuasync pair invite` printed; - reads it from standard input
     token: String,
+    /// Follow the token's line even where this node followed another; its files stay
+    #[arg(long)]
+    adopt_line: bool,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, CliError> {
     let token = if args.token == "-" { token_from(std::io::stdin().lock())? } else { args.token };
     let config = context.config_or_defaults(&[])?;
-    let reply = join(&config, token).await?;
+    let reply = join(&config, token, args.adopt_line).await?;
     context.out().answer(&reply, |_| {
         let (name, parent) = (printable(&reply.name), printable(&reply.parent));
         format!("this node is {name:?} and follows {parent} (line {})", printable(&reply.line))
@@ -36,10 +39,10 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
-async fn join(config: &Config, token: String) -> Result<JoinReply, CliError> {
+async fn join(config: &Config, token: String, adopt_line: bool) -> Result<JoinReply, CliError> {
     match Client::connect(config).await {
-        Ok(mut client) => Ok(client.post(api::JOIN, &JoinRequest { token }).await?),
-        Err(ClientError::NotRunning { .. }) => Ok(daemon::join_offline(config, &token).await?),
+        Ok(mut client) => Ok(client.post(api::JOIN, &JoinRequest { token, adopt_line }).await?),
+        Err(ClientError::NotRunning { .. }) => Ok(daemon::join_offline(config, &token, adopt_line).await?),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod backup;
 mod check;
 mod command;
 mod completions;
@@ -7,6 +8,7 @@ mod config;
 mod files;
 mod join;
 mod pair;
+mod restore;
 mod serve;
 mod status;
 mod sync;

@@ -2,8 +2,8 @@
 
 use crate::{
     base::units,
-    cli::{client::Client, context::Context, error::CliError, exit::Exit, progress},
-    daemon::api::{self, AcceptDeletionsReply, StatusReport, SyncReply},
+    cli::{client::Client, context::Context, error::CliError, exit::Exit, out::printable, progress},
+    daemon::api::{self, AcceptDeletionsReply, PruneReply, PruneRequest, StatusReport, SyncReply},
 };
 
 #[derive(Debug, clap::Args)]
@@ -20,11 +20,24 @@ pub(crate) struct Args {
 enum SyncCommand {
     /// Sign the deletions that were held back because they are many
     AcceptDeletions,
+    /// Move files that no index names to the trash
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct PruneArgs {
+    /// Only tell what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Also more than the cap on deletions lets go
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     match args.command {
         Some(SyncCommand::AcceptDeletions) => accept_deletions(context).await,
+        Some(SyncCommand::Prune(args)) => prune(args, context).await,
         None => sync(args, context).await,
     }
 }
@@ -79,4 +92,53 @@ async fn accept_deletions(context: &Context) -> Result<Exit, CliError> {
         files => format!("{files} deletions are signed"),
     })?;
     Ok(Exit::Done)
+}
+
+async fn prune(args: PruneArgs, context: &Context) -> Result<Exit, CliError> {
+    let PruneArgs { dry_run, force } = args;
+    let reply: PruneReply = context.client().await?.post(api::PRUNE, &PruneRequest { dry_run, force }).await?;
+    context.out().answer(&reply, |_| pruned(&reply))?;
+    Ok(Exit::Done)
+}
+
+fn pruned(reply: &PruneReply) -> String {
+    let size = units::bytes(reply.bytes);
+    let mut text = match (reply.files, reply.removed) {
+        (0, _) => "no file is unlisted".to_owned(),
+        (files, true) => format!("{files} unlisted files with {size} are in the trash"),
+        (files, false) => format!("{files} unlisted files with {size} would go to the trash"),
+    };
+    if reply.removed {
+        return text;
+    }
+    for name in &reply.examples {
+        text += &format!("\n  {}", printable(name));
+    }
+    let unnamed = reply.files.saturating_sub(reply.examples.len() as u64);
+    if unnamed > 0 {
+        text += &format!("\n  and {unnamed} more: `wuasync files list --unlisted`");
+    }
+    reply.refused.iter().for_each(|why| text += &format!("\nrefused without --force: {why}"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_names_what_would_go_and_what_stands_against_it() {
+        let reply = PruneReply {
+            files: 3,
+            bytes: 2048,
+            removed: false,
+            examples: vec!["waptwua/a".to_owned(), "waptwua/b\x1b".to_owned()],
+            refused: vec!["too many".to_owned()],
+        };
+        let expected = "3 unlisted files with 2.0 KiB would go to the trash\n  waptwua/a\n  waptwua/b\u{fffd}\n  \
+                        and 1 more: `wuasync files list --unlisted`\nrefused without --force: too many";
+        assert_eq!(pruned(&reply), expected);
+        let gone = PruneReply { removed: true, ..reply };
+        assert_eq!(pruned(&gone), "3 unlisted files with 2.0 KiB are in the trash");
+    }
 }

@@ -214,7 +214,7 @@ async fn join(main: &mut Node, secondary: &mut Node) -> Result<(), CliError> {
     let request =
         InviteRequest { name, site: None, folders: vec![], addresses: vec![], expires_seconds: 600, via: None };
     let InviteReply { token } = main.post(api::INVITE, &request).await?;
-    let _: JoinReply = secondary.post(api::JOIN, &JoinRequest { token }).await?;
+    let _: JoinReply = secondary.post(api::JOIN, &JoinRequest { token, adopt_line: false }).await?;
     Ok(())
 }
 

@@ -4,6 +4,8 @@
 //! many entries there are. A bucket's hash covers its sorted entries whole; sums or XORs of hashes
 //! could be forged and are not used.
 
+use std::collections::BTreeMap;
+
 /// Children of the root and of each inner node.
 pub const FANOUT: usize = 64;
 /// Leaves of the tree.
@@ -60,6 +62,19 @@ impl BucketHasher {
     pub fn finish(&self) -> NodeHash {
         if self.entries == 0 { EMPTY } else { *self.hasher.finalize().as_bytes() }
     }
+}
+
+/// The root over all entries of a namespace, from scratch.
+pub fn root_of_entries(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> NodeHash {
+    let mut buckets: BTreeMap<u16, BucketHasher> = BTreeMap::new();
+    for (key, body) in entries {
+        buckets.entry(bucket_of(key)).or_default().push(key, body);
+    }
+    let mut nodes = [[EMPTY; FANOUT]; FANOUT];
+    for (bucket, hasher) in buckets {
+        nodes[usize::from(inner_of(bucket))][usize::from(bucket) % FANOUT] = hasher.finish();
+    }
+    inner_hash(&nodes.map(|children| inner_hash(&children)))
 }
 
 #[cfg(test)]

@@ -255,8 +255,8 @@ impl Parent {
             ),
             PullError::State(refused) => attention.raise(
                 Alarm::StateRefused,
-                format!("the parent's state is refused: {refused}"),
-                "if the main was replaced on purpose, join again with a new token",
+                format!("the parent's state is refused: {}", chain(refused)),
+                refused.cure(),
             ),
             broken if broken.is_violation() => attention.raise(
                 Alarm::StateRefused,

@@ -9,10 +9,10 @@ use super::{
 use crate::{
     catalog::LogRow,
     domain::{
-        member::MemberRecord,
+        member::{MemberRecord, Role},
         state::{Namespace, SignedHead},
     },
-    repository::{Repository, RepositoryError},
+    repository::{Alarm, Repository, RepositoryError},
     sync::{
         frames::{Behind, Entries, EntryFrame, Frame, Head, Hello, Progress, Welcome},
         pace::{Pace, sleep_until},
@@ -67,6 +67,7 @@ pub(super) async fn serve(
         missing_told: None,
     };
     guard.update(|child| child.at = follower.at);
+    judge_member(&shared.repository, member, follower.at);
     let mut pace = Pace::new(PROGRESS_EVERY, shared.clock().monotonic());
     pace.on_event();
     loop {
@@ -84,6 +85,19 @@ pub(super) async fn serve(
             },
         }
     }
+}
+
+/// A member that is ahead of its main: that was put back from a copy, or another one signs the same line.
+fn judge_member(repository: &Repository, member: &MemberRecord, at: (u64, u64)) {
+    let Some(own) = repository.head().filter(|_| repository.role() == Role::Main) else { return };
+    let alarm = Alarm::Overtaken(member.name.to_string());
+    if at <= (own.head().epoch, own.head().seq) {
+        return repository.attention.clear(&alarm);
+    }
+    let what = format!("{} has a newer state of this line than this main, and refuses this one", member.name);
+    let cure = "if this main was put back from a copy of its state, stop it, run `wuasync restore --new-epoch` and \
+                start it; if another main signs this line, stop one of the two";
+    repository.attention.raise(alarm, what, cure);
 }
 
 /// Where the member stands counts only after a comparison of trees: else what was sent since its

@@ -1,6 +1,7 @@
 //! One function per kind of hostile bytes: what the product makes of any of them, and what has to be
 //! true of it. `tests/fuzz_replay.rs` and the crate in `../cargo/` run the same functions.
 
+pub mod backups;
 pub mod config;
 pub mod frames;
 pub mod heads;
@@ -14,7 +15,8 @@ pub mod tokens;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its folder in `../corpus/`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
+    ("backups", backups::backups),
     ("config", config::config),
     ("frames", frames::frames),
     ("heads", heads::heads),
