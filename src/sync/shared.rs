@@ -48,7 +48,7 @@ pub struct ParentState {
     pub address: String,
     /// Connected since, in seconds since 1970 UTC.
     pub connected_since: Option<u64>,
-    /// Whether a state was followed since: from then on every change is pushed as it happens.
+    /// Whether the parent's state was seen to be here since: from then on every change is pushed as it happens.
     pub is_current: bool,
     /// Not connected since, in seconds since 1970 UTC.
     pub lost_since: Option<u64>,

@@ -134,12 +134,21 @@ impl Session<'_> {
                 self.behind = true;
                 Ok(false)
             }
-            Frame::Progress(_) => {
-                self.news.on_event();
+            Frame::Progress(progress) => {
+                self.on_progress(&progress);
                 Ok(false)
             }
             other => Err(PullError::OutOfPlace(other.name())),
         }
+    }
+
+    /// A parent whose state is the one of before the connection sends no head: this is how it is known.
+    fn on_progress(&mut self, progress: &Progress) {
+        let own = self.shared.repository.head();
+        if own.is_some_and(|own| (own.head().epoch, own.head().seq) == (progress.epoch, progress.seq)) {
+            self.shared.update_parent(|parent| parent.is_current = true);
+        }
+        self.news.on_event();
     }
 
     fn on_entries(&mut self, entries: Entries) -> Result<(), PullError> {
