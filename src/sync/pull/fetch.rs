@@ -119,6 +119,9 @@ impl Fetcher<'_> {
             Outcome::Done(items) => items.iter().for_each(|item| self.plan.on_done(item)),
             Outcome::Failed(items, why) => items.iter().for_each(|item| self.plan.on_failed(item, why, now)),
         }
+        if self.plan.take_stood_back() {
+            self.start_over();
+        }
         self.tell_troubles();
     }
 

@@ -86,8 +86,11 @@ impl Retry {
 /// What is under way, and what has to wait.
 #[derive(Default)]
 pub(super) struct Plan {
-    names: BTreeSet<Key>,
+    /// What is under way, and what each name is to get.
+    names: BTreeMap<Key, MissingRecord>,
     roots: BTreeSet<Root>,
+    /// Something stood back behind what is under way: another name of its content, or the name's next content.
+    stood_back: bool,
     retries: BTreeMap<Key, Retry>,
     /// Passes over what is missing that have begun.
     passes: u64,
@@ -112,7 +115,7 @@ impl Plan {
                 continue;
             }
             bytes += item.wanted.size;
-            self.names.insert((item.folder.clone(), item.name.clone()));
+            self.names.insert((item.folder.clone(), item.name.clone()), item.wanted);
             self.roots.insert(item.wanted.root);
             job.push(item);
             if large {
@@ -143,7 +146,15 @@ impl Plan {
             retry.met_in = self.passes;
             retry.wanted == item.wanted.root && retry.at > now
         });
-        !waits && !self.names.contains(&key) && !self.roots.contains(&item.wanted.root)
+        let is_itself = self.names.get(&key) == Some(&item.wanted);
+        let is_behind = self.names.contains_key(&key) || self.roots.contains(&item.wanted.root);
+        self.stood_back |= is_behind && !is_itself && !waits;
+        !waits && !is_behind
+    }
+
+    /// Whether something stood back that may begin when a file ends; asked then, it is told once.
+    pub(super) fn take_stood_back(&mut self) -> bool {
+        std::mem::take(&mut self.stood_back)
     }
 
     /// The file arrived and is committed, or is no longer wanted.
@@ -239,6 +250,20 @@ mod tests {
         assert!(plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now).is_empty());
         plan.on_done(&job[0]);
         assert_eq!(names(&plan.next_job(&mut missing[1..].iter().cloned().collect(), 65_536, now)), ["twin"]);
+    }
+
+    #[test]
+    fn what_stands_back_behind_a_file_under_way_is_told_when_something_ends() {
+        let file = item("a", 10);
+        let twin = Item { name: FileName::new("twin").unwrap(), ..file.clone() };
+        let next = Item { wanted: MissingRecord { modified: 1, ..file.wanted }, ..file.clone() };
+        for (met, stands_back) in [(file.clone(), false), (item("b", 10), false), (twin, true), (next, true)] {
+            let (mut plan, now) = (Plan::default(), Instant::now());
+            plan.next_job(&mut VecDeque::from([file.clone()]), 65_536, now);
+            plan.next_job(&mut VecDeque::from([met.clone()]), 65_536, now);
+            assert_eq!(plan.take_stood_back(), stands_back, "{met:?}");
+            assert!(!plan.take_stood_back());
+        }
     }
 
     #[test]
