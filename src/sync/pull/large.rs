@@ -6,6 +6,7 @@ use super::{
     stream::{Stream, io_error, read_grant},
 };
 use crate::{
+    base::tasks,
     domain::name::FileName,
     store::{
         partial::Partial,
@@ -54,7 +55,7 @@ pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Option<Staged>
 
 async fn open_partial(stream: &Stream, item: &Item) -> Result<(Arc<Partial>, Vec<Range<u64>>), PullError> {
     let (repository, item) = (stream.shared.repository.clone(), item.clone());
-    let opened = stream.tasks.spawn_blocking(move || {
+    let opened = tasks::blocking_in(&stream.tasks, move || {
         let staging = repository.staging(&item.folder)?;
         let open = || {
             let partial = Partial::open(staging, item.wanted.root, item.wanted.size)?;
@@ -82,7 +83,7 @@ async fn receive_range(
     loop {
         left -= bytes.len() as u64;
         let partial = partial.clone();
-        let verifying = stream.tasks.spawn_blocking(move || {
+        let verifying = tasks::blocking_in(&stream.tasks, move || {
             let mut sink = Counted { sink: partial.as_ref(), bytes: 0 };
             let fed = decoder.feed(&bytes, &mut sink);
             let verified = sink.bytes;
@@ -143,7 +144,7 @@ impl GroupSink for Counted<'_> {
 
 async fn finish_partial(stream: &Stream, item: &Item, partial: Arc<Partial>) -> Result<Option<Staged>, PullError> {
     let (repository, item) = (stream.shared.repository.clone(), item.clone());
-    let finished = stream.tasks.spawn_blocking(move || {
+    let finished = tasks::blocking_in(&stream.tasks, move || {
         let name = item.name.to_string();
         let Some(partial) = Arc::into_inner(partial) else { return Ok(None) };
         match partial.finish(item.wanted.modified, &repository.state().outboards) {
