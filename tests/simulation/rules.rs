@@ -121,6 +121,9 @@ pub struct Seen {
     tampered: BTreeSet<String>,
     /// It forgot what it had followed: files of which it knew nothing when their tombstones came are kept.
     was_stale: bool,
+    /// Mutable files that it had then: one that is newer than its rows rests in the trash until it has
+    /// followed again.
+    newer: BTreeSet<String>,
 }
 
 impl Seen {
@@ -143,6 +146,7 @@ impl Seen {
     pub fn restart_anew(&mut self) {
         self.at = (0, 0);
         self.was_stale = true;
+        self.newer.extend(self.files.keys().filter(|name| !name.ends_with(".cab")).cloned());
         self.files.values_mut().for_each(|at| *at = (0, 0));
     }
 
@@ -189,7 +193,7 @@ impl Seen {
             let signed =
                 whole.tombstones.get(&name).is_some_and(|signed| signed.range(since..=self.at).next().is_some());
             assert!(
-                signed || self.tampered.contains(&name),
+                signed || self.tampered.contains(&name) || self.newer.contains(&name),
                 "{node}: {name} is gone without a tombstone from {since:?} to {:?}",
                 self.at
             );
