@@ -157,6 +157,18 @@ async fn two_thousand_small_files_arrive_and_a_restart_costs_a_greeting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secondary_that_comes_back_to_an_unchanged_main_knows_that_it_is_current() {
+    let (main_place, lyon_place) = (Place::new(1), Place::new(2));
+    let (main, lyon) = pair(&main_place, &lyon_place).await;
+    lyon.catches_up_with(&main).await;
+    lyon.stop().await;
+    let lyon = TestNode::secondary(&lyon_place, "lyon", Some(main.as_parent(&main)));
+    wait("lyon is current", || lyon.shared.parent().is_current.then_some(())).await;
+    lyon.stop().await;
+    main.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secondary_that_was_away_catches_up_by_the_log_and_by_comparing_trees() {
     let (main_place, lyon_place) = (Place::new(1), Place::new(2));
     let first = noise(1, 1_000);

@@ -1,4 +1,4 @@
-//! What everything else stands on: clock, back-off, units, positioned reads. Imports nothing of ours.
+//! What everything else stands on: clock, back-off, units, positioned reads, blocking work. Imports nothing of ours.
 
 pub mod backoff;
 pub mod chain;
@@ -7,4 +7,5 @@ pub mod future;
 pub mod random_access;
 pub mod read_at;
 pub mod spacing;
+pub mod tasks;
 pub mod units;

@@ -1,9 +1,12 @@
 //! Looks at files on blocking threads, a bounded number at once over all folders.
 
 use super::{attention::Alarm, examine::Examined, open::Repository};
-use crate::domain::{
-    member::Role,
-    name::{FileName, FolderName},
+use crate::{
+    base::tasks,
+    domain::{
+        member::Role,
+        name::{FileName, FolderName},
+    },
 };
 use std::sync::Arc;
 use tokio::sync::{
@@ -85,7 +88,7 @@ fn gather(first: Work, waiting: &mut Receiver<Work>) -> Vec<Work> {
 }
 
 async fn look_apart(looker: Looker, batch: Vec<Work>, room: OwnedPermit<Vec<Outcome>>) {
-    let looked = tokio::task::spawn_blocking(move || {
+    let looked = tasks::blocking(move || {
         let look = |work: Work| Outcome { examined: looker.look(&work.name), work };
         batch.into_iter().map(look).collect()
     });

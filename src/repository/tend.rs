@@ -16,7 +16,7 @@ use super::{
     scan::ScanSummary,
 };
 use crate::{
-    base::spacing::Spacing,
+    base::{spacing::Spacing, tasks},
     domain::{
         member::Role,
         name::{FileName, FolderName},
@@ -76,6 +76,7 @@ pub struct Tend {
     later: Later,
     scanning: Option<JoinHandle<Result<ScanSummary, RepositoryError>>>,
     commits: Spacing,
+    watched: bool,
     scan_again: bool,
     /// The running scan failed: it does not count as having seen the folder.
     scan_failed: bool,
@@ -96,9 +97,15 @@ impl Tend {
             later,
             scanning,
             commits,
+            watched: true,
             scan_again: false,
             scan_failed: false,
         }
+    }
+
+    /// Goes by rescans alone, where nobody tells what happens in the folder.
+    pub fn unwatched(self) -> Self {
+        Self { watched: false, ..self }
     }
 
     /// Tends the folder until `cancel`.
@@ -130,9 +137,9 @@ impl Tend {
     }
 
     async fn watch(&self, settled: mpsc::Sender<Settled>) -> Option<Watch> {
-        let path = self.repository.folder_path(&self.folder)?.clone();
+        let path = self.repository.folder_path(&self.folder).filter(|_| self.watched)?.clone();
         let (place, clock) = (path.clone(), self.repository.clock().clone());
-        let started = tokio::task::spawn_blocking(move || Watch::start(&place, clock, settled)).await.ok()?;
+        let started = tasks::blocking(move || Watch::start(&place, clock, settled)).await.ok()?;
         match started {
             Ok(watch) => Some(watch),
             Err(error) => {
@@ -213,7 +220,7 @@ impl Tend {
         }
         open.progress.reset();
         let (repository, folder, work) = (self.repository.clone(), self.folder.clone(), self.work.clone());
-        self.scanning = Some(tokio::task::spawn_blocking(move || {
+        self.scanning = Some(tasks::blocking(move || {
             repository.scan(&folder, &mut |name, stat| {
                 if let Some(open) = repository.folders.get(&folder) {
                     open.progress.total_files.fetch_add(1, Relaxed);
@@ -304,7 +311,7 @@ impl Tend {
         act: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Option<T> {
         let repository = self.repository.clone();
-        match tokio::task::spawn_blocking(move || act(&repository)).await {
+        match tasks::blocking(move || act(&repository)).await {
             Ok(Ok(done)) => {
                 self.repository.attention.clear(&Alarm::Failing(doing));
                 Some(done)

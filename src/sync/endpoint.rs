@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{base::clock::SharedClock, domain::key::NodeKey};
 use quinn::{
-    Connection, ConnectionError, TokioRuntime, TransportConfig,
+    AsyncUdpSocket, Connection, ConnectionError, Runtime, TokioRuntime, TransportConfig,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -56,6 +56,25 @@ pub struct EndpointSettings {
     pub clock: SharedClock,
 }
 
+/// What carries an endpoint's packets, and tells it the time.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    /// Where packets leave and arrive.
+    pub socket: Arc<dyn AsyncUdpSocket>,
+    /// Where timers and tasks run.
+    pub runtime: Arc<dyn Runtime>,
+    /// From where QUIC draws what needs not be secret; `None` draws it from the system.
+    pub seed: Option<[u8; 32]>,
+}
+
+impl Carrier {
+    /// The machine's network: a UDP socket at `address`.
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let runtime = Arc::new(TokioRuntime);
+        Ok(Self { socket: runtime.wrap_udp_socket(bind_socket(address)?)?, runtime, seed: None })
+    }
+}
+
 /// An endpoint that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -67,6 +86,9 @@ pub enum BindError {
         /// Why not.
         source: io::Error,
     },
+    /// The socket has no address.
+    #[error("asking for the address of the UDP socket")]
+    Address(#[source] io::Error),
     /// The key or the cryptography.
     #[error("setting up TLS for QUIC")]
     Tls(#[source] rustls::Error),
@@ -128,11 +150,28 @@ impl Endpoint {
         settings: EndpointSettings,
     ) -> Result<Self, BindError> {
         let _on_the_first = lanes.first().enter();
+        let carrier = Carrier::bind(address).map_err(|source| BindError::Socket { address, source })?;
+        Self::begin(lanes, carrier, key, settings)
+    }
+
+    /// As [`Endpoint::bind`], over any network.
+    pub fn over(carrier: Carrier, key: TransportKey, settings: EndpointSettings) -> Result<Self, BindError> {
+        Self::begin(&Lanes::here(), carrier, key, settings)
+    }
+
+    fn begin(
+        lanes: &Lanes,
+        carrier: Carrier,
+        key: TransportKey,
+        settings: EndpointSettings,
+    ) -> Result<Self, BindError> {
         let server = server_config(&key, settings.congestion)?;
-        let socket_error = |source| BindError::Socket { address, source };
-        let socket = bind_socket(address).map_err(socket_error)?;
-        let quinn = quinn::Endpoint::new(reset::endpoint_config(&key), Some(server), socket, Arc::new(TokioRuntime))
-            .map_err(socket_error)?;
+        let Carrier { socket, runtime, seed } = carrier;
+        let address = socket.local_addr().map_err(BindError::Address)?;
+        let mut config = reset::endpoint_config(&key);
+        config.rng_seed(seed);
+        let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+            .map_err(|source| BindError::Socket { address, source })?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_QUEUE);
         let gate = Arc::new(Gate::new(settings.admission, settings.clock));
         let acceptor = tokio::spawn(acceptor::run(quinn.clone(), gate, sender, lanes.clone()));

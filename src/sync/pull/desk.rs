@@ -2,7 +2,7 @@
 
 use super::plan::{Failure, Item};
 use crate::{
-    base::spacing::Spacing,
+    base::{spacing::Spacing, tasks},
     repository::{Alarm, Arrival, Repository, RepositoryError},
     store::staging::Staged,
 };
@@ -84,7 +84,7 @@ async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<Arriv
         }
         commits.on_step(repository.clock().monotonic());
         let (arrived, repository) = (std::mem::take(&mut group), repository.clone());
-        let published = tokio::task::spawn_blocking(move || publish_group(&repository, arrived)).await;
+        let published = tasks::blocking(move || publish_group(&repository, arrived)).await;
         for outcome in on_published(published) {
             // The connection that asked may be gone; what arrived stays.
             outcomes.send(outcome).await.ok();

@@ -8,6 +8,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
+    base::tasks,
     domain::name::{FileName, FolderName},
     repository::{Alarm, Repository},
     sync::{serve::SMALL_BYTES, shared::Shared},
@@ -112,7 +113,7 @@ impl Fetcher<'_> {
             }
             let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
             let repository = self.shared.repository.clone();
-            let (page, cursor) = tokio::task::spawn_blocking(move || next_page(&repository, cursor)).await??;
+            let (page, cursor) = tasks::blocking(move || next_page(&repository, cursor)).await??;
             (self.queue, self.cursor) = (page, cursor);
         }
     }

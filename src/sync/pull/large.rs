@@ -6,6 +6,7 @@ use super::{
     stream::{Stream, io_error, read_grant},
 };
 use crate::{
+    base::tasks,
     domain::name::FileName,
     repository::RepositoryError,
     store::{
@@ -72,7 +73,7 @@ pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Fetched, PullE
 
 async fn open_partial(stream: &Stream, item: &Item) -> Result<(Arc<Partial>, Vec<Range<u64>>), PullError> {
     let (repository, item) = (stream.shared.repository.clone(), item.clone());
-    let opened = stream.tasks.spawn_blocking(move || {
+    let opened = tasks::blocking_in(&stream.tasks, move || {
         let staging = repository.staging(&item.folder)?;
         let open = || {
             let partial = Partial::open(staging, item.wanted.root, item.wanted.size)?;
@@ -101,7 +102,7 @@ async fn receive_range(
     loop {
         left -= bytes.len() as u64;
         let (partial, repository, wanted) = (partial.clone(), stream.shared.repository.clone(), item.clone());
-        let verifying = stream.tasks.spawn_blocking(move || {
+        let verifying = tasks::blocking_in(&stream.tasks, move || {
             if !repository.is_wanted(&wanted.folder, &wanted.name, &wanted.wanted)? {
                 return Ok(None);
             }
@@ -165,7 +166,7 @@ impl GroupSink for Counted<'_> {
 
 async fn finish_partial(stream: &Stream, item: &Item, partial: Arc<Partial>) -> Result<Fetched, PullError> {
     let (repository, item) = (stream.shared.repository.clone(), item.clone());
-    let finished = stream.tasks.spawn_blocking(move || {
+    let finished = tasks::blocking_in(&stream.tasks, move || {
         let name = item.name.to_string();
         let Some(partial) = Arc::into_inner(partial) else { return Ok(Fetched::Absent) };
         match partial.finish(item.wanted.modified, &repository.state().outboards) {

@@ -260,6 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_back_behind_a_file_under_way_is_told_when_something_ends() {
+        let file = item("a", 10);
+        let twin = Item { name: FileName::new("twin").unwrap(), ..file.clone() };
+        let next = Item { wanted: MissingRecord { modified: 1, ..file.wanted }, ..file.clone() };
+        for (met, stands_back) in [(file.clone(), false), (item("b", 10), false), (twin, true), (next, true)] {
+            let (mut plan, now) = (Plan::default(), Instant::now());
+            plan.next_job(&mut VecDeque::from([file.clone()]), 65_536, now);
+            plan.next_job(&mut VecDeque::from([met.clone()]), 65_536, now);
+            assert_eq!(plan.take_held_back(), stands_back, "{met:?}");
+            assert!(!plan.take_held_back());
+        }
+    }
+
+    #[test]
     fn a_file_that_the_parent_lacks_waits_longer_each_time_until_there_is_news() {
         let missing = [item("a", 10)];
         let (mut plan, start) = (Plan::default(), Instant::now());

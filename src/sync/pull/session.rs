@@ -5,6 +5,7 @@ use super::{
     parent::{PullError, patiently},
 };
 use crate::{
+    base::tasks,
     domain::{
         key::LineKey,
         state::{Namespace, SignedHead, Verdict},
@@ -209,7 +210,7 @@ impl Session<'_> {
         let repository = self.shared.repository.clone();
         let count = changes.len();
         let (epoch, seq) = (signed.head().epoch, signed.head().seq);
-        self.tasks.spawn_blocking(move || repository.follow(signed, &changes)).await??;
+        tasks::blocking_in(self.tasks, move || repository.follow(signed, &changes)).await??;
         tracing::debug!(epoch, seq, count, "followed");
         self.shared.repository.attention.clear(&Alarm::StateRefused);
         self.shared.repository.attention.clear(&FOLLOWING);

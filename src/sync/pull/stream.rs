@@ -10,6 +10,7 @@ use super::{
     plan::{Failure, Item},
 };
 use crate::{
+    base::tasks,
     domain::digest::Root,
     repository::{LocalSource, Repository, RepositoryError},
     store::staging::Staged,
@@ -68,7 +69,7 @@ impl Stream {
     /// What this disk has already needs no network; answers with the rest.
     async fn look_here(&self, job: Vec<Item>) -> Result<Vec<Item>, PullError> {
         let repository = self.shared.repository.clone();
-        let looked = self.tasks.spawn_blocking(move || {
+        let looked = tasks::blocking_in(&self.tasks, move || {
             let look = |item: Item| (repository.obtain_locally(&item.folder, &item.name, &item.wanted), item);
             job.into_iter().map(look).collect::<Vec<_>>()
         });
@@ -118,7 +119,7 @@ impl Stream {
 
     async fn stage_small(&self, whole: Vec<(Item, Bytes)>) -> Result<(), PullError> {
         let repository = self.shared.repository.clone();
-        let staged = self.tasks.spawn_blocking(move || {
+        let staged = tasks::blocking_in(&self.tasks, move || {
             let stage = |(item, bytes): (Item, Bytes)| (stage_one(&repository, &item, &bytes), item);
             whole.into_iter().map(stage).collect::<Vec<_>>()
         });

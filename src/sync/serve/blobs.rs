@@ -5,6 +5,7 @@ use super::{
     rights,
 };
 use crate::{
+    base::tasks,
     domain::member::MemberRecord,
     repository::{Blob, Repository, RepositoryError},
     store::segment::{GROUP_BYTES, SegmentEncoder, aligned},
@@ -60,7 +61,7 @@ type Prepared = (Sender, Result<Option<Bytes>, ServeError>);
 /// Starts the next step while the last one is still being written to the wire.
 fn prepare(sender: &mut Option<Sender>) -> Option<tokio::task::JoinHandle<Prepared>> {
     let mut sender = sender.take()?;
-    Some(tokio::task::spawn_blocking(move || {
+    Some(tasks::blocking(move || {
         let bytes = sender.next_bytes();
         (sender, bytes)
     }))

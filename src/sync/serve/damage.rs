@@ -3,6 +3,7 @@
 //! twice within ten minutes.
 
 use crate::{
+    base::tasks,
     domain::{
         digest::Root,
         member::Role,
@@ -56,7 +57,7 @@ impl DamageDesk {
         }
         tracing::warn!(member, root = %bad.root, offset = bad.offset, "a member could not verify a file; it is read again");
         let repository = self.shared.repository.clone();
-        let read = tokio::task::spawn_blocking(move || read_again(&repository, &bad.root)).await;
+        let read = tasks::blocking(move || read_again(&repository, &bad.root)).await;
         match read {
             Ok(Ok(Found::Whole)) => tracing::info!(root = %bad.root, "the file is whole here"),
             Ok(Ok(Found::Tree)) => {

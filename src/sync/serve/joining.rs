@@ -2,6 +2,7 @@
 
 use super::connection::ServeError;
 use crate::{
+    base::tasks,
     catalog::{AuditRecord, InviteRecord, InviteState},
     domain::{
         key::NodeKey,
@@ -80,7 +81,7 @@ impl Doorkeeper {
         match self.shared.repository.role() {
             Role::Main => {
                 let (repository, deciding) = (self.shared.repository.clone(), self.deciding.clone());
-                let decided = tokio::task::spawn_blocking(move || {
+                let decided = tasks::blocking(move || {
                     let _one = lock(&deciding);
                     admit(&repository, &join)
                 });

@@ -7,6 +7,7 @@ use super::{
     rights,
 };
 use crate::{
+    base::tasks,
     catalog::LogRow,
     domain::{
         member::{MemberRecord, Role},
@@ -148,7 +149,7 @@ async fn push_log(
     }
     loop {
         let repository = shared.repository.clone();
-        let page = tokio::task::spawn_blocking(move || log_page(&repository, at)).await??;
+        let page = tasks::blocking(move || log_page(&repository, at)).await??;
         let Some(rows) = page else { return Ok(false) };
         let Some(last) = rows.last().filter(|_| at < seq) else { return Ok(true) };
         at = last.seq;
