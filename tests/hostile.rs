@@ -245,3 +245,35 @@ async fn a_hostile_child_is_closed_and_others_are_served() {
     main.stop().await;
     nice.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secondary_of_a_secondary_believes_the_line_and_not_its_parent() {
+    let (main_place, lyon_place, bron_place) = (Place::new(1), Place::new(2), Place::new(3));
+    let big = noise(1, 1_000_000);
+    let name = immutable("big", &big);
+    main_place.write(&name, &big);
+    let main = TestNode::main(&main_place, "paris");
+    main.serves(&name, &big).await;
+    let lyon = TestNode::secondary(&lyon_place, "lyon", Some(join(&lyon_place, main.invite("lyon", None)).await));
+    lyon.serves(&name, &big).await;
+    lyon.catches_up_with(&main).await;
+    let parent = join(&bron_place, main.invite("bron", Some(&lyon))).await;
+    lyon.catches_up_with(&main).await;
+    // Signed by the parent itself, which bron was told to connect to.
+    let head = main.repository.head().unwrap().head().clone();
+    let own = LineSigner::from_secret(&lyon_place.key).sign(head).unwrap().to_bytes();
+    for lie in [Lie::Head(own), Lie::Content] {
+        let mut fake = FakeParent::of(&lyon_place, &lyon, lie);
+        let parent = ParentAddress { addresses: vec![fake.address.to_string()], ..parent.clone() };
+        let bron = TestNode::secondary(&bron_place, "bron", Some(parent));
+        wait("an alarm", || WORDS_OF_REFUSAL.iter().any(|words| bron.alarms(words)).then_some(())).await;
+        assert!(files_below(&bron_place.folder()).is_empty());
+        fake.stop();
+        bron.stop().await;
+    }
+    let bron = TestNode::secondary(&bron_place, "bron", Some(parent));
+    bron.serves(&name, &big).await;
+    for node in [bron, lyon, main] {
+        node.stop().await;
+    }
+}

@@ -4,12 +4,53 @@
 
 mod harness;
 
-use harness::{Place, TestNode, immutable, join, noise, try_join, wait};
+use harness::{Place, TestNode, fake::open_endpoint, immutable, join, noise, try_join, wait};
+use std::sync::Arc;
+use tokio::task::JoinSet;
 use wuasync::{
+    base::clock::{Clock, SystemClock},
     domain::member::Role,
     repository::Admission,
-    sync::{frames::JoinRefusedReason as Reason, join::JoinError, token::Token},
+    sync::{
+        close::CloseCode,
+        endpoint::{Endpoint, EndpointSettings},
+        frames::{Join, JoinRefusedReason as Reason},
+        join::{JoinError, join_over},
+        secret::Secret,
+        tls::{Admission as Admits, Purpose, TransportKey},
+        token::Token,
+        transport::Congestion,
+    },
 };
+
+/// Strangers that come at once, and guesses of one of them.
+const FLOOD: u8 = 250;
+
+struct Nobody;
+
+impl Admits for Nobody {
+    fn admits(&self, _: &wuasync::domain::key::NodeKey) -> bool {
+        false
+    }
+}
+
+/// A node of another host: every loopback address is one to the rate limits.
+fn endpoint_at(host: u8, key: [u8; 32]) -> Endpoint {
+    let settings =
+        EndpointSettings { congestion: Congestion::Cubic, admission: Arc::new(Nobody), clock: Arc::new(SystemClock) };
+    Endpoint::bind(([127, 0, 1, host], 0).into(), TransportKey::generate(key), settings).unwrap()
+}
+
+/// One try to join with a secret.
+async fn ask(endpoint: &Endpoint, token: &Token, secret: Secret) -> Result<(), JoinError> {
+    let address = token.addresses[0].as_str().parse().unwrap();
+    let connected = endpoint.connect(address, token.parent, Purpose::Join).await;
+    // Refused before it was heard: as good as closed.
+    let Ok(connection) = connected else { return Err(JoinError::Closed(CloseCode::Busy)) };
+    let (name, site) = (token.name.clone(), token.site.clone());
+    let request = Join { secret, name, site, addresses: vec![], key: endpoint.public_key() };
+    join_over(&connection, request).await.map(drop)
+}
 
 fn refusal<T: std::fmt::Debug>(answer: Result<T, JoinError>) -> Reason {
     match answer {
@@ -137,4 +178,101 @@ async fn a_second_node_with_the_same_key_takes_the_place_of_the_first_and_both_h
     for node in [main, lyon, copy] {
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_time_is_over_is_cut_off_and_stays_out_until_it_is_prolonged() {
+    let (main_place, lyon_place) = (Place::new(1), Place::new(2));
+    let (one, two) = (noise(1, 1_000), noise(2, 1_000));
+    main_place.write(&immutable("one", &one), &one);
+    let main = TestNode::main(&main_place, "paris");
+    let lyon = TestNode::secondary(&lyon_place, "lyon", Some(join(&lyon_place, main.invite("lyon", None)).await));
+    lyon.serves(&immutable("one", &one), &one).await;
+    let mut member = main.repository.members().unwrap().remove(0);
+    member.expires_at = Some(SystemClock.unix_ms() / 1_000 + 2);
+    main.repository.admit(&member).unwrap();
+    lyon.raises("revoked").await;
+    assert!(main.shared.children().is_empty());
+    main_place.write(&immutable("two", &two), &two);
+    main.serves(&immutable("two", &two), &two).await;
+    lyon.raises("does not know this node").await;
+    assert_eq!(lyon.root_of(&immutable("two", &two)), None);
+    member.expires_at = None;
+    main.repository.admit(&member).unwrap();
+    lyon.serves(&immutable("two", &two), &two).await;
+    main.stop().await;
+    lyon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_strangers_at_once_are_turned_away_and_a_member_is_served_meanwhile() {
+    let (main_place, lyon_place) = (Place::new(1), Place::new(2));
+    let main = TestNode::main(&main_place, "paris");
+    let lyon = TestNode::secondary(&lyon_place, "lyon", Some(join(&lyon_place, main.invite("lyon", None)).await));
+    wait("lyon is connected", || lyon.shared.parent().connected_since).await;
+    let since = lyon.shared.parent().connected_since;
+    let strangers = Arc::new(open_endpoint([9; 32]));
+    let mut flood = JoinSet::new();
+    let (address, key) = (main.address, main.key);
+    for _ in 0..FLOOD {
+        let strangers = strangers.clone();
+        flood.spawn(async move {
+            let Ok(connection) = strangers.connect(address, key, Purpose::Member).await else { return };
+            tokio::time::timeout(harness::PATIENCE, connection.closed()).await.expect("a stranger stays connected");
+        });
+    }
+    let bytes = noise(1, 3_000_000);
+    main_place.write(&immutable("f", &bytes), &bytes);
+    lyon.serves(&immutable("f", &bytes), &bytes).await;
+    while let Some(ended) = flood.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(lyon.shared.parent().connected_since, since, "on the same connection");
+    let connected: Vec<_> = main.shared.children().into_iter().map(|child| child.name).collect();
+    assert_eq!(connected, ["lyon"]);
+    main.stop().await;
+    lyon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessed_secrets_are_few_and_in_vain_and_honest_nodes_join_meanwhile() {
+    let main_place = Place::new(1);
+    let main = TestNode::main(&main_place, "paris");
+    let tokens: Vec<_> = (0..12).map(|n| main.invite(&format!("site{n}"), None)).collect();
+    let guesser = Arc::new(endpoint_at(200, [9; 32]));
+    let mut flood = JoinSet::new();
+    for guess in 0..FLOOD {
+        let (guesser, token) = (guesser.clone(), again(&tokens[0]));
+        flood.spawn(async move { ask(&guesser, &token, Secret::new([guess; 32])).await });
+    }
+    let mut honest = JoinSet::new();
+    for (host, token) in (1..).zip(tokens) {
+        honest.spawn(async move {
+            // Refused for the crowd alone: the person tries again.
+            let endpoint = endpoint_at(host, [host; 32]);
+            let deadline = tokio::time::Instant::now() + harness::PATIENCE;
+            loop {
+                match ask(&endpoint, &token, again(&token).secret).await {
+                    Ok(()) => break,
+                    Err(JoinError::Closed(CloseCode::Busy)) if tokio::time::Instant::now() < deadline => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        });
+    }
+    while let Some(joined) = honest.join_next().await {
+        joined.unwrap();
+    }
+    let (mut heard, mut turned_away) = (0, 0);
+    while let Some(guess) = flood.join_next().await {
+        match guess.unwrap() {
+            Err(JoinError::Refused(Reason::UnknownToken)) => heard += 1,
+            Err(JoinError::Closed(CloseCode::Busy)) => turned_away += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    // A burst of ten and one every two seconds, for as long as the flood took.
+    assert!((1..60).contains(&heard), "{heard} guesses were heard, {turned_away} turned away");
+    assert_eq!(main.repository.members().unwrap().len(), 12);
+    main.stop().await;
 }

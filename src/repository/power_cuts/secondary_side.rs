@@ -60,6 +60,31 @@ fn a_large_file_is_whole_and_held_or_goes_on_from_what_verifies_after_any_power_
 }
 
 #[test]
+fn bytes_whose_sync_failed_are_in_doubt_and_others_are_not() {
+    let (main, main_disk, child_disk) = pair(&[("kept", b"kept")]);
+    write(&main_disk, "new", b"new");
+    adopt(&main, &["new"]).unwrap();
+    let child = open(&child_disk, Role::Secondary).unwrap();
+    follow(&main, &child).unwrap();
+    let (name, wanted) = child.missing_after(&folder(), None, 9).unwrap().remove(0);
+    for (operation, doubtful) in [("sync ", true), ("rename ", false)] {
+        let staged = child.staging(&folder()).unwrap().stage_bytes(b"new", wanted.modified).unwrap();
+        let arrival = || vec![Arrival { folder: folder(), name: name.clone(), wanted, staged: staged.clone() }];
+        // The first operation of that kind, found on a copy of the disk.
+        let tried = child_disk.crash(Lost::Nothing);
+        let other = open(&tried, Role::Secondary).unwrap();
+        let before = tried.log().len();
+        let again = other.staging(&folder()).unwrap().stage_bytes(b"new", wanted.modified).unwrap();
+        let staging = tried.log().len() - before;
+        other.receive(vec![Arrival { folder: folder(), name: name.clone(), wanted, staged: again }]).unwrap();
+        let at = tried.log()[before + staging..].iter().position(|line| line.starts_with(operation)).unwrap();
+        child_disk.fail_at(child_disk.log().len() + at, EIO);
+        let error = child.receive(arrival()).unwrap_err();
+        assert_eq!(error.leaves_bytes_in_doubt(), doubtful, "{operation}: {error:?}");
+    }
+}
+
+#[test]
 fn what_was_edited_by_hand_rests_or_lies_there_and_is_put_right_after_any_power_cut() {
     let (main, _, child_disk) = pair(&[("f", b"signed"), ("kept", b"kept")]);
     write(&child_disk, "f", b"edited");
@@ -127,15 +152,15 @@ fn a_second_power_cut_while_it_comes_up_costs_nothing_more() {
     };
     let whole = child_disk.crash(Lost::Nothing);
     work(&whole).unwrap();
-    // Every second one: the others differ from their neighbours by one operation.
-    for cut in whole.changes().into_iter().step_by(2) {
+    // Some of each: the others differ from their neighbours by few operations.
+    for cut in whole.changes().into_iter().step_by(5) {
         let first = child_disk.crash(Lost::Nothing);
         first.fail_from(cut, EIO);
         let _ = work(&first);
         let once = first.crash(Lost::Random(cut as u64));
         let recovered = once.crash(Lost::Nothing);
         drop(open(&recovered, Role::Secondary).unwrap());
-        for again in recovered.changes() {
+        for again in recovered.changes().into_iter().skip(cut % 3).step_by(3) {
             let second = once.crash(Lost::Nothing);
             second.fail_from(again, EIO);
             let _ = open(&second, Role::Secondary);

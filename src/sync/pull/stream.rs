@@ -175,7 +175,12 @@ impl Stream {
             _ => return Err(error),
         };
         let error = &error as &dyn std::error::Error;
-        tracing::warn!(folder = %item.folder, name = %item.name, error, "a file did not arrive; it is tried again");
+        if why == Failure::Full {
+            // One alarm tells of it, where every missing file would.
+            tracing::debug!(folder = %item.folder, name = %item.name, error, "a file finds no room");
+        } else {
+            tracing::warn!(folder = %item.folder, name = %item.name, error, "a file did not arrive; it is tried again");
+        }
         Ok(why)
     }
 }
