@@ -28,10 +28,12 @@ mod open;
 #[cfg(test)]
 mod power_cuts;
 mod publish;
+mod quarantine;
 mod receive;
 mod remove;
 mod room;
 mod scan;
+mod scrub;
 mod state_dir;
 mod tend;
 #[cfg(test)]
@@ -50,5 +52,6 @@ pub use obtain::LocalSource;
 pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
 pub use receive::Arrival;
 pub use scan::ScanSummary;
+pub use scrub::{Load, Rest, Scrub, ScrubFinding, ScrubProgress, Scrubbed, Sums};
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};
 pub use tend::{Tend, TendConfig};

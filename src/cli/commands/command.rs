@@ -1,6 +1,6 @@
 //! Which command is meant.
 
-use super::{check, completions, config, files, join, pair, serve, status, sync};
+use super::{check, completions, config, files, join, pair, scrub, serve, status, sync};
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
 #[derive(Debug, clap::Subcommand)]
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Sync(sync::Args),
     /// Read and verify every file
     Check,
+    /// Verify files at once, and heal what rotted
+    Scrub(scrub::Args),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -41,6 +43,7 @@ impl Command {
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Check => context.wait_for(check::run(context)),
+            Self::Scrub(args) => context.wait_for(scrub::run(&args, context)),
             Self::Config(config) => config::run(&config, context),
             Self::Completions(args) => completions::run(&args, context.out()),
         }

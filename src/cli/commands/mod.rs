@@ -7,6 +7,7 @@ mod config;
 mod files;
 mod join;
 mod pair;
+mod scrub;
 mod serve;
 mod status;
 mod sync;

@@ -5,6 +5,7 @@
 use super::{
     connection::{ServeError, patiently},
     rights,
+    upward::SERVES_PARENT,
 };
 use crate::{
     catalog::LogRow,
@@ -66,7 +67,11 @@ pub(super) async fn serve(
         head_sent: Some(hello.head_hash),
         missing_told: None,
     };
-    guard.update(|child| child.at = follower.at);
+    guard.update(|child| {
+        child.at = follower.at;
+        child.gives = hello.features & SERVES_PARENT != 0;
+    });
+    shared.giver_came.notify_one();
     let mut pace = Pace::new(PROGRESS_EVERY, shared.clock().monotonic());
     pace.on_event();
     loop {
