@@ -129,6 +129,11 @@ impl Shared {
         children
     }
 
+    /// A child's connection.
+    pub fn connection_of(&self, key: &NodeKey) -> Option<quinn::Connection> {
+        lock(&self.children).get(key).map(|connected| connected.connection.clone())
+    }
+
     /// The connected children that give content when asked, by key, with their names.
     pub(super) fn givers(&self) -> Vec<(String, quinn::Connection)> {
         let children = lock(&self.children);
