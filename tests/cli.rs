@@ -179,7 +179,7 @@ fn a_reader_that_went_away_is_no_failure() {
 #[test]
 fn without_a_daemon_every_question_is_3_and_says_what_to_do() {
     let node = Node::new();
-    for line in ["status", "files list", "files show x", "pair list", "pair revoke a", "sync", "check"] {
+    for line in ["status", "files list", "files show x", "pair list", "pair revoke a", "sync", "check", "scrub --now"] {
         let answer = node.run(line);
         assert_eq!((answer.exit, answer.out.as_str()), (3, ""), "{line}");
         assert!(answer.err.contains("control.sock: start it with `systemctl start wuasync`"), "{answer:?}");

@@ -394,6 +394,57 @@ fn a_check_is_0_when_all_is_well_and_1_with_a_list_when_it_is_not() {
 }
 
 #[test]
+fn a_scrub_finds_what_rotted_says_so_with_1_and_what_is_found_is_healed_from_the_other_side() {
+    let (main, lyon) = pair();
+    let files: Vec<_> = (0..4).map(|seed| noise(seed, 400_000)).collect();
+    let names: Vec<_> = files.iter().enumerate().map(|(i, bytes)| immutable(&format!("f{i}"), bytes)).collect();
+    for (name, bytes) in names.iter().zip(&files) {
+        main.write(name, bytes);
+    }
+    for (name, bytes) in names.iter().zip(&files) {
+        lyon.serves(name, bytes);
+    }
+    lyon.catches_up_with(&main);
+    for node in [&main, &lyon] {
+        let well = node.json("scrub --now");
+        assert_eq!((&well["findings"], &well["state"]["progress"]["done_files"]), (&serde_json::json!([]), &4.into()));
+        assert_eq!(node.ok(&format!("scrub --now {}", names[0])).out, "all is well\n");
+        assert!(node.status()["scrub"]["last_ended_at"].is_u64());
+    }
+    assert_eq!(main.cli("scrub --now nowhere").exit, 1);
+    for node in [&main, &lyon] {
+        rot(node, &names[1], 200_000);
+        let found = node.cli("scrub --now --json");
+        let report: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+        assert_eq!((found.exit, report["findings"].as_array().unwrap().len()), (1, 1), "{found:?}");
+        assert_eq!(report["findings"][0]["name"], names[1].as_str());
+        node.serves(&names[1], &files[1]);
+        rot(node, &names[2], 10);
+        let found = node.cli(&format!("scrub --now waptwua/{}", names[2]));
+        assert!(found.exit == 1 && found.out.contains("1 groups of 64 KiB were damaged"), "{found:?}");
+        node.serves(&names[2], &files[2]);
+        assert_eq!(node.ok("scrub --now").exit, 0);
+        let status = node.status();
+        let count = |key: &str| status["scrub"][key].as_u64().unwrap();
+        assert_eq!((count("bad_groups"), count("healed_groups"), count("damaged_files")), (2, 2, 0));
+        let (_, _, metrics) = http_get(node.admin(), "/metrics");
+        assert!(String::from_utf8(metrics).unwrap().contains("wuasync_scrub_healed_groups_total 2\n"));
+        assert!(node.ok("status").out.contains("2 groups of 2 files were damaged; 2 groups are healed"));
+    }
+}
+
+/// Flips a byte; neither length nor time tell.
+fn rot(node: &Node, name: &str, offset: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::File::options().read(true).write(true).open(node.folder().join(name)).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[test]
 fn silent_connections_do_not_keep_the_daemon_from_ending() {
     use std::os::unix::net::UnixStream;
     let mut node = Node::main("paris").start();

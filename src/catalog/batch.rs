@@ -3,7 +3,7 @@
 
 use super::{
     error::CatalogError,
-    records::{HoldingRecord, LogRecord, MissingRecord, Totals},
+    records::{DamageRecord, DamageTotals, HoldingRecord, LogRecord, MissingRecord, ScrubRecord, Totals},
     snapshot::{INNER_BASE, merkle_children},
     tables,
 };
@@ -19,6 +19,8 @@ use std::{
 
 pub(super) const HEAD_KEY: &str = "head";
 pub(super) const LOG_BASE_KEY: &str = "log_base";
+pub(super) const DAMAGE_KEY: &str = "damage";
+pub(super) const SCRUB_KEY: &str = "scrub";
 
 type FileTable<'t> = Table<'t, tables::FileKey, &'static [u8]>;
 
@@ -33,6 +35,9 @@ pub struct Batch<'t> {
     missing: FileTable<'t>,
     totals: Table<'t, &'static str, &'static [u8]>,
     intents: Table<'t, tables::FileKey, ()>,
+    damaged: FileTable<'t>,
+    /// Files with damage whose rows changed; none are noted where nothing is damaged.
+    touched: BTreeSet<(FolderName, FileName)>,
     sums: BTreeMap<FolderName, Totals>,
     dirty: BTreeMap<Namespace, BTreeSet<u16>>,
 }
@@ -49,14 +54,17 @@ impl<'t> Batch<'t> {
             missing: transaction.open_table(tables::MISSING)?,
             totals: transaction.open_table(tables::TOTALS)?,
             intents: transaction.open_table(tables::INTENTS)?,
+            damaged: transaction.open_table(tables::DAMAGED)?,
+            touched: BTreeSet::new(),
             sums: BTreeMap::new(),
             dirty: BTreeMap::new(),
         })
     }
 
-    /// Writes what is derived: Merkle nodes and sums.
+    /// Writes what is derived: Merkle nodes, sums, and which damage is over.
     pub(super) fn finish(mut self) -> Result<(), CatalogError> {
         self.rehash()?;
+        self.settle_damage()?;
         for (folder, totals) in &self.sums {
             let bytes = totals.encode().map_err(|source| CatalogError::Row { table: "totals", source })?;
             self.totals.insert(folder.as_str(), bytes.as_slice())?;
@@ -165,7 +173,7 @@ impl<'t> Batch<'t> {
         let (files, bytes) = held_sums(totals, record.listed);
         *files += 1;
         *bytes += record.size;
-        Ok(())
+        self.touch(folder, name)
     }
 
     /// Records that a file is no longer here; answers with what was.
@@ -190,6 +198,73 @@ impl<'t> Batch<'t> {
     pub fn missing(&self, folder: &FolderName, name: &FileName) -> Result<Option<MissingRecord>, CatalogError> {
         let Some(value) = self.missing.get((folder.as_str(), name.as_str()))? else { return Ok(None) };
         decode_missing(value.value()).map(Some)
+    }
+
+    /// Counts a file that was found bad. Where its content is wanted, the damage stands until a holding has
+    /// that content again, or the content is wanted no longer.
+    pub fn put_damage(
+        &mut self,
+        folder: &FolderName,
+        name: &FileName,
+        record: &DamageRecord,
+        wanted: bool,
+    ) -> Result<(), CatalogError> {
+        if wanted {
+            let bytes = record.encode().map_err(|source| CatalogError::Row { table: "damaged", source })?;
+            self.damaged.insert((folder.as_str(), name.as_str()), bytes.as_slice())?;
+        }
+        let mut totals = self.damage_totals()?;
+        totals.found_files += 1;
+        totals.found_groups += record.groups;
+        self.set_damage_totals(&totals)
+    }
+
+    /// Where the pass over all holdings stands.
+    pub fn scrub(&self) -> Result<Option<ScrubRecord>, CatalogError> {
+        self.meta.get(SCRUB_KEY)?.map(|value| decode_scrub(value.value())).transpose()
+    }
+
+    /// Keeps where the pass over all holdings stands.
+    pub fn set_scrub(&mut self, record: &ScrubRecord) -> Result<(), CatalogError> {
+        let bytes = record.encode().map_err(|source| CatalogError::Row { table: "scrub", source })?;
+        self.set_meta(SCRUB_KEY, &bytes)
+    }
+
+    fn damage_totals(&self) -> Result<DamageTotals, CatalogError> {
+        self.meta.get(DAMAGE_KEY)?.map_or(Ok(DamageTotals::default()), |value| decode_damage_totals(value.value()))
+    }
+
+    fn set_damage_totals(&mut self, totals: &DamageTotals) -> Result<(), CatalogError> {
+        let bytes = totals.encode().map_err(|source| CatalogError::Row { table: "damage", source })?;
+        self.set_meta(DAMAGE_KEY, &bytes)
+    }
+
+    fn touch(&mut self, folder: &FolderName, name: &FileName) -> Result<(), CatalogError> {
+        if self.damaged.get((folder.as_str(), name.as_str()))?.is_some() {
+            self.touched.insert((folder.clone(), name.clone()));
+        }
+        Ok(())
+    }
+
+    /// Damage is over where the content is held again, or where nothing is missing any more.
+    fn settle_damage(&mut self) -> Result<(), CatalogError> {
+        for (folder, name) in std::mem::take(&mut self.touched) {
+            let key = (folder.as_str(), name.as_str());
+            let Some(damage) = self.damaged.get(key)?.map(|value| decode_damage(value.value())).transpose()? else {
+                continue;
+            };
+            let healed = self.holding(&folder, &name)?.is_some_and(|holding| holding.root == damage.root);
+            if healed {
+                let mut totals = self.damage_totals()?;
+                totals.healed_files += 1;
+                totals.healed_groups += damage.groups;
+                self.set_damage_totals(&totals)?;
+            }
+            if healed || self.missing(&folder, &name)?.is_none() {
+                self.damaged.remove(key)?;
+            }
+        }
+        Ok(())
     }
 
     /// Remembers, over a power cut, that a file's bytes have to follow its row to the trash.
@@ -229,7 +304,7 @@ impl<'t> Batch<'t> {
             totals.missing_files += 1;
             totals.missing_bytes += record.size;
         }
-        Ok(())
+        self.touch(folder, name)
     }
 
     /// Records that the index names a file of `after` bytes where it named one of `before`.
@@ -336,6 +411,18 @@ pub(super) fn decode_holding(bytes: &[u8]) -> Result<HoldingRecord, CatalogError
 
 pub(super) fn decode_missing(bytes: &[u8]) -> Result<MissingRecord, CatalogError> {
     MissingRecord::decode(bytes).map_err(|source| CatalogError::Row { table: "missing", source })
+}
+
+pub(super) fn decode_damage(bytes: &[u8]) -> Result<DamageRecord, CatalogError> {
+    DamageRecord::decode(bytes).map_err(|source| CatalogError::Row { table: "damaged", source })
+}
+
+pub(super) fn decode_damage_totals(bytes: &[u8]) -> Result<DamageTotals, CatalogError> {
+    DamageTotals::decode(bytes).map_err(|source| CatalogError::Row { table: "damage", source })
+}
+
+pub(super) fn decode_scrub(bytes: &[u8]) -> Result<ScrubRecord, CatalogError> {
+    ScrubRecord::decode(bytes).map_err(|source| CatalogError::Row { table: "scrub", source })
 }
 
 fn held_sums(totals: &mut Totals, listed: bool) -> (&mut u64, &mut u64) {

@@ -21,5 +21,8 @@ pub use batch::Batch;
 pub use error::{CatalogError, OpenCatalogError};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
-pub use records::{AuditRecord, HoldingRecord, InviteRecord, JobRecord, LogRecord, MissingRecord, Totals};
+pub use records::{
+    AuditRecord, DamageRecord, DamageTotals, HoldingRecord, InviteRecord, JobRecord, LogRecord, MissingRecord,
+    ScrubRecord, Totals,
+};
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};

@@ -3,7 +3,7 @@
 use crate::domain::{
     digest::Root,
     file::FileRecord,
-    name::FolderName,
+    name::{FileName, FolderName},
     state::{Entry, Namespace},
     versioned::{self, VersionedError},
 };
@@ -95,6 +95,49 @@ pub struct Totals {
     pub unlisted_bytes: u64,
 }
 
+/// A file whose bytes did not match its root, until its content is whole again or wanted no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageRecord {
+    /// What its bytes should have been.
+    pub root: Root,
+    /// How many groups of 64 KiB were bad.
+    pub groups: u64,
+    /// When that was found, in seconds since 1970 UTC.
+    pub found_at: u64,
+}
+
+/// Damage over the life of an index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageTotals {
+    /// Files that were found bad.
+    pub found_files: u64,
+    /// Their bad groups of 64 KiB.
+    pub found_groups: u64,
+    /// Files of these that are whole again.
+    pub healed_files: u64,
+    /// Their bad groups.
+    pub healed_groups: u64,
+}
+
+/// A pass that reads and verifies every holding: where it stands, or when it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubRecord {
+    /// When it began, in seconds since 1970 UTC.
+    pub began_at: u64,
+    /// The last file that was read; the next in order follows.
+    pub last: Option<(FolderName, FileName)>,
+    /// Files that it has read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that it has found bad.
+    pub bad_files: u64,
+    /// When it ended, in seconds since 1970 UTC.
+    pub ended_at: Option<u64>,
+    /// When the last one before it that ended did, in seconds since 1970 UTC.
+    pub before_ended_at: Option<u64>,
+}
+
 /// An invitation: who may join with a secret that is known here only by its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteRecord {
@@ -136,6 +179,9 @@ record!(HoldingRecord, 1);
 record!(MissingRecord, 1);
 record!(LogRecord, 1);
 record!(Totals, 1);
+record!(DamageRecord, 1);
+record!(DamageTotals, 1);
+record!(ScrubRecord, 1);
 record!(InviteRecord, 1);
 record!(AuditRecord, 1);
 record!(JobRecord, 1);
@@ -157,6 +203,15 @@ mod tests {
         assert_eq!(hex(log.encode().unwrap()), "01076d656d6265727301010101".to_owned() + "02");
         let totals = Totals { files: 1, unlisted_bytes: 8, ..Totals::default() };
         assert_eq!(hex(totals.encode().unwrap()), "010100000000000008");
+        let damage = DamageRecord { root, groups: 1, found_at: 2 };
+        assert_eq!(hex(damage.encode().unwrap()), format!("01{r}0102"));
+        let damages = DamageTotals { found_files: 1, found_groups: 2, healed_files: 3, healed_groups: 4 };
+        assert_eq!(hex(damages.encode().unwrap()), "0101020304");
+        let last = Some((FolderName::new("w").unwrap(), FileName::new("a").unwrap()));
+        let scrub = ScrubRecord { began_at: 1, last, files: 2, bytes: 3, bad_files: 4, ..ScrubRecord::default() };
+        assert_eq!(hex(scrub.encode().unwrap()), "0101010177016102".to_owned() + "03040000");
+        let ended = ScrubRecord { ended_at: Some(5), before_ended_at: Some(6), ..ScrubRecord::default() };
+        assert_eq!(hex(ended.encode().unwrap()), "010000000000".to_owned() + "01050106");
         let invite = InviteRecord { name: "a".into(), site: "b".into(), folders: vec![], expires_at: 5, used_by: None };
         assert_eq!(hex(invite.encode().unwrap()), "01016101620005".to_owned() + "00");
         let audit = AuditRecord { at: 1, who: "a".into(), what: "b".into() };

@@ -1,9 +1,12 @@
 //! One read transaction of the index.
 
 use super::{
-    batch::{HEAD_KEY, LOG_BASE_KEY, bucket_range, decode_holding, decode_missing, decode_seq},
+    batch::{
+        DAMAGE_KEY, HEAD_KEY, LOG_BASE_KEY, SCRUB_KEY, bucket_range, decode_damage, decode_damage_totals,
+        decode_holding, decode_missing, decode_scrub, decode_seq,
+    },
     error::CatalogError,
-    records::{HoldingRecord, LogRecord, MissingRecord, Totals},
+    records::{DamageRecord, DamageTotals, HoldingRecord, LogRecord, MissingRecord, ScrubRecord, Totals},
     tables,
 };
 use crate::domain::{
@@ -41,6 +44,7 @@ pub struct Snapshot {
     missing: FileTable,
     totals: ReadOnlyTable<&'static str, &'static [u8]>,
     intents: ReadOnlyTable<tables::FileKey, ()>,
+    damaged: FileTable,
 }
 
 impl Snapshot {
@@ -55,6 +59,7 @@ impl Snapshot {
             missing: transaction.open_table(tables::MISSING)?,
             totals: transaction.open_table(tables::TOTALS)?,
             intents: transaction.open_table(tables::INTENTS)?,
+            damaged: transaction.open_table(tables::DAMAGED)?,
         })
     }
 
@@ -212,6 +217,42 @@ impl Snapshot {
         most: usize,
     ) -> Result<Vec<(FileName, MissingRecord)>, CatalogError> {
         files_after(&self.missing, folder, after, most, decode_missing)
+    }
+
+    /// At most `most` damaged files of a folder that are not whole again, by name, after `after`.
+    pub fn damaged_after(
+        &self,
+        folder: &FolderName,
+        after: Option<&FileName>,
+        most: usize,
+    ) -> Result<Vec<(FileName, DamageRecord)>, CatalogError> {
+        files_after(&self.damaged, folder, after, most, decode_damage)
+    }
+
+    /// How many damaged files of a folder are not whole again, and when the first was found, in seconds
+    /// since 1970 UTC.
+    pub fn damaged(&self, folder: &FolderName) -> Result<(u64, Option<u64>), CatalogError> {
+        let (mut files, mut since) = (0, None);
+        for row in self.damaged.range((folder.as_str(), "")..)? {
+            let (key, value) = row?;
+            if key.value().0 != folder.as_str() {
+                break;
+            }
+            let found_at = decode_damage(value.value())?.found_at;
+            files += 1;
+            since = Some(since.map_or(found_at, |since: u64| since.min(found_at)));
+        }
+        Ok((files, since))
+    }
+
+    /// Damage over the life of this index.
+    pub fn damage_totals(&self) -> Result<DamageTotals, CatalogError> {
+        self.meta.get(DAMAGE_KEY)?.map_or(Ok(DamageTotals::default()), |value| decode_damage_totals(value.value()))
+    }
+
+    /// Where the pass over all holdings stands.
+    pub fn scrub(&self) -> Result<Option<ScrubRecord>, CatalogError> {
+        self.meta.get(SCRUB_KEY)?.map(|value| decode_scrub(value.value())).transpose()
     }
 
     /// The sums of a folder.

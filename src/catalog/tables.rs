@@ -25,6 +25,9 @@ pub(super) const TOTALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 /// Files whose row is gone and whose bytes still have to go to the trash.
 pub(super) const INTENTS: TableDefinition<'_, FileKey, ()> = TableDefinition::new("intents");
 
+/// Files whose bytes were found bad and are not whole again.
+pub(super) const DAMAGED: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("damaged");
+
 /// Node key to member: the main's own copy, from which a lost index gets its members back.
 pub(super) const MEMBERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("members");
 /// BLAKE3 of a pairing secret to the invitation.

@@ -165,6 +165,43 @@ fn content_is_found_by_its_root_under_every_name_that_holds_it() {
 }
 
 #[test]
+fn damage_stands_until_the_content_is_held_again_or_wanted_no_longer() {
+    let (index, folder) = (index(), folder());
+    let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };
+    let wanted = MissingRecord { root: held.root, size: 10, modified: 0 };
+    let damage = DamageRecord { root: held.root, groups: 3, found_at: 7 };
+    let standing = || {
+        let damaged = index.read().unwrap().damaged_after(&folder, None, 9).unwrap();
+        damaged.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+    };
+    for file in ["gone", "healed", "replaced"] {
+        write(&index, |batch| {
+            batch.put_holding(&folder, &name(file), &held)?;
+            batch.remove_holding(&folder, &name(file))?;
+            batch.set_missing(&folder, &name(file), Some(&wanted))?;
+            batch.put_damage(&folder, &name(file), &damage, true)
+        });
+    }
+    write(&index, |batch| batch.put_damage(&folder, &name("unlisted"), &damage, false));
+    assert_eq!(standing(), ["gone", "healed", "replaced"]);
+    assert_eq!(index.read().unwrap().damaged(&folder).unwrap(), (3, Some(7)));
+    write(&index, |batch| batch.set_missing(&folder, &name("gone"), None));
+    write(&index, |batch| {
+        batch.set_missing(&folder, &name("healed"), None)?;
+        batch.put_holding(&folder, &name("healed"), &held)
+    });
+    write(&index, |batch| batch.set_missing(&folder, &name("replaced"), Some(&MissingRecord { size: 11, ..wanted })));
+    assert_eq!(standing(), ["replaced"]);
+    write(&index, |batch| {
+        batch.set_missing(&folder, &name("replaced"), None)?;
+        batch.put_holding(&folder, &name("replaced"), &HoldingRecord { root: Root([2; 32]), ..held })
+    });
+    assert_eq!(standing(), [""; 0]);
+    let totals = DamageTotals { found_files: 4, found_groups: 12, healed_files: 1, healed_groups: 3 };
+    assert_eq!(index.read().unwrap().damage_totals().unwrap(), totals);
+}
+
+#[test]
 fn files_are_paged_by_name() {
     let (index, folder) = (index(), folder());
     let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };

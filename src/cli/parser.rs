@@ -93,6 +93,9 @@ mod tests {
             "sync --wait",
             "sync accept-deletions",
             "check",
+            "scrub --now",
+            "scrub --now waptwua/x.cab",
+            "scrub --now x.cab --folder waptwua",
             "config check --set a=1",
             "config show",
             "completions bash",
@@ -113,6 +116,8 @@ mod tests {
             "pair invite lyon --expires 0s",
             "pair invite lyon --address paris",
             "join",
+            "scrub",
+            "scrub x.cab",
             "completions cmd.exe",
         ] {
             let words = line.split(' ').filter(|word| !word.is_empty());

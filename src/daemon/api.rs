@@ -41,6 +41,10 @@ pub const BACKUP: &str = "/api/v1/backup";
 /// POST: [`CheckReport`], sent when everything was looked at, which may take hours.
 pub const CHECK: &str = "/api/v1/check";
 
+/// GET: [`ScrubReport`]. POST [`ScrubRequest`]: [`ScrubReport`], at once for a pass over every file, and
+/// after it was read for one file.
+pub const SCRUB: &str = "/api/v1/scrub";
+
 /// The body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{error}")]
@@ -111,6 +115,9 @@ pub struct StatusReport {
     pub rates: RatesReport,
     /// What somebody should look at; empty when all is well.
     pub attention: Vec<AttentionReport>,
+    /// How far verifying what lies here is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<ScrubState>,
 }
 
 /// The newest signed state that a node has. All zero or `None` where it has none.
@@ -517,6 +524,51 @@ pub struct CheckReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// Verifying what lies here: where it stands, and what it ever found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubState {
+    /// Within which every file is read; 0 if only when somebody asks.
+    pub every_seconds: u64,
+    /// When the last pass over every file ended.
+    pub last_ended_at: Option<u64>,
+    /// When the pass that is under way began; `None` between two.
+    pub pass_began_at: Option<u64>,
+    /// How far that pass is; after it, what it read.
+    pub progress: ProgressReport,
+    /// Whether somebody waits for it.
+    pub hurry: bool,
+    /// Bytes that were read since start.
+    pub read_bytes: u64,
+    /// Groups of 64 KiB that were found bad, over the life of the index.
+    pub bad_groups: u64,
+    /// Those of them whose file is whole again.
+    pub healed_groups: u64,
+    /// Files that were found bad.
+    pub bad_files: u64,
+    /// Those of them that are whole again.
+    pub healed_files: u64,
+    /// Damaged files that wait for good bytes.
+    pub damaged_files: u64,
+}
+
+/// What is to be verified at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubRequest {
+    /// One file: its folder and its name; `None` is every file.
+    pub file: Option<(FolderName, String)>,
+}
+
+/// Where verifying stands, and what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubReport {
+    /// Where it stands.
+    pub state: ScrubState,
+    /// What the file, or the last pass since start, had wrong; empty when all is well. 1,000 at most.
+    pub findings: Vec<Finding>,
+    /// How many more there are.
+    pub unnamed: u64,
 }
 
 /// Something that is not as it should be.

@@ -23,6 +23,10 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
     gauge(&mut out, "held_files", "Files of the index on this disk", &folders(|folder| folder.held_files));
     gauge(&mut out, "missing_files", "Files of the index not on this disk", &folders(|folder| folder.missing_files));
     gauge(&mut out, "missing_bytes", "Their bytes", &folders(|folder| folder.missing_bytes));
+    let scrub = status.scrub.unwrap_or_default();
+    gauge(&mut out, "damaged_files", "Damaged files that wait for good bytes", &[(String::new(), scrub.damaged_files)]);
+    let ended = scrub.last_ended_at.unwrap_or(0);
+    gauge(&mut out, "scrub_ended_seconds", "When the last scrub ended, since 1970 UTC", &[(String::new(), ended)]);
     let shared = &node.shared;
     let counts = node.counters.read();
     for (name, help, value) in [
@@ -32,6 +36,9 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
             shared.received_bytes.load(std::sync::atomic::Ordering::Relaxed),
         ),
         ("sent_bytes", "Content sent to repositories", shared.sent_bytes.load(std::sync::atomic::Ordering::Relaxed)),
+        ("scrub_read_bytes", "Bytes read to verify what lies here", scrub.read_bytes),
+        ("scrub_bad_groups", "Groups of 64 KiB found damaged", scrub.bad_groups),
+        ("scrub_healed_groups", "Damaged groups whose file is whole again", scrub.healed_groups),
         ("http_requests", "Requests of hosts", counts.requests),
         ("http_bytes", "Bytes served to hosts", counts.bytes),
     ] {

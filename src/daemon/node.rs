@@ -22,7 +22,7 @@ use crate::{
     },
     repository::{
         DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
-        RepositoryError, SmallFileError, Tend, TendConfig,
+        RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
     supply::local::Local,
@@ -30,7 +30,7 @@ use crate::{
         close::CloseCode,
         endpoint::{BindError, Endpoint, EndpointSettings},
         lanes::Lanes,
-        pull::{Parent, ParentAddress},
+        pull::{Parent, ParentAddress, heal_from_children},
         serve::{Doorkeeper, Server},
         shared::Shared,
         tls::{LoadKeyError, TransportKey},
@@ -41,7 +41,10 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::sync::{Notify, Semaphore};
@@ -146,6 +149,8 @@ pub(super) struct Node {
     pub http: Vec<SocketAddr>,
     /// What hosts were served.
     pub counters: Arc<FrontCounters>,
+    /// What reads every file again.
+    pub scrub: Arc<Scrub>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
     tls: Option<Arc<TlsReloader>>,
@@ -182,9 +187,13 @@ impl Node {
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
         let front = start_front(&config, &repository, clock.clone(), tls.clone(), cancel.clone())?;
+        let counters = front.counters();
+        let busy = busy(shared.clone(), counters.clone());
+        let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
-            counters: front.counters(),
+            counters,
+            scrub,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -215,9 +224,11 @@ impl Node {
             self.tasks.spawn(tend.run(self.cancel.clone()));
         }
         self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
+        self.tasks.spawn(self.scrub.clone().run());
         match self.config.role {
             Role::Main => {
                 self.enrol_itself()?;
+                self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
             }
             Role::Secondary => {
@@ -385,6 +396,15 @@ fn tls_reloader(tls: Tls) -> Result<Arc<TlsReloader>, StartError> {
         })
     };
     Ok(Arc::new(TlsReloader::new(Box::new(load))?))
+}
+
+/// Whether content moved to hosts or between repositories since this was asked before.
+fn busy(shared: Arc<Shared>, counters: Arc<FrontCounters>) -> impl Fn() -> bool + Send + Sync {
+    let seen = AtomicU64::new(0);
+    move || {
+        let moved = shared.received_bytes.load(Relaxed) + shared.sent_bytes.load(Relaxed) + counters.read().bytes;
+        seen.swap(moved, Relaxed) != moved || !shared.transfers().is_empty()
+    }
 }
 
 async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {

@@ -3,7 +3,7 @@
 use super::{
     api::{
         AttentionReport, AuditReport, ChildReport, FileReport, FileState, FilesPage, FilesQuery, FolderReport,
-        MemberReport, ParentReport, ProgressReport, RatesReport, StateReport, StatusReport, TransferReport,
+        MemberReport, ParentReport, ProgressReport, RatesReport, ScrubState, StateReport, StatusReport, TransferReport,
     },
     node::Node,
 };
@@ -51,6 +51,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         transfers: transfers(node),
         rates,
         attention: attention(node, now),
+        scrub: Some(scrub(node)?),
     })
 }
 
@@ -77,6 +78,32 @@ fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderR
         refused: troubles.len() as u64 - incomplete,
         incomplete,
         last_scan: node.repository.last_scan(name)?,
+    })
+}
+
+/// Where verifying stands.
+pub(super) fn scrub(node: &Node) -> Result<ScrubState, RepositoryError> {
+    let progress = node.scrub.progress()?;
+    let pass = progress.pass.unwrap_or_default();
+    let is_running = pass.began_at > 0 && pass.ended_at.is_none();
+    let all = |sum: u64, done: u64| if is_running { sum.max(done) } else { done };
+    Ok(ScrubState {
+        every_seconds: progress.every.as_secs(),
+        last_ended_at: pass.ended_at.or(pass.before_ended_at),
+        pass_began_at: is_running.then_some(pass.began_at),
+        progress: ProgressReport {
+            done_files: pass.files,
+            total_files: all(progress.all.files, pass.files),
+            done_bytes: pass.bytes,
+            total_bytes: all(progress.all.bytes, pass.bytes),
+        },
+        hurry: progress.hurry,
+        read_bytes: progress.read_bytes,
+        bad_groups: progress.damage.found_groups,
+        healed_groups: progress.damage.healed_groups,
+        bad_files: progress.damage.found_files,
+        healed_files: progress.damage.healed_files,
+        damaged_files: progress.damaged_files,
     })
 }
 

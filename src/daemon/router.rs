@@ -4,7 +4,7 @@ use super::{
     api::{
         self, AcceptDeletionsReply, ApiError, AuditReport, BackupReply, BackupRequest, CheckReport, ErrorCode,
         FileReport, FilesPage, FilesQuery, Finding, InviteReply, InviteRequest, JoinReply, JoinRequest, MemberReport,
-        PruneReply, PruneRequest, RevokeReply, RevokeRequest, StatusReport, SyncReply,
+        PruneReply, PruneRequest, RevokeReply, RevokeRequest, ScrubReport, ScrubRequest, StatusReport, SyncReply,
     },
     backup::{backup_error, make_backup},
     control::Peer,
@@ -18,9 +18,9 @@ use crate::{
     catalog::AuditRecord,
     domain::{
         member::{MemberRecord, NodeAddress, Role, SiteName},
-        name::FolderName,
+        name::{FileName, FolderName},
     },
-    repository::{PruneRefusal, RepositoryError},
+    repository::{PruneRefusal, RepositoryError, ScrubFinding, Scrubbed},
     sync::serve::{Invitation, InviteError, invite},
 };
 use axum::{
@@ -55,6 +55,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(&format!("{}/{{folder}}/{{*name}}", api::FILES), get(file))
         .route(api::MEMBERS, get(members))
         .route(api::AUDIT, get(audit_rows))
+        .route(api::SCRUB, get(scrub_state))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -72,6 +73,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::PRUNE, post(prune))
         .route(api::BACKUP, post(backup))
         .route(api::CHECK, post(check))
+        .route(api::SCRUB, post(scrub))
         .with_state(api.clone());
     reads(api).merge(changes)
 }
@@ -350,6 +352,47 @@ async fn check(State(api): State<Api>) -> Answer<CheckReport> {
         })
     })
     .await
+}
+
+async fn scrub_state(State(api): State<Api>) -> Answer<ScrubReport> {
+    blocking(move || {
+        let (findings, unnamed) = api.node.scrub.findings();
+        let findings = findings.into_iter().map(found).collect();
+        Ok::<_, RepositoryError>(ScrubReport { state: report::scrub(&api.node)?, findings, unnamed })
+    })
+    .await
+}
+
+async fn scrub(State(api): State<Api>, Json(request): Json<ScrubRequest>) -> Answer<ScrubReport> {
+    let node = &api.node;
+    let Some((folder, name)) = request.file else {
+        node.scrub.begin_pass();
+        return scrub_state(State(api)).await;
+    };
+    let unknown = ApiError::new(ErrorCode::Unknown, format!("{folder}/{name} is not on this disk"));
+    let Ok(name) = FileName::new(&name) else { return Err(unknown) };
+    if node.repository.folder_path(&folder).is_none() {
+        return Err(unknown);
+    }
+    let read = node.scrub.read_file(&folder, &name).await.map_err(failed)?;
+    if read == Scrubbed::NotHeld {
+        return Err(unknown);
+    }
+    let finding = ScrubFinding::of(&read, &folder, &name, node.repository.role());
+    blocking(move || {
+        let findings = finding.into_iter().map(found).collect();
+        Ok::<_, RepositoryError>(ScrubReport { state: report::scrub(&api.node)?, findings, unnamed: 0 })
+    })
+    .await
+}
+
+fn found(finding: ScrubFinding) -> Finding {
+    Finding {
+        folder: finding.folder,
+        name: Some(finding.name.to_string()),
+        what: finding.what,
+        cure: finding.cure.to_owned(),
+    }
 }
 
 /// What becomes of what a check finds.

@@ -33,6 +33,8 @@ pub enum Alarm {
     DiskFull(FolderName),
     /// A file's bytes are not what was verified, though nobody wrote to it.
     ContentDamaged(FolderName, FileName),
+    /// More files of a folder are damaged than have an alarm of their own.
+    ManyDamaged(FolderName),
     /// An operation on bytes or rows failed.
     Failing(&'static str),
 }
@@ -83,6 +85,11 @@ impl Attention {
     /// Whether an alarm stands.
     pub fn stands(&self, alarm: &Alarm) -> bool {
         lock(&self.standing).contains_key(alarm)
+    }
+
+    /// How many alarms of a kind stand.
+    pub(super) fn count(&self, is: impl Fn(&Alarm) -> bool) -> usize {
+        lock(&self.standing).keys().filter(|alarm| is(alarm)).count()
     }
 
     /// Every alarm that stands.

@@ -31,19 +31,27 @@ impl Repository {
             after = group.into_iter().next_back();
             drop(writer);
         }
+        self.tell_of_burial(failed.as_ref());
+        Ok(())
+    }
+
+    /// An alarm stands while bytes can't follow their rows.
+    pub(super) fn tell_of_burial(&self, failed: Option<&RepositoryError>) {
         match failed {
             Some(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "{DOING} failed");
+                tracing::error!(error = error as &dyn std::error::Error, "{DOING} failed");
                 let cure = "let the daemon's user write in the folder; it is tried again every hour";
                 self.attention.raise(Alarm::Failing(DOING), format!("{DOING} failed: {error}"), cure);
             }
             None => self.attention.clear(&Alarm::Failing(DOING)),
         }
-        Ok(())
     }
 
     /// Answers with the last failure of a single file.
-    fn bury_group(&self, group: &[(FolderName, FileName)]) -> Result<Option<RepositoryError>, RepositoryError> {
+    pub(super) fn bury_group(
+        &self,
+        group: &[(FolderName, FileName)],
+    ) -> Result<Option<RepositoryError>, RepositoryError> {
         let now = self.clock.unix_seconds();
         let mut failed = None;
         let mut moved: BTreeMap<&FolderName, Vec<(&FileName, String)>> = BTreeMap::new();

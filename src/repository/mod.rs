@@ -31,11 +31,13 @@ mod open;
 mod power_cuts;
 mod prune;
 mod publish;
+mod quarantine;
 mod receive;
 mod remove;
 mod renamed;
 mod room;
 mod scan;
+mod scrub;
 mod state_dir;
 mod tend;
 #[cfg(test)]
@@ -57,5 +59,6 @@ pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, 
 pub use prune::{PrunePlan, PruneRefusal};
 pub use receive::Arrival;
 pub use scan::ScanSummary;
+pub use scrub::{Load, Rest, Scrub, ScrubFinding, ScrubProgress, Scrubbed, Sums};
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};
 pub use tend::{Tend, TendConfig};

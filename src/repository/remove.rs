@@ -134,9 +134,10 @@ impl Repository {
         }
         let now = self.clock.unix_seconds();
         let totals = self.state.index.read()?.totals(&folder.name)?;
+        let withheld = self.withheld(folder)?;
         let mut writer = self.writer();
         let lately = signed_lately(&mut writer, &folder.name, now);
-        let missing = asked.saturating_add(totals.missing_files);
+        let missing = asked.saturating_add(withheld);
         match plan_deletions(missing, lately, totals.files, self.deletion_cap) {
             DeletionPlan::Sign => {
                 writer.deletions.entry(folder.name.clone()).or_default().push_back((now, asked));
@@ -154,8 +155,9 @@ impl Repository {
     pub(super) fn recall_withheld(&self) -> Result<(), RepositoryError> {
         for folder in self.folders.values() {
             let totals = self.state.index.read()?.totals(&folder.name)?;
-            if totals.missing_files > 0 {
-                let (missing, files, path) = (totals.missing_files, totals.files, folder.path.display());
+            let missing = self.withheld(folder)?;
+            if missing > 0 {
+                let (files, path) = (totals.files, folder.path.display());
                 let what = format!("{missing} of {files} files are not in {path}; they are not deleted on secondaries");
                 self.attention.raise(Alarm::DeletionsWithheld(folder.name.clone()), what, ACCEPT);
             }
@@ -163,9 +165,16 @@ impl Repository {
         Ok(())
     }
 
+    /// Files that are gone and whose deletion is not signed: those that this node took out of service itself,
+    /// for their damage, are not meant to go.
+    fn withheld(&self, folder: &Folder) -> Result<u64, RepositoryError> {
+        let snapshot = self.state.index.read()?;
+        Ok(snapshot.totals(&folder.name)?.missing_files.saturating_sub(snapshot.damaged(&folder.name)?.0))
+    }
+
     /// When every file is back, nothing is withheld.
     pub(super) fn clear_withheld_of(&self, folder: &Folder) -> Result<(), RepositoryError> {
-        if self.state.index.read()?.totals(&folder.name)?.missing_files == 0 {
+        if self.withheld(folder)? == 0 {
             self.attention.clear(&Alarm::DeletionsWithheld(folder.name.clone()));
         }
         Ok(())

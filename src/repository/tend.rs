@@ -288,6 +288,9 @@ impl Tend {
         self.blocking("sweeping the trash", move |repository| {
             repository.bury()?;
             let before = repository.clock().unix_seconds().saturating_sub(keep);
+            // The rotten copy may be the best one there is, until the file is whole again.
+            let damaged_since = repository.state.index.read()?.damaged(&folder)?.1;
+            let before = damaged_since.map_or(before, |since| before.min(since));
             let swept = repository.folder(&folder)?.staging.sweep_trash(before);
             let swept = swept.map_err(RepositoryError::io("sweeping the trash of", &folder))?;
             if swept.files > 0 {

@@ -37,6 +37,8 @@ pub struct Child {
     pub at: (u64, u64),
     /// Files that it lacks, and their bytes.
     pub missing: (u64, u64),
+    /// Whether it says that it gives content to this node.
+    pub gives: bool,
 }
 
 /// The connection to the parent as it stands.
@@ -91,6 +93,8 @@ pub struct Shared {
     pub received_bytes: AtomicU64,
     /// Wakes fetchers when the parent says that its own holdings changed.
     pub(super) content_may_be_there: tokio::sync::Notify,
+    /// Wakes who heals from children when one has connected that may give.
+    pub(super) giver_came: tokio::sync::Notify,
     /// Content bytes that were sent since start.
     pub sent_bytes: AtomicU64,
 }
@@ -108,6 +112,7 @@ impl Shared {
             transfers: Mutex::default(),
             received_bytes: AtomicU64::new(0),
             content_may_be_there: tokio::sync::Notify::new(),
+            giver_came: tokio::sync::Notify::new(),
             sent_bytes: AtomicU64::new(0),
         })
     }
@@ -122,6 +127,18 @@ impl Shared {
         let mut children: Vec<_> = lock(&self.children).values().map(|connected| connected.child.clone()).collect();
         children.sort_by(|a, b| a.name.cmp(&b.name));
         children
+    }
+
+    /// A child's connection.
+    pub fn connection_of(&self, key: &NodeKey) -> Option<quinn::Connection> {
+        lock(&self.children).get(key).map(|connected| connected.connection.clone())
+    }
+
+    /// The connected children that give content when asked, by key, with their names.
+    pub(super) fn givers(&self) -> Vec<(String, quinn::Connection)> {
+        let children = lock(&self.children);
+        let givers = children.values().filter(|connected| connected.child.gives);
+        givers.map(|connected| (connected.child.name.clone(), connected.connection.clone())).collect()
     }
 
     /// Lists a member; a connection that it had before is closed.

@@ -21,12 +21,12 @@ use wuasync::{
     domain::{
         digest::Root,
         key::NodeKey,
-        member::{NodeAddress, NodeName, Role, SiteName},
+        member::{MemberRecord, NodeAddress, NodeName, Role, SiteName},
         name::{FileName, FolderName},
     },
     repository::{
         DeletionCap, FolderConfig, Found, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
-        Tend, TendConfig,
+        Scrubbed, Tend, TendConfig,
     },
     store::disk::real::RealDisk,
     sync::{
@@ -34,7 +34,7 @@ use wuasync::{
         endpoint::{Endpoint, EndpointSettings},
         frames::{Frame, Get, GetItem, Join},
         join::{JoinError, join_over},
-        pull::{Parent, ParentAddress},
+        pull::{Parent, ParentAddress, heal_from_children},
         serve::{Doorkeeper, Invitation, Server, invite},
         shared::Shared,
         tls::{Purpose, TransportKey},
@@ -101,6 +101,18 @@ impl Place {
         self.write(name, bytes);
         let file = std::fs::File::options().append(true).open(self.folder().join(name)).unwrap();
         file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3_600)).unwrap();
+    }
+
+    /// Flips a byte as a failing disk does: neither length nor time tell.
+    pub fn rot(&self, name: &str, offset: u64) {
+        use std::os::unix::fs::FileExt;
+        let path = self.folder().join(name);
+        let modified = path.metadata().unwrap().modified().unwrap();
+        let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+        file.set_modified(modified).unwrap();
     }
 
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
@@ -177,6 +189,9 @@ impl TestNode {
             TendConfig { rescan_every: Duration::from_secs(3_600), trash_for: Duration::from_secs(3_600), hashers: 2 };
         let tend = Tend::new(repository.clone(), folder(), config, Arc::new(Semaphore::new(2)));
         tasks.push(tokio::spawn(tend.run(cancel.clone())));
+        if repository.role() == Role::Main {
+            tasks.push(tokio::spawn(heal_from_children(shared.clone(), cancel.clone(), || 0)));
+        }
         if let Some(parent) = parent {
             let parent = Parent::new(shared.clone(), endpoint.clone(), parent, Arc::new(Notify::new()));
             tasks.push(tokio::spawn(parent.run(cancel.clone(), || 0)));
@@ -239,6 +254,28 @@ impl TestNode {
         let items = vec![GetItem { root, ranges: vec![] }];
         FrameWriter::new(send).write_frame(Get { items }).await.unwrap();
         FrameReader::new(receive).read_frame().await.unwrap()
+    }
+
+    /// Makes a main a member of its own line, as the daemon does.
+    pub fn enrol(&self) {
+        let member = MemberRecord {
+            key: self.key,
+            name: NodeName::new(&self.name).unwrap(),
+            site: SiteName::new(&self.name).unwrap(),
+            folders: vec![folder()],
+            addresses: vec![],
+            role: Role::Main,
+            joined_at: 0,
+            expires_at: None,
+        };
+        self.repository.admit(&member).unwrap();
+    }
+
+    /// Reads a file again.
+    pub async fn scrub(&self, text: &str) -> Scrubbed {
+        let (repository, name) = (self.repository.clone(), name(text));
+        let read = tokio::task::spawn_blocking(move || repository.scrub_file(&folder(), &name, &mut |_| true));
+        read.await.unwrap().unwrap()
     }
 
     /// Content bytes that arrived here since start.

@@ -32,7 +32,7 @@ fn page(report: &CheckReport, style: Style) -> String {
     format!("{findings}{verdict}; {} files with {} were read\n", report.files, units::bytes(report.bytes))
 }
 
-fn show(finding: &Finding, style: Style) -> String {
+pub(super) fn show(finding: &Finding, style: Style) -> String {
     let place = match &finding.name {
         Some(name) => format!("{}/{}", finding.folder, printable(name)),
         None => finding.folder.to_string(),

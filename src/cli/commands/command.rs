@@ -1,6 +1,6 @@
 //! Which command is meant.
 
-use super::{backup, check, completions, config, files, join, pair, restore, serve, status, sync};
+use super::{backup, check, completions, config, files, join, pair, restore, scrub, serve, status, sync};
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
 #[derive(Debug, clap::Subcommand)]
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Backup(backup::Args),
     /// Bring a main back from a backup, while its daemon is stopped
     Restore(restore::Args),
+    /// Verify files at once, and heal what rotted
+    Scrub(scrub::Args),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -47,6 +49,7 @@ impl Command {
             Self::Check => context.wait_for(check::run(context)),
             Self::Backup(args) => context.wait_for(backup::run(args, context)),
             Self::Restore(args) => restore::run(&args, context),
+            Self::Scrub(args) => context.wait_for(scrub::run(&args, context)),
             Self::Config(config) => config::run(&config, context),
             Self::Completions(args) => completions::run(&args, context.out()),
         }

@@ -134,7 +134,7 @@ async fn show(args: &ShowArgs, context: &Context) -> Result<Exit, CliError> {
 }
 
 /// The folder and the name in it: as told, else by the first component, else the only folder.
-fn placed<'a>(
+pub(super) fn placed<'a>(
     name: &'a str,
     folder: Option<&FolderName>,
     folders: &[Folder],

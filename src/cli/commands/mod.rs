@@ -9,6 +9,7 @@ mod files;
 mod join;
 mod pair;
 mod restore;
+mod scrub;
 mod serve;
 mod status;
 mod sync;

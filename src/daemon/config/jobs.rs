@@ -1,4 +1,4 @@
-//! `[jobs]`: what runs when. Kept for the version that runs them.
+//! `[jobs]`: what runs when. All but `scrub_every` is kept for the version that runs them.
 
 use super::{keys::Keys, read, show};
 use serde::Serialize;
@@ -18,7 +18,7 @@ pub struct Jobs {
     /// Between two questions to the parent, which tells by itself when something changes.
     #[serde(serialize_with = "show::period")]
     pub pull: Duration,
-    /// Within which every blob is read and verified once.
+    /// Within which every blob is read and verified once; zero leaves it to `wuasync scrub --now`.
     #[serde(serialize_with = "show::period")]
     pub scrub_every: Duration,
 }
@@ -57,7 +57,7 @@ impl Jobs {
             refresh_cab: keys.inert("refresh_cab", read::period, default.refresh_cab),
             scan_wants: keys.inert("scan_wants", read::period, default.scan_wants),
             pull: keys.inert("pull", read::period, default.pull),
-            scrub_every: keys.inert("scrub_every", read::period, default.scrub_every),
+            scrub_every: keys.value("scrub_every", read::period, default.scrub_every),
         }
     }
 }

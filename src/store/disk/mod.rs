@@ -137,6 +137,9 @@ pub trait DiskFile: ReadAt {
     fn sync(&self) -> io::Result<()>;
     /// What the file system knows of it.
     fn stat(&self) -> io::Result<Stat>;
+    /// Lets go of what memory keeps of `len` bytes from `offset` (0: to the end), so that the next reading
+    /// comes from the disk, and one long reading does not drive out what others use. Best effort.
+    fn drop_cached(&self, _offset: u64, _len: u64) {}
 }
 
 /// The disk that is handed around.

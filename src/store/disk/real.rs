@@ -16,6 +16,7 @@ use rustix::{
 use std::{
     fs::{DirBuilder, File},
     io,
+    num::NonZeroU64,
     os::unix::fs::{DirBuilderExt, FileExt},
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -289,6 +290,11 @@ impl DiskFile for RealFile {
 
     fn stat(&self) -> io::Result<Stat> {
         Ok(stat_of(&retry_on_intr(|| fs::fstat(&self.0))?))
+    }
+
+    fn drop_cached(&self, offset: u64, len: u64) {
+        // An advice: a file system that does not take it costs memory, nothing else.
+        let _ = fs::fadvise(&self.0, offset, NonZeroU64::new(len), fs::Advice::DontNeed);
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a secondary does with its parent: follow the signed state, fetch what is missing.
+//! What a secondary does with its parent: follow the signed state, fetch what is missing. And what a main
+//! does with its children when its own bytes rotted: take them back.
 //!
 //! The state comes on one stream; content on several others, small files many to a stream. A lost
 //! connection is a resume: what was verified stays in partials, and the index knows what is missing.
@@ -6,10 +7,12 @@
 mod descent;
 mod desk;
 mod fetch;
+mod heal;
 mod large;
 mod parent;
 mod plan;
 mod session;
 mod stream;
 
+pub use heal::heal_from_children;
 pub use parent::{Parent, ParentAddress, PullError};

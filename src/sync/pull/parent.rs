@@ -8,6 +8,7 @@ use crate::{
     sync::{
         close::CloseCode,
         endpoint::{ConnectError, Endpoint},
+        serve::serve_parent,
         shared::Shared,
         tls::Purpose,
         wire::{ReadFrameError, WriteFrameError},
@@ -194,6 +195,7 @@ impl Parent {
         tokio::select! {
             ended = session::follow(&self.shared, connection, &self.address.line, stream, tasks) => ended,
             ended = fetch::run(&self.shared, connection, tasks) => ended,
+            ended = serve_parent(&self.shared, connection, self.address.key) => Err(ended.into()),
         }
     }
 

@@ -14,7 +14,10 @@ use crate::{
     sync::{
         frames::{Entries, Frame, Head, Hello, Progress},
         pace::{Pace, sleep_until},
-        serve::session::{PROTOCOL, missing_of},
+        serve::{
+            SERVES_PARENT,
+            session::{PROTOCOL, missing_of},
+        },
         shared::{Shared, write_namespace},
         wire::{FrameReader, FrameWriter},
     },
@@ -102,7 +105,7 @@ fn hello(shared: &Shared) -> Result<Hello, PullError> {
     let name = shared.name.parse().map_err(|_| PullError::OutOfPlace("nameless"))?;
     Ok(Hello {
         versions: (PROTOCOL, PROTOCOL),
-        features: 0,
+        features: SERVES_PARENT,
         name,
         namespaces: shared.repository.namespaces().iter().filter_map(write_namespace).collect(),
         epoch: head.as_ref().map_or(0, |head| head.head().epoch),

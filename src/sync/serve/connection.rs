@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Content streams of one member that are served at once, each with two steps in memory: a member
 /// uses eight.
-const CONTENT_STREAMS: usize = 16;
+pub(super) const CONTENT_STREAMS: usize = 16;
 /// Eight streams move a step each through a link of 112 kbit/s in this time; slower members are let go.
 const STALL: Duration = Duration::from_secs(300);
 /// How often a member's time is looked at, whether or not rows change.
@@ -161,6 +161,7 @@ fn child_of(shared: &Shared, connection: &Connection, member: &MemberRecord) -> 
         since: shared.clock().unix_seconds(),
         at: (0, 0),
         missing: (0, 0),
+        gives: false,
     }
 }
 

@@ -4,13 +4,8 @@
 
 use crate::{
     base::tasks,
-    domain::{
-        digest::Root,
-        member::Role,
-        name::{FileName, FolderName},
-    },
-    repository::{Alarm, Blob, Repository, RepositoryError},
-    store::verified::{outboard_is_whole, verify},
+    domain::digest::Root,
+    repository::{Repository, RepositoryError, Scrubbed},
     sync::{
         frames::BadGroup,
         shared::{Shared, lock},
@@ -27,20 +22,14 @@ use tokio::sync::Semaphore;
 const AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// Files whose last reading is remembered; while they are this many, no other is read.
 const MAX_REMEMBERED: usize = 1_024;
+/// Names of one content that are read for one report.
+const MAX_NAMES: usize = 8;
 
 /// Reads again what members could not verify.
 pub(super) struct DamageDesk {
     shared: Arc<Shared>,
     reading: Semaphore,
     read_at: Mutex<BTreeMap<Root, Instant>>,
-}
-
-/// What a reading found.
-enum Found {
-    Whole,
-    /// The hash tree was bad; it is made again.
-    Tree,
-    Damaged(Vec<(FolderName, FileName)>),
 }
 
 impl DamageDesk {
@@ -59,11 +48,9 @@ impl DamageDesk {
         let repository = self.shared.repository.clone();
         let read = tasks::blocking(move || read_again(&repository, &bad.root)).await;
         match read {
-            Ok(Ok(Found::Whole)) => tracing::info!(root = %bad.root, "the file is whole here"),
-            Ok(Ok(Found::Tree)) => {
-                tracing::warn!(root = %bad.root, "the file's hash tree was damaged; it is made again")
-            }
-            Ok(Ok(Found::Damaged(names))) => names.iter().for_each(|(folder, name)| self.on_damaged(folder, name)),
+            Ok(Ok(0)) => tracing::info!(root = %bad.root, "the file is whole here"),
+            // Each damaged file has its alarm.
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(root = %bad.root, error = &error as &dyn std::error::Error, "a doubtful file can't be read");
             }
@@ -80,54 +67,14 @@ impl DamageDesk {
         read_at.insert(root, now);
         true
     }
+}
 
-    fn on_damaged(&self, folder: &FolderName, name: &FileName) {
-        let (what, cure) = match self.shared.repository.role() {
-            Role::Main => ("is damaged on this disk", "put a good copy in its place; nobody takes the damaged one"),
-            Role::Secondary => ("was damaged on this disk; it is fetched again", "look at the disk's health"),
-        };
-        let alarm = Alarm::ContentDamaged(folder.clone(), name.clone());
-        self.shared.repository.attention.raise(alarm, format!("{folder}/{name} {what}"), cure);
+/// Reads every file of a content; answers with how many are damaged. Those are out of service from then on.
+fn read_again(repository: &Repository, root: &Root) -> Result<usize, RepositoryError> {
+    let mut damaged = 0;
+    for (folder, name) in repository.state().index.read()?.holders(root, MAX_NAMES)? {
+        let read = repository.scrub_file(&folder, &name, &mut |_| true)?;
+        damaged += usize::from(matches!(read, Scrubbed::Damaged { .. }));
     }
-}
-
-fn read_again(repository: &Repository, root: &Root) -> Result<Found, RepositoryError> {
-    let Some(blob) = repository.open_blob(root)? else { return Ok(Found::Whole) };
-    if is_whole(&blob, root)? {
-        let names = repository.state().index.read()?.holders(root, 8)?;
-        names.iter().for_each(|(folder, name)| {
-            repository.attention.clear(&Alarm::ContentDamaged(folder.clone(), name.clone()));
-        });
-        return mend_tree(repository, &blob, root);
-    }
-    let names = repository.state().index.read()?.holders(root, 8)?;
-    if repository.role() == Role::Secondary {
-        names.iter().try_for_each(|(folder, name)| fetch_again(repository, folder, name))?;
-    }
-    Ok(Found::Damaged(names))
-}
-
-fn is_whole(blob: &Blob, root: &Root) -> Result<bool, RepositoryError> {
-    let bad = verify(&*blob.data, blob.outboard.as_deref(), *root, blob.size);
-    bad.map(|bad| bad.is_empty()).map_err(|source| reading(root, source))
-}
-
-fn mend_tree(repository: &Repository, blob: &Blob, root: &Root) -> Result<Found, RepositoryError> {
-    let Some(outboard) = &blob.outboard else { return Ok(Found::Whole) };
-    if outboard_is_whole(&**outboard, *root, blob.size).map_err(|source| reading(root, source))? {
-        return Ok(Found::Whole);
-    }
-    repository.state().outboards.remove(*root).map_err(|source| reading(root, source))?;
-    Ok(Found::Tree)
-}
-
-/// Away with the bad bytes; the rows follow as if somebody had deleted the file.
-fn fetch_again(repository: &Repository, folder: &FolderName, name: &FileName) -> Result<(), RepositoryError> {
-    let trashed = repository.staging(folder)?.trash(name, repository.clock().unix_seconds());
-    trashed.map_err(|source| RepositoryError::Io { doing: "moving to the trash", what: name.to_string(), source })?;
-    repository.mend(folder, name).map(drop)
-}
-
-fn reading(root: &Root, source: std::io::Error) -> RepositoryError {
-    RepositoryError::Io { doing: "reading again", what: root.to_string(), source }
+    Ok(damaged)
 }

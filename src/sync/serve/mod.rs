@@ -10,7 +10,9 @@ mod descent;
 mod joining;
 mod rights;
 pub(in crate::sync) mod session;
+mod upward;
 
 pub(in crate::sync) use blobs::SMALL_BYTES;
 pub use connection::{ServeError, Server};
 pub use joining::{Doorkeeper, Invitation, InviteError, invite};
+pub(in crate::sync) use upward::{SERVES_PARENT, serve_parent};

@@ -5,6 +5,7 @@
 use super::{
     connection::{ServeError, patiently},
     rights,
+    upward::SERVES_PARENT,
 };
 use crate::{
     base::tasks,
@@ -67,7 +68,11 @@ pub(super) async fn serve(
         head_sent: Some(hello.head_hash),
         missing_told: None,
     };
-    guard.update(|child| child.at = follower.at);
+    guard.update(|child| {
+        child.at = follower.at;
+        child.gives = hello.features & SERVES_PARENT != 0;
+    });
+    shared.giver_came.notify_one();
     judge_member(&shared.repository, member, follower.at);
     let mut pace = Pace::new(PROGRESS_EVERY, shared.clock().monotonic());
     pace.on_event();

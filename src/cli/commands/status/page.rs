@@ -6,7 +6,7 @@ use crate::{
         out::{Style, printable},
         table::Table,
     },
-    daemon::api::{AttentionReport, ChildReport, FolderReport, ParentReport, StatusReport, TransferReport},
+    daemon::api::{AttentionReport, ChildReport, FolderReport, ParentReport, ScrubState, StatusReport, TransferReport},
 };
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         report.parent.as_ref().map(|found| parent(found, now, style)).unwrap_or_default(),
         children(&report.children, now, style),
         transfers(report, style),
+        report.scrub.map(|state| scrub(&state, now, style)).unwrap_or_default(),
         attention(&report.attention, now, style),
     ];
     let filled: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
@@ -114,6 +115,26 @@ fn transfers(report: &StatusReport, style: Style) -> String {
     traffic + &table.show(style, "")
 }
 
+fn scrub(state: &ScrubState, now: u64, style: Style) -> String {
+    let last = match state.last_ended_at {
+        Some(ended) => format!("every file was verified {} ago", age(ended, now)),
+        None => "not every file was verified again yet".to_owned(),
+    };
+    let pass = state.pass_began_at.map(|_| {
+        let done = percent(state.progress.done_bytes, state.progress.total_bytes);
+        format!("; {} of {} files of this pass, {done} %", state.progress.done_files, state.progress.total_files)
+    });
+    let bad = (state.bad_groups > 0).then(|| {
+        let bad = format!("{} groups of {} files were damaged", state.bad_groups, state.bad_files);
+        let waiting = match state.damaged_files {
+            0 => String::new(),
+            files => format!(", {files} files wait for good bytes"),
+        };
+        format!("\n  {}; {} groups are healed{waiting}", style.alarm(&bad), state.healed_groups)
+    });
+    format!("{last}{}{}\n", pass.unwrap_or_default(), bad.unwrap_or_default())
+}
+
 fn attention(attention: &[AttentionReport], now: u64, style: Style) -> String {
     let entries = attention.iter().map(|entry| {
         let since = entry.since.map(|since| format!(" (for {})", age(since, now))).unwrap_or_default();
@@ -181,6 +202,7 @@ mod tests {
             transfers: Vec::new(),
             rates: RatesReport::default(),
             attention: Vec::new(),
+            scrub: None,
         }
     }
 
@@ -194,6 +216,18 @@ FOLDER   FILES      SIZE  HELD  MISSING           PATH
 waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
 ";
         assert_eq!(page(&report(), 1_000, Style::Plain), expected);
+    }
+
+    #[test]
+    fn verifying_tells_when_it_ended_how_far_it_is_and_what_it_found() {
+        let progress = ProgressReport { done_files: 3, total_files: 9, done_bytes: 999, total_bytes: 1000 };
+        let quiet = ScrubState { last_ended_at: Some(940), ..ScrubState::default() };
+        assert_eq!(scrub(&quiet, 1_000, Style::Plain), "every file was verified 1 min 0 s ago\n");
+        let found = ScrubState { bad_groups: 5, healed_groups: 4, bad_files: 2, damaged_files: 1, ..quiet };
+        let running = ScrubState { last_ended_at: None, pass_began_at: Some(1), progress, ..found };
+        let expected = "not every file was verified again yet; 3 of 9 files of this pass, 99 %\n  \
+                        5 groups of 2 files were damaged; 4 groups are healed, 1 files wait for good bytes\n";
+        assert_eq!(scrub(&running, 1_000, Style::Plain), expected);
     }
 
     #[test]
