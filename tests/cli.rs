@@ -291,6 +291,20 @@ fn a_sync_that_waits_ends_when_nothing_is_missing() {
 }
 
 #[test]
+fn a_sync_on_a_main_scans_and_tells_of_deletions_that_wait() {
+    let begun = json!({ "missing_files": 0, "missing_bytes": 0, "withheld_files": 3, "scanning": true });
+    let mut main = status(3);
+    main["role"] = json!("main");
+    let router =
+        Router::new().route(api::SYNC, post(async || Json(begun))).route(api::STATUS, get(async || Json(main)));
+    let node = Node::answering(router);
+    let wait = "3 deletions wait: run `wuasync sync accept-deletions`, or put the files back\n";
+    let begun = "every folder is being scanned; `wuasync sync --wait` waits for it\n";
+    assert_eq!(node.run("sync").out, format!("{begun}{wait}"));
+    assert_eq!(node.run("sync --wait").out, format!("every folder is scanned\n{wait}"));
+}
+
+#[test]
 fn a_check_that_finds_something_is_1() {
     let finding =
         json!({ "folder": "waptwua", "name": "x.cab", "what": "a rotten group", "cure": "it is fetched again" });

@@ -251,9 +251,9 @@ fn odd_entries_are_left_alone_and_listed_and_in_nobodys_way() {
 /// Answers with the names that are to be listed.
 fn make_odd_entries(folder: &Path) -> Vec<&'static str> {
     use std::os::unix::{ffi::OsStrExt, fs::symlink};
-    // Hidden entries at the top belong to other programs (rsync's, WAPT's `.stfolder`) and are not even listed.
-    fs::write(folder.join(".hidden"), b"odd").unwrap();
-    let mut odd = vec!["con.cab", "trailing ", "trailing.", "back\\slash", "a:b", "star*"];
+    // The one hidden entry that belongs there.
+    fs::create_dir(folder.join(".stfolder")).unwrap();
+    let mut odd = vec![".hidden", "con.cab", "trailing ", "trailing.", "back\\slash", "a:b", "star*"];
     for name in &odd {
         fs::write(folder.join(name), b"odd").unwrap();
     }
@@ -354,11 +354,13 @@ fn many_deletions_wait_until_they_are_accepted() {
         attention.iter().find(|entry| entry["cure"].as_str().unwrap().contains("sync accept-deletions")).cloned()
     });
     assert!(main.ok("status").out.contains("sync accept-deletions"), "{raised}");
+    let waiting = main.ok("sync --wait").out;
+    assert!(waiting.contains("deletions wait: run `wuasync sync accept-deletions`"), "{waiting}");
     let before = contents(&lyon.folder()).len();
     assert!(before > 7, "{before} files are left at the secondary");
     let accepted = main.json("sync accept-deletions");
     assert!(accepted["files"].as_u64().unwrap() >= 1, "{accepted}");
-    wait("the secondary deletes them", || (contents(&lyon.folder()).len() == 7).then_some(()));
+    wait("the secondary deletes them", || (fs::read_dir(lyon.folder()).unwrap().count() == 7).then_some(()));
     lyon.catches_up_with(&main);
     assert_eq!(main.status()["attention"], serde_json::json!([]));
 }

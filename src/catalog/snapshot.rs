@@ -166,6 +166,29 @@ impl Snapshot {
         files_after(&self.holdings, folder, after, most, decode_holding)
     }
 
+    /// At most `most` names of holdings beneath a directory of a folder, in order, after `after`.
+    pub fn held_beneath(
+        &self,
+        folder: &FolderName,
+        directory: &FileName,
+        after: Option<&FileName>,
+        most: usize,
+    ) -> Result<Vec<FileName>, CatalogError> {
+        let beneath = format!("{directory}/");
+        let mut names = Vec::new();
+        for row in self.holdings.range((folder.as_str(), after.map_or(beneath.as_str(), FileName::as_str))..)? {
+            let key = row?.0;
+            let (found, name) = key.value();
+            if found != folder.as_str() || !name.starts_with(&beneath) || names.len() == most {
+                break;
+            }
+            if after.is_none_or(|after| after.as_str() != name) {
+                names.push(FileName::new(name).map_err(|_| CatalogError::Damaged("file names"))?);
+            }
+        }
+        Ok(names)
+    }
+
     /// Who holds a content: the first of its names on this disk, in order.
     pub fn holders(&self, root: &Root, most: usize) -> Result<Vec<(FolderName, FileName)>, CatalogError> {
         let mut holders = Vec::new();

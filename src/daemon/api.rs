@@ -30,7 +30,8 @@ pub const MEMBERS: &str = "/api/v1/pair/members";
 pub const REVOKE: &str = "/api/v1/pair/revoke";
 /// POST [`JoinRequest`]: [`JoinReply`].
 pub const JOIN: &str = "/api/v1/join";
-/// POST: [`SyncReply`], sent once the parent's newest state is applied; files may still follow.
+/// POST: [`SyncReply`], sent once the parent's newest state is applied; files may still follow. On a
+/// main: sent once a scan of every folder is asked for.
 pub const SYNC: &str = "/api/v1/sync";
 /// POST: [`AcceptDeletionsReply`].
 pub const ACCEPT_DELETIONS: &str = "/api/v1/sync/accept-deletions";
@@ -131,6 +132,26 @@ pub struct StateReport {
     pub signed_at: Option<u64>,
     /// Seconds since then.
     pub head_age_seconds: Option<u64>,
+}
+
+impl StatusReport {
+    /// What `sync` says. What a main has in its index and not in its folder is no lag: it was deleted,
+    /// and waits.
+    pub fn lag(&self) -> SyncReply {
+        let missing_files = self.folders.iter().map(|folder| folder.missing_files).sum();
+        match self.role {
+            Role::Main => SyncReply {
+                withheld_files: missing_files,
+                scanning: self.folders.iter().any(|folder| folder.adopting.is_some()),
+                ..SyncReply::default()
+            },
+            Role::Secondary => SyncReply {
+                missing_files,
+                missing_bytes: self.folders.iter().map(|folder| folder.missing_bytes).sum(),
+                ..SyncReply::default()
+            },
+        }
+    }
 }
 
 /// One mirrored folder.
@@ -417,13 +438,19 @@ pub struct JoinReply {
     pub parent: String,
 }
 
-/// The lag right after the parent's newest state was applied.
+/// The lag right after the parent's newest state was applied; on a main, that a scan was begun.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncReply {
     /// Files that are not here yet.
     pub missing_files: u64,
     /// Their bytes.
     pub missing_bytes: u64,
+    /// On a main: files of the index that are gone, whose deletion waits for an administrator.
+    #[serde(default)]
+    pub withheld_files: u64,
+    /// On a main: whether a scan goes on, or what it found is still being looked at.
+    #[serde(default)]
+    pub scanning: bool,
 }
 
 /// Deletions that waited for an administrator and are signed.

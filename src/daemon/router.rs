@@ -234,18 +234,11 @@ async fn sync(State(api): State<Api>) -> Answer<SyncReply> {
         }
         node.wake_parent();
         wait_for_parent(node).await?;
+    } else {
+        node.repository.ask_for_scans();
     }
-    blocking(move || {
-        let snapshot = api.node.repository.state().index.read()?;
-        let mut reply = SyncReply::default();
-        for folder in api.node.repository.folder_names() {
-            let totals = snapshot.totals(folder)?;
-            reply.missing_files += totals.missing_files;
-            reply.missing_bytes += totals.missing_bytes;
-        }
-        Ok::<_, RepositoryError>(reply)
-    })
-    .await
+    let Json(status) = blocking(move || report::status(&api.node, api.rates.report())).await?;
+    Ok(Json(status.lag()))
 }
 
 /// A connected parent has sent its newest state; an unconnected one is tried for a while.

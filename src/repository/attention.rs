@@ -21,7 +21,7 @@ pub enum Alarm {
     FolderReplaced(FolderName),
     /// A folder can't be read.
     FolderUnreadable(FolderName),
-    /// A folder can't be watched: changes are seen only by scans.
+    /// A folder, or a part of it, can't be watched: changes are seen only by scans.
     FolderUnwatched(FolderName),
     /// The parent, or somebody in its place, shows a state that must not be followed.
     StateRefused,
@@ -136,6 +136,21 @@ impl Troubles {
     /// A scan did not meet these again.
     pub fn forget(&self, folder: &FolderName, names: &BTreeSet<String>) {
         lock(&self.listed).retain(|(of, name), _| of != folder || !names.contains(name));
+    }
+
+    /// The names beneath a directory that are in trouble, its own among them.
+    pub(super) fn beneath(&self, folder: &FolderName, directory: &FileName) -> BTreeSet<String> {
+        let is_beneath = |name: &String| {
+            let rest = name.strip_prefix(directory.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let from = (folder.clone(), directory.as_str().to_owned());
+        let listed = lock(&self.listed);
+        // Between a directory and what is beneath it others may be, `d.x` before `d/x`.
+        let near = listed
+            .range(from..)
+            .map_while(|((of, name), _)| (of == folder && name.starts_with(directory.as_str())).then_some(name));
+        near.filter(|name| is_beneath(name)).cloned().collect()
     }
 
     /// The trouble with one file.

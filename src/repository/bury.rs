@@ -1,7 +1,7 @@
 //! Bytes follow their rows to the trash: in groups, and again after whatever interrupted them.
 //!
-//! Order of events: the row went with an intent; the file moves; the move is made durable; the intent
-//! goes. A file that was received anew meanwhile has no intent and stays.
+//! Order of events: the row went with an intent; the file moves; the move is made durable; directories
+//! that are empty by that go; the intent goes. A file that was received anew meanwhile has no intent and stays.
 
 use super::{
     attention::Alarm,
@@ -71,11 +71,36 @@ impl Repository {
             let Some(open) = self.folders.get(*folder) else { continue };
             let synced = open.staging.sync_trashed(names.iter().map(|(name, path)| (*name, path.as_str())));
             synced.map_err(RepositoryError::io("syncing directories of", folder))?;
+            names.iter().for_each(|(name, _)| open.staging.remove_empty_parents(name));
         }
         self.state.index.write(|batch| {
             let all = moved.iter().flat_map(|(folder, names)| names.iter().map(move |(name, _)| (folder, name)));
             all.into_iter().try_for_each(|(folder, name)| batch.clear_intent(folder, name))
         })?;
         Ok(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Place, adopt, fetch, folder, follow, name};
+    use std::fs;
+
+    #[test]
+    fn directories_go_with_the_last_file_beneath_them_and_the_folder_stays() {
+        let (place, below) = (Place::new(), Place::new());
+        let (main, child) = (place.main(), below.secondary());
+        let files = ["d/e/f", "g/h", "top"];
+        files.iter().for_each(|name| place.write(name, b"x"));
+        adopt(&main, &files).unwrap();
+        follow(&main, &child).unwrap();
+        fetch(&main, &child).unwrap();
+        below.write("g/own", b"own");
+        files.iter().for_each(|name| fs::remove_file(place.path(name)).unwrap());
+        main.remove_gone(&folder(), &files.map(name)).unwrap();
+        follow(&main, &child).unwrap();
+        assert!(!below.path("d").exists() && !below.path("g/h").exists() && !below.path("top").exists());
+        assert!(below.path("g/own").exists() && below.path("").exists());
+        assert!(place.path("d/e").exists(), "a main's tree is not touched");
     }
 }

@@ -64,7 +64,7 @@ impl Repository {
         let file = match open.staging.open_file(name) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => {
-                self.troubles.clear(folder, name);
+                self.note_absent(open, name);
                 return Ok(Examined::Gone);
             }
             Err(error) => {

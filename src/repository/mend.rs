@@ -4,7 +4,7 @@ use super::{
     error::RepositoryError,
     examine::{Adoptable, Examined},
     find::is_absent,
-    open::{Repository, Writer},
+    open::{Folder, Repository, Writer},
     publish::is_content_of,
 };
 use crate::{
@@ -73,17 +73,34 @@ impl Repository {
         let open = self.folder(folder)?;
         let mut count = 0;
         self.each_gone(open, &mut |names| {
-            let writer = self.writer();
-            let mut gone = Vec::with_capacity(names.len());
-            for name in names {
-                if open.stat_file(name)?.is_none() {
-                    gone.push(name.clone());
-                }
-            }
-            count += gone.len() as u64;
-            self.forget_holdings(&writer, folder, &gone)
+            count += self.forget_gone(open, names)?;
+            Ok(())
         })?;
         Ok(count)
+    }
+
+    /// Forgets those that are gone under the writer's lock; answers with how many.
+    fn forget_gone(&self, open: &Folder, names: &[FileName]) -> Result<u64, RepositoryError> {
+        let writer = self.writer();
+        let mut gone = Vec::with_capacity(names.len());
+        for name in names {
+            if open.stat_file(name)?.is_none() {
+                gone.push(name.clone());
+            }
+        }
+        self.forget_holdings(&writer, &open.name, &gone)?;
+        Ok(gone.len() as u64)
+    }
+
+    /// Names of a secondary that may have been directories: what was beneath them and is gone is missing
+    /// from here on, if the index names it.
+    pub(super) fn lose_beneath(&self, folder: &FolderName, names: &[FileName]) -> Result<(), RepositoryError> {
+        let open = self.folder(folder)?;
+        for name in names {
+            self.note_gone(open, name);
+            self.each_gone_beneath(open, name, &mut |names| self.forget_gone(open, names).map(drop))?;
+        }
+        Ok(())
     }
 
     /// Under the writer's lock, so that no arrival is forgotten.

@@ -35,7 +35,7 @@ use std::{
         },
     },
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Rows that are looked through in one go.
 const PAGE: usize = 1_000;
@@ -101,6 +101,10 @@ pub(super) struct Folder {
 #[derive(Default)]
 pub(super) struct Progress {
     pub(super) running: AtomicBool,
+    /// Somebody asked for a scan that has not begun.
+    pub(super) asked: AtomicBool,
+    /// Wakes whoever tends the folder when a scan is asked for.
+    pub(super) wake: Notify,
     pub(super) done_files: AtomicU64,
     pub(super) total_files: AtomicU64,
     pub(super) done_bytes: AtomicU64,
@@ -254,12 +258,23 @@ impl Repository {
     /// How far the scan of a folder has come, while one runs.
     pub fn adoption(&self, folder: &FolderName) -> Option<AdoptionProgress> {
         let progress = &self.folders.get(folder)?.progress;
-        progress.running.load(Relaxed).then(|| AdoptionProgress {
+        // In this order: a scan is running before it is asked for no more.
+        let is_scanning = progress.asked.load(Ordering::Acquire) || progress.running.load(Ordering::Acquire);
+        is_scanning.then(|| AdoptionProgress {
             done_files: progress.done_files.load(Relaxed),
             total_files: progress.total_files.load(Relaxed),
             done_bytes: progress.done_bytes.load(Relaxed),
             total_bytes: progress.total_bytes.load(Relaxed),
         })
+    }
+
+    /// Asks for a scan of every folder. Where one runs, another follows it: that one may have passed
+    /// by what changed since it began. However often it is asked, only one waits.
+    pub fn ask_for_scans(&self) {
+        for folder in self.folders.values() {
+            folder.progress.asked.store(true, Ordering::Release);
+            folder.progress.wake.notify_one();
+        }
     }
 
     pub(super) fn note_change(&self) {

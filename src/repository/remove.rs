@@ -20,21 +20,36 @@ use crate::domain::{
 const DELETION_WINDOW: u64 = 3_600;
 /// Files that leave in one commit.
 const GROUP: usize = 1_000;
+/// Most names that are gathered; beyond it the whole folder is compared in pages.
+const MAX_GONE: usize = 100_000;
 /// What to do about withheld deletions.
 const ACCEPT: &str = "put the files back, or confirm with `wuasync sync accept-deletions`";
 
 impl Repository {
-    /// On a main: files that may be gone from the tree; those that are there, or that nothing was known
-    /// of, are passed over. Tombstones are signed only under the cap, else the index keeps naming the
+    /// On a main: files, or directories with what was beneath them, that may be gone from the tree; those
+    /// that are there, or that nothing was known of, are passed over. Tombstones are signed only under the cap, else the index keeps naming the
     /// files and an alarm stands.
     pub fn remove_gone(&self, folder: &FolderName, names: &[FileName]) -> Result<(), RepositoryError> {
         let open = self.folder(folder)?;
         let mut gone = Vec::new();
         for name in names {
-            if self.is_known(folder, name)? && open.stat_file(name)?.is_none() {
+            if open.stat_file(name)?.is_some() {
+                continue;
+            }
+            self.note_gone(open, name);
+            if self.is_known(folder, name)? {
                 gone.push(name.clone());
             }
+            self.each_gone_beneath(open, name, &mut |names| {
+                gone.extend_from_slice(names);
+                Ok(())
+            })?;
+            if gone.len() > MAX_GONE {
+                return self.remove_all_gone(folder).map(drop);
+            }
         }
+        gone.sort_unstable();
+        gone.dedup();
         if gone.is_empty() {
             return Ok(());
         }
@@ -42,6 +57,14 @@ impl Repository {
             gone.chunks(GROUP).try_for_each(|gone| self.remove(folder, gone, sign))?;
         }
         Ok(())
+    }
+
+    /// A name is gone, and with it whatever trouble was beneath it.
+    pub(super) fn note_gone(&self, open: &Folder, name: &FileName) {
+        self.note_absent(open, name);
+        if open.staging.stat(name).is_err() {
+            self.troubles.forget(&open.name, &self.troubles.beneath(&open.name, name));
+        }
     }
 
     /// On a main: everything that is held and gone, decided on as a whole. Answers with how many.
@@ -129,7 +152,7 @@ impl Repository {
     /// `None` if the rows are to rest.
     fn may_sign_deletions(&self, folder: &Folder, asked: u64) -> Result<Option<bool>, RepositoryError> {
         if !self.identity_is_known(folder)? {
-            self.raise_replaced(folder);
+            self.raise_replaced(folder)?;
             return Ok(None);
         }
         let now = self.clock.unix_seconds();
@@ -188,12 +211,19 @@ impl Repository {
         self.attention.raise(Alarm::DeletionsWithheld(folder.name.clone()), what, ACCEPT);
     }
 
-    pub(super) fn raise_replaced(&self, folder: &Folder) {
+    /// The right directory is open and only has to come back to its place; another one stays open until a
+    /// restart.
+    pub(super) fn raise_replaced(&self, folder: &Folder) -> Result<(), RepositoryError> {
+        let cure = match self.opened_is_known(folder)? {
+            true => "put the right directory or disk back; it is seen within seconds",
+            false => "mount the right disk and restart, or confirm with `wuasync sync accept-deletions`",
+        };
         self.attention.raise(
             Alarm::FolderReplaced(folder.name.clone()),
             format!("{} is another directory or disk than before; deletions are not signed", folder.path.display()),
-            "mount the right disk and restart, or confirm with `wuasync sync accept-deletions`",
+            cure,
         );
+        Ok(())
     }
 }
 

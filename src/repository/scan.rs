@@ -3,18 +3,22 @@
 use super::{
     attention::{Alarm, Trouble},
     error::RepositoryError,
-    find::holds,
+    find::{holds, is_absent},
     open::{Folder, Repository, adopted_key},
 };
 use crate::{
     catalog::JobRecord,
     domain::{
         member::Role,
-        name::{FileName, FolderName},
+        name::{FileName, FolderName, NameError},
     },
-    store::{disk::Stat, walk::Walked},
+    store::{
+        disk::{Kind, Stat},
+        layout,
+        walk::{RefusedWhy, Walked},
+    },
 };
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{collections::BTreeSet, io, sync::atomic::Ordering};
 
 /// Rows that are compared with the disk in one go.
 const PAGE: usize = 1_000;
@@ -77,11 +81,35 @@ impl Repository {
         open: &Folder,
         on_differing: &mut dyn FnMut(FileName, Stat),
     ) -> Result<ScanSummary, RepositoryError> {
+        let stale = self.troubles.listed(&open.name).into_iter().map(|(name, _)| name).collect();
+        self.compare(open, stale, on_differing, &|each| open.staging.walk(each))
+    }
+
+    /// Looks through one directory of a folder, such as one that has just appeared; `on_differing` gets
+    /// every file that is not the known holding. Blocks; reads no file's content.
+    pub(super) fn scan_beneath(
+        &self,
+        folder: &FolderName,
+        directory: &FileName,
+        on_differing: &mut dyn FnMut(FileName, Stat),
+    ) -> Result<(), RepositoryError> {
+        let open = self.folder(folder)?;
+        let stale = self.troubles.beneath(folder, directory);
+        self.compare(open, stale, on_differing, &|each| open.staging.walk_beneath(directory, each)).map(drop)
+    }
+
+    /// What was in trouble and is not met again is `stale`.
+    fn compare(
+        &self,
+        open: &Folder,
+        mut stale: BTreeSet<String>,
+        on_differing: &mut dyn FnMut(FileName, Stat),
+        walk: &dyn Fn(&mut dyn FnMut(Walked)) -> io::Result<()>,
+    ) -> Result<ScanSummary, RepositoryError> {
         let snapshot = self.state.index.read()?;
         let mut summary = ScanSummary::default();
-        let mut stale: BTreeSet<String> = self.troubles.listed(&open.name).into_iter().map(|(name, _)| name).collect();
         let mut failed = None;
-        let walked = open.staging.walk(&mut |met| match met {
+        let walked = walk(&mut |met| match met {
             Walked::File(name, stat) => {
                 summary.files += 1;
                 match snapshot.holding(&open.name, &name) {
@@ -95,7 +123,11 @@ impl Repository {
                 }
             }
             Walked::Refused { name, why } => {
-                self.troubles.note(&open.name, &name, Trouble::Refused(why.to_string()));
+                let trouble = match &why {
+                    RefusedWhy::Unreadable(error) => Trouble::Unreadable(error.to_string()),
+                    RefusedWhy::Name(_) | RefusedWhy::NotAFile => Trouble::Refused(why.to_string()),
+                };
+                self.troubles.note(&open.name, &name, trouble);
                 stale.remove(&name);
             }
         });
@@ -105,6 +137,85 @@ impl Repository {
         }
         self.troubles.forget(&open.name, &stale);
         Ok(summary)
+    }
+
+    /// What can't be mirrored came, each with the reason, or went.
+    pub(super) fn note_refused(&self, folder: &FolderName, names: Vec<(String, Option<NameError>)>) {
+        let mut gone = BTreeSet::new();
+        for (name, why) in names {
+            match why {
+                _ if layout::is_reserved(name.as_bytes()) => {}
+                Some(why) => self.troubles.note(folder, &name, Trouble::Refused(RefusedWhy::Name(why).to_string())),
+                None => _ = gone.insert(name),
+            }
+        }
+        self.troubles.forget(folder, &gone);
+    }
+
+    /// No ordinary file has this name: what else has it is listed.
+    pub(super) fn note_absent(&self, open: &Folder, name: &FileName) {
+        match open.staging.stat(name) {
+            Ok(stat) if stat.kind == Kind::Other => {
+                let why = RefusedWhy::NotAFile.to_string();
+                self.troubles.note(&open.name, name.as_str(), Trouble::Refused(why));
+            }
+            _ => self.troubles.clear(&open.name, name),
+        }
+    }
+
+    /// Raises the alarm over a part of the folder that is not watched, or clears it.
+    pub(super) fn judge_unwatched(&self, folder: &FolderName, part: Option<String>) {
+        let alarm = Alarm::FolderUnwatched(folder.clone());
+        match part {
+            Some(why) => {
+                let what = format!("part of folder {folder} is not watched, changes there are seen by rescans: {why}");
+                let cure = "raise the limit: `sysctl -w fs.inotify.max_user_watches=1048576`; it is tried every minute";
+                self.attention.raise(alarm, what, cure);
+            }
+            None => self.attention.clear(&alarm),
+        }
+    }
+
+    /// Of what could not be read: the files that can be, and whether a directory can. Blocks; reads no
+    /// file's content.
+    pub(super) fn readable_again(&self, folder: &FolderName) -> Result<(Vec<FileName>, bool), RepositoryError> {
+        let open = self.folder(folder)?;
+        let (mut files, mut directory) = (Vec::new(), false);
+        for (name, trouble) in self.troubles.listed(folder) {
+            let (Trouble::Unreadable(_), Ok(name)) = (trouble, FileName::new(&name)) else { continue };
+            match open.staging.stat(&name).map(|stat| stat.kind) {
+                Ok(Kind::Directory) => directory |= open.staging.is_readable(&name).unwrap_or(false),
+                Ok(Kind::File) if open.staging.is_readable(&name).unwrap_or(false) => files.push(name),
+                Ok(_) => {}
+                Err(error) if is_absent(&error) => self.troubles.clear(folder, &name),
+                Err(_) => {}
+            }
+        }
+        Ok((files, directory))
+    }
+
+    /// Hands over, page by page, the holdings beneath a directory whose file is gone.
+    pub(super) fn each_gone_beneath(
+        &self,
+        open: &Folder,
+        directory: &FileName,
+        each: &mut dyn FnMut(&[FileName]) -> Result<(), RepositoryError>,
+    ) -> Result<(), RepositoryError> {
+        let mut after = None;
+        loop {
+            let page = self.state.index.read()?.held_beneath(&open.name, directory, after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let mut gone = Vec::new();
+            for name in page {
+                if open.stat_file(&name)?.is_none() {
+                    gone.push(name);
+                }
+            }
+            if !gone.is_empty() {
+                each(&gone)?;
+            }
+        }
     }
 
     /// Hands over, page by page, the holdings whose file is gone.
@@ -132,8 +243,13 @@ impl Repository {
 
     /// Whether the folder is the directory, on the device, that it was when its state was last signed.
     pub(super) fn identity_is_known(&self, open: &Folder) -> Result<bool, RepositoryError> {
+        Ok(self.opened_is_known(open)? && self.is_in_place(open)?)
+    }
+
+    /// The same for the directory that was opened, wherever it is by now.
+    pub(super) fn opened_is_known(&self, open: &Folder) -> Result<bool, RepositoryError> {
         let (known, identity) = (self.state.index.read()?.meta(&identity_key(&open.name))?, identity_bytes(open)?);
-        Ok(known.is_none_or(|known| known == identity) && self.is_in_place(open)?)
+        Ok(known.is_none_or(|known| known == identity))
     }
 
     /// A folder in which nothing is gone is the right one, wherever it was moved.
@@ -144,7 +260,7 @@ impl Repository {
         if self.identity_is_known(open)? {
             self.attention.clear(&Alarm::FolderReplaced(open.name.clone()));
         } else {
-            self.raise_replaced(open);
+            self.raise_replaced(open)?;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use crate::{
     watch::{Settled, Watch},
 };
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -52,6 +53,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const HASHERS_BUSY: Duration = Duration::from_millis(50);
 /// How often the trash is looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+/// How often it is looked at whether the folder is in its place and watched.
+const LOOK_AT_PLACE_EVERY: Duration = Duration::from_secs(2);
+/// How often what could not be read is tried again.
+const TRY_UNREADABLE_EVERY: Duration = Duration::from_secs(60);
+/// Directories that wait to be looked through; beyond it a scan finds what is in them.
+const MAX_DIRECTORIES: usize = 10_000;
 /// How often the room on the disk is looked at.
 const LOOK_AT_ROOM_EVERY: Duration = Duration::from_secs(30);
 
@@ -78,6 +85,11 @@ pub struct Tend {
     commits: Spacing,
     watched: bool,
     scan_again: bool,
+    /// Absent where watching could not begin.
+    watch: Option<Watch>,
+    was_in_place: bool,
+    directories: BTreeSet<FileName>,
+    walking: Option<JoinHandle<Result<(), RepositoryError>>>,
     /// The running scan failed: it does not count as having seen the folder.
     scan_failed: bool,
 }
@@ -99,6 +111,10 @@ impl Tend {
             commits,
             watched: true,
             scan_again: false,
+            watch: None,
+            was_in_place: true,
+            directories: BTreeSet::new(),
+            walking: None,
             scan_failed: false,
         }
     }
@@ -114,11 +130,15 @@ impl Tend {
         let Hashing { work, mut outcomes, task: _hashing } =
             hashers::start(self.repository.clone(), self.folder.clone(), self.hashers.clone());
         self.work = work;
-        let _watch = self.watch(settled_tx).await;
+        self.watch = self.watch(settled_tx).await;
+        let repository = self.repository.clone();
+        let Some(open) = repository.folders.get(&self.folder) else { return };
         let mut changes = self.repository.changes();
         let mut rescan = tokio::time::interval(self.config.rescan_every);
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         let mut room = tokio::time::interval(LOOK_AT_ROOM_EVERY);
+        let mut place = tokio::time::interval(LOOK_AT_PLACE_EVERY);
+        let mut unreadable = tokio::time::interval(TRY_UNREADABLE_EVERY);
         let mut group = Vec::new();
         loop {
             let (wake, has_room) = (self.later.next_due(), self.later.has_room());
@@ -127,11 +147,15 @@ impl Tend {
                 Some(settled) = settled.recv(), if has_room => self.on_settled(settled).await,
                 n = receive_after(self.wait_for_commit(), &mut outcomes, &mut group) => if n > 0 { self.on_outcomes(&mut group).await },
                 scanned = join(&mut self.scanning) => self.on_scanned(scanned).await,
+                walked = join(&mut self.walking) => self.on_walked(walked),
                 () = sleep_until(wake) => self.on_wake(),
+                () = open.progress.wake.notified() => self.begin_scan(),
                 Ok(()) = changes.changed(), if has_room => self.on_changes(),
                 _ = rescan.tick() => self.begin_scan(),
                 _ = sweep.tick() => self.sweep_trash().await,
                 _ = room.tick() => self.look_at_room().await,
+                _ = place.tick() => self.look_at_place().await,
+                _ = unreadable.tick() => self.try_unreadable().await,
             }
         }
     }
@@ -145,7 +169,7 @@ impl Tend {
             Err(error) => {
                 let what = format!("{} can't be watched: {error}; changes are seen only by rescans", path.display());
                 let alarm = Alarm::FolderUnwatched(self.folder.clone());
-                self.repository.attention.raise(alarm, what, "raise fs.inotify.max_user_watches, then restart");
+                self.repository.attention.raise(alarm, what, "remove the cause, then restart");
                 None
             }
         }
@@ -156,12 +180,47 @@ impl Tend {
             Settled::Arrived(name) => self.later(Duration::ZERO, name),
             Settled::Rescan => self.begin_scan(),
             Settled::Gone(names) => self.on_gone(names).await,
+            // A main decides when the rescan has counted all of them.
+            Settled::Doubtful(_) if self.repository.role() == Role::Main => {}
+            Settled::Doubtful(names) => self.on_gone(names).await,
+            Settled::Directory(name) => self.on_directory(name),
+            Settled::Refused(names) => self.repository.note_refused(&self.folder, names),
         }
+    }
+
+    fn on_directory(&mut self, name: FileName) {
+        if self.directories.len() == MAX_DIRECTORIES {
+            self.directories.clear();
+            return self.begin_scan();
+        }
+        self.directories.insert(name);
+        self.begin_walk();
+    }
+
+    /// Looks through one directory at a time; what differs goes to the watcher's debounce.
+    fn begin_walk(&mut self) {
+        let Some(watch) = self.watch.as_ref().filter(|_| self.walking.is_none()) else { return };
+        let Some(directory) = self.directories.pop_first() else { return };
+        let (repository, folder, seen) = (self.repository.clone(), self.folder.clone(), watch.seen());
+        self.walking = Some(tokio::task::spawn_blocking(move || {
+            repository.scan_beneath(&folder, &directory, &mut |name, _| _ = seen.blocking_send(name))
+        }));
+    }
+
+    fn on_walked(&mut self, walked: Result<(), RepositoryError>) {
+        self.walking = None;
+        if let Err(error) = walked {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(folder = %self.folder, error, "looking through a directory failed");
+        }
+        self.begin_walk();
     }
 
     /// A main decides on all of them at once; a secondary looks at each.
     async fn on_gone(&mut self, names: Vec<FileName>) {
         if self.repository.role() == Role::Secondary {
+            let (folder, gone) = (self.folder.clone(), names.clone());
+            self.blocking("looking for removed files", move |repository| repository.lose_beneath(&folder, &gone)).await;
             return names.into_iter().for_each(|name| self.later(Duration::ZERO, name));
         }
         let (folder, gone) = (self.folder.clone(), names.clone());
@@ -218,6 +277,7 @@ impl Tend {
             self.scan_again = true;
             return;
         }
+        open.progress.asked.store(false, Release);
         open.progress.reset();
         let (repository, folder, work) = (self.repository.clone(), self.folder.clone(), self.work.clone());
         self.scanning = Some(tasks::blocking(move || {
@@ -305,6 +365,52 @@ impl Tend {
         let folder = self.folder.clone();
         let look = move |repository: &Repository| repository.folder(&folder).map(|open| repository.judge_room(open));
         self.blocking("looking at the room on the disk", look).await;
+    }
+
+    /// A folder that is in its place again, or was put there while its watch was lost, is watched and
+    /// scanned at once.
+    async fn look_at_place(&mut self) {
+        let folder = self.folder.clone();
+        let look =
+            move |repository: &Repository| repository.folder(&folder).and_then(|open| repository.is_in_place(open));
+        let is_in_place = self.blocking("looking at the folder's place", look).await.unwrap_or(false);
+        let is_back = is_in_place && !std::mem::replace(&mut self.was_in_place, is_in_place);
+        self.was_in_place = is_in_place;
+        if is_back || is_in_place && self.watch.as_ref().is_some_and(Watch::is_lost) {
+            tracing::info!(folder = %self.folder, "the folder is in its place again");
+            self.watch_anew().await;
+        }
+        self.judge_watch();
+    }
+
+    async fn watch_anew(&mut self) {
+        let Some(watch) = &self.watch else { return self.begin_scan() };
+        match watch.renew().await {
+            Ok(()) => self.begin_scan(),
+            // The watcher goes on trying, and asks for rescans meanwhile.
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(folder = %self.folder, error, "the folder is not watched");
+            }
+        }
+    }
+
+    fn judge_watch(&self) {
+        let Some(watch) = &self.watch else { return };
+        // A folder that is elsewhere has an alarm of its own.
+        let part = watch.unwatched_part().filter(|_| self.was_in_place);
+        self.repository.judge_unwatched(&self.folder, part);
+    }
+
+    async fn try_unreadable(&mut self) {
+        let folder = self.folder.clone();
+        let try_all = move |repository: &Repository| repository.readable_again(&folder);
+        let Some((files, directory)) = self.blocking("trying unreadable files", try_all).await else { return };
+        files.into_iter().for_each(|name| self.later(Duration::ZERO, name));
+        // It was not watched either.
+        if directory {
+            self.watch_anew().await;
+        }
     }
 
     /// `None` if it failed; the log and an alarm say why.

@@ -49,11 +49,18 @@ pub const TRASH: &str = "trash";
 /// What is renamed into the folder and removed, to see that staging shares its mount.
 pub const PROBE: &str = ".wuasync-probe";
 
+/// Whether an entry at the top of a folder is this daemon's, or the subfolder that WAPT keeps there.
+pub fn is_reserved(name: &[u8]) -> bool {
+    [RESERVED, BESIDE, PROBE].iter().any(|reserved| reserved.as_bytes() == name)
+}
+
 /// Hash trees on their way to their names, in the state directory.
 pub const NEW_OUTBOARDS: &str = "outboards/new";
 /// Beside the folder.
 const BESIDE: &str = ".wuasync";
-/// In the folder: the one subfolder that WAPT's upgrade leaves alone.
+/// The one subfolder that WAPT's upgrade leaves alone.
+const RESERVED: &str = ".stfolder";
+/// In the folder.
 const INSIDE: &str = ".stfolder/wuasync";
 const DATA: &str = ".data";
 const OUTBOARD: &str = ".obao";

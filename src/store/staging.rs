@@ -288,7 +288,32 @@ impl Staging {
         self.disk.stat(self.folder.at(name.as_str()))
     }
 
-    /// Looks at everything in the folder, hidden entries at its top aside; see [`Walked`].
+    /// Whether the directory or file of that name can be read.
+    pub fn is_readable(&self, name: &FileName) -> io::Result<bool> {
+        let at = self.folder.at(name.as_str());
+        let tried = match self.disk.stat(at)?.kind {
+            Kind::Directory => self.disk.list(at, &mut |_, _| ()),
+            _ => self.disk.open(at, Open::Read).map(drop),
+        };
+        Ok(tried.is_ok())
+    }
+
+    /// Looks at everything beneath a directory of the folder.
+    pub fn walk_beneath(&self, directory: &FileName, each: &mut dyn FnMut(Walked)) -> io::Result<()> {
+        walk::walk_beneath(&*self.disk, self.folder, directory, each)
+    }
+
+    /// Removes the directories above a name that are empty, but never the folder itself. Not synced.
+    pub fn remove_empty_parents(&self, name: &FileName) {
+        let parents: Vec<_> = parents(name.as_str()).collect();
+        for directory in parents.into_iter().rev() {
+            if self.disk.remove_directory(self.folder.at(directory)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Looks at everything in the folder, what [`layout::is_reserved`] at its top aside; see [`Walked`].
     pub fn walk(&self, each: &mut dyn FnMut(Walked)) -> io::Result<()> {
         walk::walk(&*self.disk, self.folder, each)
     }

@@ -3,7 +3,10 @@
 //! Holds the names of one directory at a time, beside the directories that are still to be seen.
 //! Never opens a file.
 
-use super::disk::{Disk, Kind, RootId, Stat};
+use super::{
+    disk::{Disk, Kind, RootId, Stat},
+    layout,
+};
 use crate::domain::name::{FileName, MAX_COMPONENTS, NameError};
 use std::io;
 
@@ -35,10 +38,32 @@ pub enum RefusedWhy {
     Unreadable(#[source] io::Error),
 }
 
-/// Calls `each` for everything beneath `root`, hidden entries at the top aside; fails only where
+/// Calls `each` for everything beneath `root`, except what [`layout::is_reserved`]; fails only where
 /// `root` itself can't be listed. What vanishes meanwhile is skipped.
 pub(super) fn walk(disk: &dyn Disk, root: RootId, each: &mut dyn FnMut(Walked)) -> io::Result<()> {
-    let mut directories = vec![String::new()];
+    walk_from(disk, root, vec![String::new()], each)
+}
+
+/// The same for one directory of `root`; there is nothing beneath what is no directory.
+pub(super) fn walk_beneath(
+    disk: &dyn Disk,
+    root: RootId,
+    directory: &FileName,
+    each: &mut dyn FnMut(Walked),
+) -> io::Result<()> {
+    if directory.as_str().split('/').count() == MAX_COMPONENTS {
+        each(Walked::Refused { name: directory.to_string(), why: RefusedWhy::Name(NameError::TooDeep) });
+        return Ok(());
+    }
+    walk_from(disk, root, vec![directory.to_string()], each)
+}
+
+fn walk_from(
+    disk: &dyn Disk,
+    root: RootId,
+    mut directories: Vec<String>,
+    each: &mut dyn FnMut(Walked),
+) -> io::Result<()> {
     while let Some(directory) = directories.pop() {
         let names = match names_in(disk, root, &directory) {
             Ok(names) => names,
@@ -49,8 +74,7 @@ pub(super) fn walk(disk: &dyn Disk, root: RootId, each: &mut dyn FnMut(Walked)) 
             }
         };
         for (name, kind) in names {
-            let hidden = directory.is_empty() && name.first() == Some(&b'.');
-            if !hidden {
+            if !(directory.is_empty() && layout::is_reserved(&name)) {
                 directories.extend(visit(disk, root, &directory, &name, kind, each));
             }
         }
@@ -104,7 +128,7 @@ fn visit_file(disk: &dyn Disk, root: RootId, name: FileName, each: &mut dyn FnMu
 }
 
 fn refuse_unless_gone(name: String, error: io::Error, each: &mut dyn FnMut(Walked)) {
-    if error.kind() != io::ErrorKind::NotFound {
+    if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
         each(Walked::Refused { name, why: RefusedWhy::Unreadable(error) });
     }
 }
@@ -118,6 +142,29 @@ mod tests {
     use super::*;
     use crate::store::disk::real::RealDisk;
     use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
+
+    #[test]
+    fn one_directory_is_seen_with_whole_names() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        for file in ["a/b/c", "a/nul", "a-x"] {
+            fs::write(folder.path().join(file), "1").unwrap();
+        }
+        let disk = RealDisk::new();
+        let root = disk.open_root(folder.path(), false).unwrap();
+        let beneath = |directory: &str| {
+            let mut seen = Vec::new();
+            let mut each = |walked| match walked {
+                Walked::File(name, _) => seen.push(name.to_string()),
+                Walked::Refused { name, .. } => seen.push(format!("{name}!")),
+            };
+            walk_beneath(&disk, root, &FileName::new(directory).unwrap(), &mut each).unwrap();
+            seen
+        };
+        assert_eq!(beneath("a"), ["a/nul!", "a/b/c"]);
+        assert_eq!((beneath("a-x"), beneath("none")), (vec![], vec![]));
+        assert_eq!(beneath("1/2/3/4/5/6/7/8"), ["1/2/3/4/5/6/7/8!"]);
+    }
 
     fn walked(folder: &Path) -> Vec<String> {
         let disk = RealDisk::new();
@@ -138,7 +185,7 @@ mod tests {
     fn a_folder_is_seen_with_what_can_be_mirrored_and_what_cannot() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
-        for directory in [".stfolder/wuasync", "sub/.hidden", "1/2/3/4/5/6/7/8"] {
+        for directory in [".stfolder/wuasync", ".hidden/deep", "sub/.hidden", "1/2/3/4/5/6/7/8"] {
             fs::create_dir_all(at(directory)).unwrap();
         }
         for file in ["a.cab", "sub/b.cab", "sub/.hidden/x", ".top", "1/2/3/4/5/6/7/f", "1/2/3/4/5/6/7/8/g", "nul.txt"] {
@@ -149,6 +196,8 @@ mod tests {
         assert_eq!(
             walked(folder.path()),
             [
+                ".hidden: a component begins with a dot",
+                ".top: a component begins with a dot",
                 "1/2/3/4/5/6/7/8: more than 8 components",
                 "1/2/3/4/5/6/7/f 5",
                 "a.cab 5",

@@ -2,14 +2,14 @@
 
 use super::{
     inbox::Inbox,
-    inotify::{WatchError, Watcher},
+    inotify::{Health, WatchError, Watcher},
     settle::{FileEvent, Settle, Settled},
 };
 use crate::{base::clock::SharedClock, domain::name::FileName};
 use std::{
     error::Error,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -31,6 +31,8 @@ const SEEN_CAPACITY: usize = 256;
 #[derive(Debug)]
 pub struct Watch {
     seen: Sender<FileName>,
+    watcher: Arc<Mutex<Watcher>>,
+    health: Arc<Health>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -43,6 +45,9 @@ impl Watch {
         let inbox = Arc::new(Inbox::default());
         let sink = inbox.clone();
         let watcher = Watcher::start(path, move |event| sink.push(event))?;
+        if watcher.health().unwatched_part().is_some() {
+            inbox.push(FileEvent::Overflow);
+        }
         Ok(Self::spawn(Driver::new(watcher, clock, inbox), tx))
     }
 
@@ -53,10 +58,38 @@ impl Watch {
         let _ = self.seen.send(name).await;
     }
 
+    /// Where a scan on a thread of its own puts the names of [`on_seen`](Self::on_seen).
+    pub fn seen(&self) -> Sender<FileName> {
+        self.seen.clone()
+    }
+
+    /// Whether the folder itself went (moved, removed, unmounted) and is not watched since.
+    pub fn is_lost(&self) -> bool {
+        self.health.is_lost()
+    }
+
+    /// Why a part of the folder is not watched, if one is not; rescans go on in its place.
+    pub fn unwatched_part(&self) -> Option<String> {
+        self.health.unwatched_part()
+    }
+
+    /// Watches the folder anew, as it is under its path at this moment; a scan should follow.
+    pub async fn renew(&self) -> Result<(), WatchError> {
+        let watcher = self.watcher.clone();
+        // It fails only while the runtime ends.
+        spawn_blocking(move || lock(&watcher).renew()).await.unwrap_or(Ok(()))
+    }
+
     fn spawn(driver: Driver, tx: Sender<Settled>) -> Self {
         let (seen, seen_rx) = mpsc::channel(SEEN_CAPACITY);
-        Self { seen, _task: AbortOnDropHandle::new(tokio::spawn(driver.run(seen_rx, tx))) }
+        let watcher = driver.watcher.clone();
+        let health = lock(&watcher).health();
+        Self { seen, watcher, health, _task: AbortOnDropHandle::new(tokio::spawn(driver.run(seen_rx, tx))) }
     }
+}
+
+fn lock(watcher: &Mutex<Watcher>) -> MutexGuard<'_, Watcher> {
+    watcher.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Driver {
@@ -106,8 +139,10 @@ impl Driver {
     async fn on_room(&mut self, room: Permit<'_, Settled>) {
         self.on_events();
         let Some(settled) = self.settle.poll(self.clock.monotonic()) else { return };
-        if settled == Settled::Rescan {
-            self.renew().await;
+        match settled {
+            Settled::Rescan => self.renew().await,
+            Settled::Directory(_) => self.reach().await,
+            _ => {}
         }
         room.send(settled);
     }
@@ -116,7 +151,7 @@ impl Driver {
     /// be missed. Where that fails, rescans go on in the watch's place.
     async fn renew(&mut self) {
         let watcher = self.watcher.clone();
-        let renewed = spawn_blocking(move || watcher.lock().unwrap_or_else(PoisonError::into_inner).renew()).await;
+        let renewed = spawn_blocking(move || lock(&watcher).renew()).await;
         let error: Box<dyn Error> = match renewed {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.into(),
@@ -125,6 +160,13 @@ impl Driver {
         tracing::warn!(error = &*error, "the folder is not watched");
         drop(error);
         self.on_event(FileEvent::Overflow);
+    }
+
+    /// A directory must not be looked through before it is watched: what came in between would be missed.
+    async fn reach(&self) {
+        let watcher = self.watcher.clone();
+        // It fails only while the runtime ends.
+        let _ = spawn_blocking(move || lock(&watcher).reach()).await;
     }
 }
 
@@ -238,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_in_a_new_directory_is_told_after_the_rescan() {
+    async fn a_new_directory_is_told_and_what_comes_into_it_afterwards_too() {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("root");
         fs::create_dir(&root).unwrap();
@@ -247,7 +289,7 @@ mod tests {
         let _watch = Watch::start(&root, Arc::new(SystemClock), tx).unwrap();
 
         fs::create_dir(root.join("sub")).unwrap();
-        assert_eq!(next(&mut rx).await, Settled::Rescan);
+        assert_eq!(next(&mut rx).await, Settled::Directory(name("sub")));
         let inside = format!("sub/{}", immutable(1));
         fs::rename(home.path().join("file"), root.join(&inside)).unwrap();
         assert_eq!(next(&mut rx).await, Settled::Arrived(name(&inside)));

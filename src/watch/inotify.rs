@@ -2,14 +2,16 @@
 //!
 //! It never waits for files to settle and never opens one; a new name is looked at once (`lstat`),
 //! to tell a hard link, a directory and a symbolic link from a file that is about to be written.
-//! Opens and reads are not asked for: serving a file is no event. Names that can't be mirrored,
-//! hidden ones first of all, are left alone.
+//! Opens and reads are not asked for: serving a file is no event. A name that can't be mirrored is
+//! told of when it comes and when it goes; nothing is told of what is beneath such a directory.
 //!
-//! A directory that comes, goes or moves is an [`FileEvent::Overflow`]: files may have been in it
-//! before it was watched. [`Watcher::renew`] before the rescan makes sure that it is.
+//! A directory that comes is an event of its own: files may have been in it before it was watched.
+//! [`Watcher::reach`] before it is looked through makes sure that it is. One that goes is
+//! [`FileEvent::Gone`]. Only where events were lost, or the folder itself, is it
+//! [`FileEvent::Overflow`]; [`Watcher::renew`] comes before the rescan.
 
 use super::settle::FileEvent;
-use crate::domain::name::FileName;
+use crate::domain::name::{FileName, NameError};
 use notify::{
     Config, ErrorKind, Event, EventKind, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode},
@@ -19,6 +21,10 @@ use std::{
     io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Why a folder can't be watched.
@@ -77,28 +83,60 @@ impl WatchError {
     }
 }
 
+/// What is not watched at present.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    is_lost: AtomicBool,
+    part: Mutex<Option<String>>,
+}
+
+impl Health {
+    /// Whether the folder itself was moved, removed or unmounted since it was last watched.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// Why a part of the folder is not watched.
+    pub(super) fn unwatched_part(&self) -> Option<String> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_lost(&self, is_lost: bool) {
+        self.is_lost.store(is_lost, Ordering::Release);
+    }
+
+    fn set_part(&self, why: Option<String>) {
+        *self.part.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+}
+
 /// Watches one folder with everything beneath it until dropped.
 #[derive(Debug)]
 pub struct Watcher {
     inner: RecommendedWatcher,
     path: PathBuf,
+    health: Arc<Health>,
 }
 
 impl Watcher {
     /// Watches `path`; events from here on go to `on_event`, on a thread of the watcher's own. While
     /// `on_event` runs the system's queue fills, so it should be short. Blocks while the directories
-    /// beneath are walked.
+    /// beneath are walked. A folder with more directories than may be watched is watched in part.
     pub fn start(path: &Path, mut on_event: impl FnMut(FileEvent) + Send + 'static) -> Result<Self, WatchError> {
-        let root = path.to_owned();
+        let (root, health) = (path.to_owned(), Arc::new(Health::default()));
+        let seen_by = health.clone();
         let handler = move |event: notify::Result<Event>| {
-            if let Some(event) = event.map_or_else(|e| on_error(&root, e), |event| translate(&root, &event)) {
+            let told = |e| on_error(&root, &seen_by, e);
+            if let Some(event) = event.map_or_else(told, |event| translate(&root, &seen_by, &event)) {
                 on_event(event);
             }
         };
         let inner = RecommendedWatcher::new(handler, config()).map_err(|e| WatchError::new(path, e))?;
-        let mut watcher = Self { inner, path: path.to_owned() };
-        watcher.watch()?;
-        Ok(watcher)
+        let mut watcher = Self { inner, path: path.to_owned(), health };
+        match watcher.watch() {
+            Ok(()) | Err(WatchError::WatchLimit { .. }) => Ok(watcher),
+            Err(error) => Err(error),
+        }
     }
 
     /// Watches the folder anew, as it is under its path at this moment: after events were lost some
@@ -110,7 +148,27 @@ impl Watcher {
         self.watch()
     }
 
+    /// Returns when every directory whose [`FileEvent::Directory`] was told before is watched, or
+    /// can't be. Blocks for as long as the watcher's thread is behind.
+    pub fn reach(&self) {
+        // Any question does: it is answered by the thread that adds watches, after what it has read.
+        let _ = self.inner.watched_paths();
+    }
+
+    pub(super) fn health(&self) -> Arc<Health> {
+        self.health.clone()
+    }
+
     fn watch(&mut self) -> Result<(), WatchError> {
+        self.health.set_part(None);
+        self.health.set_lost(false);
+        self.watch_all().inspect_err(|error| {
+            self.health.set_lost(!matches!(error, WatchError::WatchLimit { .. }));
+            self.health.set_part(Some(error.to_string()));
+        })
+    }
+
+    fn watch_all(&mut self) -> Result<(), WatchError> {
         let path = &self.path;
         match std::fs::metadata(path) {
             Ok(metadata) if !metadata.is_dir() => return Err(WatchError::NotADirectory { path: path.clone() }),
@@ -130,9 +188,9 @@ fn config() -> Config {
     Config::default().with_event_kinds(kinds).with_follow_symlinks(false)
 }
 
-/// A directory that can't be read can't be scanned either, so it is only logged; with anything else
-/// events may be missing.
-fn on_error(root: &Path, error: notify::Error) -> Option<FileEvent> {
+/// A directory that can't be read can't be scanned either, so it is only logged (a scan lists it); with
+/// anything else events may be missing.
+fn on_error(root: &Path, health: &Health, error: notify::Error) -> Option<FileEvent> {
     let is_ours = |path: &PathBuf| path == root || name_of(root, path).is_some();
     if !error.paths.is_empty() && !error.paths.iter().any(is_ours) {
         return None;
@@ -140,24 +198,26 @@ fn on_error(root: &Path, error: notify::Error) -> Option<FileEvent> {
     let unreadable = matches!(&error.kind, ErrorKind::Io(e) if e.kind() == io::ErrorKind::PermissionDenied);
     let error = WatchError::new(root, error);
     tracing::warn!(error = &error as &dyn std::error::Error, "part of the folder is not watched");
-    (!unreadable).then_some(FileEvent::Overflow)
+    if unreadable {
+        return None;
+    }
+    health.set_part(Some(error.to_string()));
+    Some(FileEvent::Overflow)
 }
 
-fn translate(root: &Path, event: &Event) -> Option<FileEvent> {
+fn translate(root: &Path, health: &Health, event: &Event) -> Option<FileEvent> {
     if event.need_rescan() {
         return Some(FileEvent::Overflow);
     }
     let path = event.paths.first()?;
     if path == root {
-        return on_root(event.kind);
+        return on_root(health, event.kind);
     }
-    let name = name_of(root, path)?;
+    let Some(name) = name_of(root, path) else { return on_refused(root, path, event.kind) };
     match event.kind {
-        EventKind::Create(CreateKind::Folder) => Some(FileEvent::Overflow),
+        EventKind::Create(CreateKind::Folder) => Some(FileEvent::Directory(name)),
         EventKind::Create(_) => Some(on_appeared(path, name, FileEvent::Created)),
         EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(on_appeared(path, name, FileEvent::Arrived)),
-        // Only a watched directory tells that it moved itself; it carries no tracker.
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) if event.tracker().is_none() => Some(FileEvent::Overflow),
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Some(FileEvent::Gone(name)),
         EventKind::Modify(ModifyKind::Data(_)) => Some(FileEvent::Written(name)),
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(FileEvent::Closed(name)),
@@ -171,15 +231,37 @@ fn translate(root: &Path, event: &Event) -> Option<FileEvent> {
 }
 
 /// The folder itself was removed, moved or unmounted: whatever has its path is not watched.
-fn on_root(kind: EventKind) -> Option<FileEvent> {
+fn on_root(health: &Health, kind: EventKind) -> Option<FileEvent> {
     let lost = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+    if lost {
+        health.set_lost(true);
+    }
     lost.then_some(FileEvent::Overflow)
+}
+
+/// Something whose name can't be mirrored came or went.
+fn on_refused(root: &Path, path: &Path, kind: EventKind) -> Option<FileEvent> {
+    let relative = path.strip_prefix(root).ok()?;
+    let above = relative.parent()?.as_os_str().as_bytes();
+    let why = FileName::from_bytes(relative.as_os_str().as_bytes()).err()?;
+    // What is beneath a refused directory goes with it.
+    if why == NameError::TooDeep || !above.is_empty() && FileName::from_bytes(above).is_err() {
+        return None;
+    }
+    let why = match kind {
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            std::fs::symlink_metadata(path).is_ok().then_some(why)
+        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => None,
+        _ => return None,
+    };
+    Some(FileEvent::Refused(relative.to_string_lossy().into_owned(), why))
 }
 
 /// What it means that `name` came to exist; `as_file` says it of an ordinary file.
 fn on_appeared(path: &Path, name: FileName, as_file: fn(FileName) -> FileEvent) -> FileEvent {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => FileEvent::Overflow,
+        Ok(metadata) if metadata.is_dir() => FileEvent::Directory(name),
         // A link or a pipe has taken the name: whatever file had it is gone.
         Ok(metadata) if !metadata.is_file() => FileEvent::Gone(name),
         // A second name for a file that is there comes with its bytes, and no close follows.
@@ -328,7 +410,9 @@ mod tests {
 
     #[test]
     fn rsync_hides_its_temporary_and_arrives() {
-        assert_eq!(Bench::new().after("rsync -a outside root/new"), [arrived("new")]);
+        let mut events = Bench::new().after("rsync -a outside root/new");
+        assert_eq!(events.pop(), Some(arrived("new")));
+        assert!(matches!(events.last(), Some(FileEvent::Refused(_, None))), "{events:?}");
     }
 
     #[test]
@@ -359,13 +443,24 @@ mod tests {
     }
 
     #[test]
-    fn names_that_can_not_be_mirrored_are_no_events() {
-        let bench = Bench::with(|root| fs::create_dir(root.join(".stfolder")).unwrap());
-        let events = bench.after(
-            "cp outside root/.hidden; cp outside root/nul; mkdir root/.new root/.stfolder/deep; \
-             cp outside root/.stfolder/partial; mv root/.stfolder root/.other; rm -r root/.other",
-        );
-        assert_eq!(events, []);
+    fn names_that_can_not_be_mirrored_are_told_when_they_come_and_go_and_nothing_beneath_them() {
+        let bench = Bench::with(|root| fs::create_dir(root.join(".other")).unwrap());
+        let refused = |name: &str, why| FileEvent::Refused(name.to_owned(), why);
+        let events =
+            bench.after("cp outside root/.hidden; cp outside root/nul; mv root/nul root/trail.; rm root/trail.");
+        let expected = [refused(".hidden", Some(NameError::LeadingDot)), refused("nul", None), refused("trail.", None)];
+        // A name that is gone again when its event is read is told as gone.
+        let last: Vec<_> =
+            ["nul", "trail."].map(|of| events.iter().rfind(|event| is_refusal(event, of)).cloned()).into();
+        assert_eq!(events.first(), Some(&expected[0]));
+        assert_eq!(last, [Some(expected[1].clone()), Some(expected[2].clone())]);
+        assert_eq!(bench.after("mkdir root/.other/deep; cp outside root/.other/partial; echo >> root/.hidden"), []);
+        let events = bench.after("mkdir root/.new");
+        assert_eq!(events, [refused(".new", Some(NameError::LeadingDot))]);
+    }
+
+    fn is_refusal(event: &FileEvent, of: &str) -> bool {
+        matches!(event, FileEvent::Refused(name, _) if name == of)
     }
 
     #[test]
@@ -376,11 +471,15 @@ mod tests {
     }
 
     #[test]
-    fn a_new_directory_asks_for_a_rescan_and_is_watched_once_renewed() {
-        let mut bench = Bench::new();
+    fn a_new_directory_is_told_and_watched_once_reached() {
+        let bench = Bench::new();
         bench.run("mkdir -p new root/sub; cp outside new/early; mv new root/moved");
-        assert!(bench.events().contains(&FileEvent::Overflow));
-        bench.watcher.renew().unwrap();
+        let events = bench.events();
+        for directory in ["sub", "moved"] {
+            assert!(events.contains(&FileEvent::Directory(name(directory))), "{events:?}");
+        }
+        assert!(!events.contains(&FileEvent::Overflow), "{events:?}");
+        bench.watcher.reach();
         assert_eq!(
             bench.after("ln outside root/sub/a; ln outside root/moved/b"),
             [arrived("sub/a"), arrived("moved/b")]
@@ -388,10 +487,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_moves_asks_for_a_rescan() {
+    fn a_directory_that_moves_is_gone_and_comes_as_a_directory() {
         let bench = Bench::with(|root| fs::create_dir_all(root.join("a/b")).unwrap());
-        assert!(bench.after("mv root/a root/c").contains(&FileEvent::Overflow));
-        assert!(bench.after("mv root/c elsewhere").contains(&FileEvent::Overflow));
+        let events = bench.after("mv root/a root/c");
+        assert!(events.contains(&gone("a")) && events.contains(&FileEvent::Directory(name("c"))), "{events:?}");
+        bench.watcher.reach();
+        assert_eq!(bench.after("mv outside root/c/b/d"), [arrived("c/b/d")]);
+        let events = bench.after("mv root/c elsewhere");
+        assert!(events.iter().all(|event| *event == gone("c")) && !events.is_empty(), "{events:?}");
     }
 
     #[test]
@@ -400,8 +503,10 @@ mod tests {
         bench.run("mv root away; rm -r away");
         assert_eq!(bench.events.recv_timeout(PATIENCE).unwrap(), FileEvent::Overflow);
         assert!(matches!(bench.watcher.renew(), Err(WatchError::Missing { .. })));
+        assert!(bench.watcher.health().is_lost());
         bench.run("mkdir root");
         bench.watcher.renew().unwrap();
+        assert!(!bench.watcher.health().is_lost());
         bench.events();
         assert_eq!(bench.after("mv outside root/new"), [arrived("new")]);
     }
@@ -451,11 +556,24 @@ mod tests {
     #[test]
     fn an_unreadable_directory_does_not_ask_for_rescans_for_ever() {
         let root = Path::new("/srv/waptwua");
-        let error = |kind, path: &str| on_error(root, notify::Error::new(kind).add_path(root.join(path)));
+        let health = Health::default();
+        let error = |kind, path: &str| on_error(root, &health, notify::Error::new(kind).add_path(root.join(path)));
         let denied = || ErrorKind::Io(Errno::ACCESS.into());
         assert_eq!(error(denied(), "sub"), None);
+        assert_eq!(health.unwatched_part(), None);
         assert_eq!(error(ErrorKind::Io(Errno::IO.into()), "sub"), Some(FileEvent::Overflow));
         assert_eq!(error(ErrorKind::MaxFilesWatch, "sub"), Some(FileEvent::Overflow));
         assert_eq!(error(ErrorKind::MaxFilesWatch, ".stfolder/x"), None);
+        assert!(health.unwatched_part().unwrap().contains("max_user_watches"));
+    }
+
+    #[test]
+    fn a_part_that_is_not_watched_is_remembered_until_the_folder_is_watched_anew() {
+        let mut bench = Bench::new();
+        let full = notify::Error::new(ErrorKind::MaxFilesWatch).add_path(bench.root.join("sub"));
+        on_error(&bench.root, &bench.watcher.health, full);
+        assert!(bench.watcher.health().unwatched_part().is_some());
+        bench.watcher.renew().unwrap();
+        assert_eq!(bench.watcher.health().unwatched_part(), None);
     }
 }

@@ -5,7 +5,8 @@
 //! and believes nothing but names: whoever receives a [`Settled`] looks at the file itself.
 //!
 //! Order of events: the system tells that a name was created, written, closed, moved or removed;
-//! the machine waits until nothing more happens to it; the task hands the name on. When events
+//! the machine waits until nothing more happens to it; the task hands the name on. A
+//! directory that appears is told once it is watched, for the receiver to look through. When events
 //! were lost, one [`Settled::Rescan`] asks the receiver to look at the whole folder.
 
 mod driver;

@@ -5,7 +5,7 @@
 //! closed it and a time of quiet. Removals are gathered, so that a replace by unlink and create is
 //! no removal and `rm -rf` is one batch.
 
-use crate::domain::name::FileName;
+use crate::domain::name::{FileName, NameError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -37,6 +37,11 @@ pub enum FileEvent {
     Gone(FileName),
     /// A scan found that it exists and differs from what is known.
     Seen(FileName),
+    /// A directory appeared: whatever is in it came unseen.
+    Directory(FileName),
+    /// Something that can't be mirrored appeared, with the reason, or went (`None`). The name is made
+    /// printable.
+    Refused(String, Option<NameError>),
     /// Events were lost, or the watched folder itself.
     Overflow,
 }
@@ -50,6 +55,13 @@ pub enum Settled {
     /// These names are gone, in order, each told once. One may have been a directory: what was
     /// beneath it went with it. The receiver checks that they are absent before it acts.
     Gone(Vec<FileName>),
+    /// The same while events are missing: others may be gone with them, so nobody should judge how many
+    /// they are. A rescan follows.
+    Doubtful(Vec<FileName>),
+    /// A directory appeared: names beneath it that differ from what is known are told by `Seen`.
+    Directory(FileName),
+    /// What can't be mirrored as it is by now, each name once; `None` is gone.
+    Refused(Vec<(String, Option<NameError>)>),
     /// The folder must be compared with what is known: names that differ are told by `Seen`.
     Rescan,
 }
@@ -91,6 +103,12 @@ pub struct Settle {
     gone: BTreeSet<FileName>,
     /// When the batch of removals is told; has a meaning while `gone` is not empty.
     gone_due: Option<Instant>,
+    /// Directories to be looked through, in order: what is above comes before what is beneath.
+    directories: BTreeSet<FileName>,
+    directories_due: Option<Instant>,
+    refused: BTreeMap<String, Option<NameError>>,
+    /// When those are told: a name that a program uses for a moment is never told of.
+    refused_due: Option<Instant>,
     /// Since when a rescan is owed.
     rescan_owed: Option<Instant>,
     last_rescan: Option<Instant>,
@@ -107,6 +125,10 @@ impl Settle {
             by_due: BTreeSet::new(),
             gone: BTreeSet::new(),
             gone_due: None,
+            directories: BTreeSet::new(),
+            directories_due: None,
+            refused: BTreeMap::new(),
+            refused_due: None,
             rescan_owed: None,
             last_rescan: None,
         }
@@ -126,24 +148,35 @@ impl Settle {
             // A removed file is still written and closed by whoever has it open.
             FileEvent::Written(name) if !self.gone.contains(&name) => self.on_open(name, now),
             FileEvent::Closed(name) if !self.gone.contains(&name) => self.on_whole(name, now),
-            // Events know more of a name than a scan that went by.
-            FileEvent::Seen(name) if !self.will_tell(&name) => self.on_whole(name, now),
-            FileEvent::Written(_) | FileEvent::Closed(_) | FileEvent::Seen(_) => {}
+            FileEvent::Seen(name) => self.on_seen(name, now),
+            FileEvent::Written(_) | FileEvent::Closed(_) => {}
             FileEvent::Gone(name) => self.on_gone(name, now),
+            FileEvent::Directory(name) => self.on_directory(name, now),
+            FileEvent::Refused(name, why) => self.on_refused(name, why, now),
             FileEvent::Overflow => self.owe_rescan(now),
         }
     }
 
-    /// What has settled by `now`, one at a time until `None`: a rescan first, then removals, then
-    /// names in the order of their times.
+    /// What has settled by `now`, one at a time until `None`: a rescan first (with the removals that it
+    /// makes doubtful before it), then removals, directories, what is refused, and names in the order of
+    /// their times.
     pub fn poll(&mut self, now: Instant) -> Option<Settled> {
-        if self.rescan_due().is_some_and(|due| due <= now) {
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        let rescan = is_due(self.rescan_due());
+        if !self.gone.is_empty() && (rescan || is_due(self.removals_due())) {
+            let gone = std::mem::take(&mut self.gone).into_iter().collect();
+            return Some(if self.rescan_owed.is_some() { Settled::Doubtful(gone) } else { Settled::Gone(gone) });
+        }
+        if rescan {
             self.rescan_owed = None;
             self.last_rescan = Some(now);
             return Some(Settled::Rescan);
         }
-        if self.removals_due().is_some_and(|due| due <= now) {
-            return Some(Settled::Gone(std::mem::take(&mut self.gone).into_iter().collect()));
+        if let Some(directory) = self.directories.pop_first() {
+            return Some(Settled::Directory(directory));
+        }
+        if is_due(self.refusals_due()) {
+            return Some(Settled::Refused(std::mem::take(&mut self.refused).into_iter().collect()));
         }
         self.poll_name(now)
     }
@@ -151,7 +184,8 @@ impl Settle {
     /// When [`poll`](Self::poll) should be asked next; `None` while nothing waits.
     pub fn next_timeout(&self) -> Option<Instant> {
         let name = self.by_due.first().map(|(due, _)| *due);
-        [name, self.removals_due(), self.rescan_due()].into_iter().flatten().min()
+        let directory = self.directories_due.filter(|_| !self.directories.is_empty());
+        [name, self.removals_due(), directory, self.refusals_due(), self.rescan_due()].into_iter().flatten().min()
     }
 
     fn on_open(&mut self, name: FileName, now: Instant) {
@@ -167,20 +201,58 @@ impl Settle {
 
     fn on_gone(&mut self, name: FileName, now: Instant) {
         self.forget(&name);
-        // The rescan finds what is missing.
-        if self.rescan_owed.is_some() {
-            return;
-        }
         if !self.has_room_for(&name) {
-            return self.owe_rescan(now);
+            return self.lose_count(now);
         }
         self.gone.insert(name);
         self.gone_due = Some(now + self.quiet_removed);
     }
 
-    /// Drops the gathered removals too: a later creation of the same names may be what was lost.
-    fn owe_rescan(&mut self, now: Instant) {
+    /// Events know more of a name than a scan that went by; but a name that was seen is there again.
+    fn on_seen(&mut self, name: FileName, now: Instant) {
+        self.gone.remove(&name);
+        if !matches!(self.waits.get(&name), Some(Wait::Open { .. } | Wait::Whole { .. })) {
+            self.on_whole(name, now);
+        }
+    }
+
+    /// Looking through a directory covers what is beneath it.
+    fn on_directory(&mut self, name: FileName, now: Instant) {
+        self.gone.remove(&name);
+        if name.as_str().match_indices('/').any(|(at, _)| self.waits_for_directory(&name.as_str()[..at])) {
+            return;
+        }
+        if self.pending() >= MAX_PENDING {
+            return self.lose_count(now);
+        }
+        if self.directories.is_empty() {
+            self.directories_due = Some(now);
+        }
+        self.directories.insert(name);
+    }
+
+    fn waits_for_directory(&self, above: &str) -> bool {
+        FileName::new(above).is_ok_and(|above| self.directories.contains(&above))
+    }
+
+    fn on_refused(&mut self, name: String, why: Option<NameError>, now: Instant) {
+        if self.pending() >= MAX_PENDING {
+            return self.lose_count(now);
+        }
+        if self.refused.is_empty() {
+            self.refused_due = Some(now + self.quiet_removed);
+        }
+        self.refused.insert(name, why);
+    }
+
+    /// There is no room for everything. A batch of removals in part is worse than none: the rescan
+    /// finds all of them.
+    fn lose_count(&mut self, now: Instant) {
         self.gone.clear();
+        self.owe_rescan(now);
+    }
+
+    fn owe_rescan(&mut self, now: Instant) {
         self.rescan_owed.get_or_insert(now);
     }
 
@@ -202,7 +274,7 @@ impl Settle {
 
     fn set(&mut self, name: FileName, wait: Wait, now: Instant) {
         if !self.has_room_for(&name) {
-            return self.owe_rescan(now);
+            return self.lose_count(now);
         }
         self.forget(&name);
         self.by_due.insert((wait.due(), name.clone()));
@@ -215,21 +287,20 @@ impl Settle {
         }
     }
 
-    fn will_tell(&self, name: &FileName) -> bool {
-        let waits = matches!(self.waits.get(name), Some(Wait::Open { .. } | Wait::Whole { .. }));
-        waits || self.gone.contains(name)
-    }
-
     fn has_room_for(&self, name: &FileName) -> bool {
         self.pending() < MAX_PENDING || self.waits.contains_key(name) || self.gone.contains(name)
     }
 
     fn pending(&self) -> usize {
-        self.waits.len() + self.gone.len()
+        self.waits.len() + self.gone.len() + self.directories.len() + self.refused.len()
     }
 
     fn removals_due(&self) -> Option<Instant> {
         self.gone_due.filter(|_| !self.gone.is_empty())
+    }
+
+    fn refusals_due(&self) -> Option<Instant> {
+        self.refused_due.filter(|_| !self.refused.is_empty())
     }
 
     /// While more than half of the room is taken a rescan would mostly find what waits already, and
@@ -425,11 +496,31 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_neither_hastens_a_writer_nor_undoes_a_removal() {
+    fn a_scan_does_not_hasten_a_writer_and_undoes_a_removal() {
         let mut bench = Bench::new();
         bench.event(0, Written(cab())).event(1_000, Seen(cab()));
         bench.event(0, Gone(kb())).event(1_000, Seen(kb()));
-        assert_eq!(bench.run_all(), [(2_000, Settled::Gone(vec![kb()])), (600_000, arrived(cab()))]);
+        assert_eq!(bench.run_all(), [(1_000, arrived(kb())), (600_000, arrived(cab()))]);
+    }
+
+    #[test]
+    fn a_directory_is_told_at_once_and_covers_what_is_beneath_it() {
+        let mut bench = Bench::new();
+        for text in ["d/e", "d", "d/e/f", "d-x"] {
+            bench.event(5, Directory(name(text)));
+        }
+        let told: Vec<_> = ["d", "d-x", "d/e"].iter().map(|text| (5, Settled::Directory(name(text)))).collect();
+        assert_eq!(bench.run_all(), told);
+    }
+
+    #[test]
+    fn what_is_refused_is_told_in_one_batch_as_it_is_by_then() {
+        let mut bench = Bench::new();
+        let why = NameError::LeadingDot;
+        bench.event(0, Refused(".a".into(), Some(why))).event(1_000, Refused(".b".into(), Some(why)));
+        bench.event(1_500, Refused(".a".into(), None));
+        let batch = vec![(".a".to_owned(), None), (".b".to_owned(), Some(why))];
+        assert_eq!(bench.run_all(), [(2_000, Settled::Refused(batch))]);
     }
 
     #[test]
@@ -453,12 +544,16 @@ mod tests {
     }
 
     #[test]
-    fn removals_around_lost_events_are_left_to_the_rescan() {
+    fn removals_around_lost_events_are_told_in_time_as_doubtful() {
         let mut bench = Bench::new();
         bench.event(0, Overflow);
         assert_eq!(bench.run(0), [(0, Settled::Rescan)]);
         bench.event(1_000, Gone(kb())).event(1_001, Overflow).event(1_002, Gone(cab()));
+        let doubtful = |names| Settled::Doubtful(names);
+        assert_eq!(bench.run(58_000), [(3_002, doubtful(vec![kb(), cab()]))]);
         assert_eq!(bench.run_all(), [(60_000, Settled::Rescan)]);
+        bench.event(200_000, Gone(kb())).event(200_001, Overflow);
+        assert_eq!(bench.run_all(), [(200_001, doubtful(vec![kb()])), (200_001, Settled::Rescan)]);
     }
 
     #[test]
@@ -577,7 +672,7 @@ mod tests {
 
         #[test]
         fn no_order_of_events_makes_it_wait_for_ever_or_grow(
-            steps in proptest::collection::vec((0u64..100_000, 0usize..4, 0u8..7), 0..60),
+            steps in proptest::collection::vec((0u64..100_000, 0usize..4, 0u8..9), 0..60),
         ) {
             let names = names();
             let mut bench = Bench::new();
@@ -592,9 +687,11 @@ mod tests {
                     3 => Arrived(name),
                     4 => Gone(name),
                     5 => Seen(name),
+                    6 => Directory(name),
+                    7 => Refused(name.to_string(), None),
                     _ => Overflow,
                 });
-                prop_assert!(bench.settle.pending() <= names.len());
+                prop_assert!(bench.settle.pending() <= 3 * names.len());
                 prop_assert_eq!(bench.settle.waits.len(), bench.settle.by_due.len());
             }
             bench.run_all();
@@ -620,7 +717,7 @@ mod tests {
                         prop_assert!(!history.exists, "{name} exists");
                     }
                 }
-                Settled::Rescan => prop_assert!(false, "nothing was lost"),
+                other => prop_assert!(false, "nothing was lost: {other:?}"),
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
-    /// End when every file is here
+    /// End when every file is here; on a main, when every folder is scanned
     #[arg(long)]
     wait: bool,
     #[command(subcommand)]
@@ -45,23 +45,38 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit, CliError
 async fn sync(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let mut client = context.client().await?;
     let mut lag: SyncReply = client.post(api::SYNC, &()).await?;
+    let was_asked_to_scan = lag.scanning;
     if args.wait {
         lag = wait(&mut client, lag).await?;
     }
-    context.out().answer(&lag, |_| match lag.missing_files {
-        0 => "every file is here".to_owned(),
-        files => format!("the newest state is here; {files} files with {} follow", units::bytes(lag.missing_bytes)),
-    })?;
+    context.out().answer(&lag, |_| answer(lag, was_asked_to_scan))?;
     Ok(Exit::Done)
+}
+
+fn answer(lag: SyncReply, was_asked_to_scan: bool) -> String {
+    let withheld =
+        format!("{} deletions wait: run `wuasync sync accept-deletions`, or put the files back", lag.withheld_files);
+    let scan = match lag.scanning {
+        true => "every folder is being scanned; `wuasync sync --wait` waits for it",
+        false => "every folder is scanned",
+    };
+    match lag {
+        SyncReply { withheld_files: 1.., .. } => format!("{scan}\n{withheld}"),
+        _ if was_asked_to_scan => scan.to_owned(),
+        SyncReply { missing_files: 0, .. } => "every file is here".to_owned(),
+        SyncReply { missing_files, missing_bytes, .. } => {
+            format!("the newest state is here; {missing_files} files with {} follow", units::bytes(missing_bytes))
+        }
+    }
 }
 
 async fn wait(client: &mut Client, mut lag: SyncReply) -> Result<SyncReply, CliError> {
     let bar = progress::bytes_bar("files".to_owned());
     let mut most = 0;
-    while lag.missing_files > 0 {
+    while lag.missing_files > 0 || lag.scanning {
         tokio::time::sleep(progress::POLL).await;
         let status: StatusReport = client.get(api::STATUS).await?;
-        lag = lag_of(&status);
+        lag = status.lag();
         most = lag.missing_bytes.max(most);
         bar.set_length(most);
         bar.set_position(most - lag.missing_bytes);
@@ -71,16 +86,10 @@ async fn wait(client: &mut Client, mut lag: SyncReply) -> Result<SyncReply, CliE
     Ok(lag)
 }
 
-fn lag_of(status: &StatusReport) -> SyncReply {
-    status.folders.iter().fold(SyncReply::default(), |lag, folder| SyncReply {
-        missing_files: lag.missing_files.saturating_add(folder.missing_files),
-        missing_bytes: lag.missing_bytes.saturating_add(folder.missing_bytes),
-    })
-}
-
 fn message(status: &StatusReport, lag: SyncReply) -> String {
     match &status.parent {
         Some(parent) if !parent.connected => "the parent is not connected".to_owned(),
+        _ if lag.scanning => "scanning".to_owned(),
         _ => format!("{} files to come", lag.missing_files),
     }
 }

@@ -151,3 +151,21 @@ fn a_secondary_signs_nothing() {
     assert!(matches!(child.sign_again(), Err(RepositoryError::NotMain)));
     adopt(&child, &[]).unwrap();
 }
+
+#[test]
+fn a_directory_that_is_gone_takes_what_was_beneath_it_under_one_cap() {
+    let (place, main) = main_of(20);
+    let files = ["d/a", "d/e/b", "d-c", "d.c"];
+    files.iter().for_each(|name| place.write(name, name.as_bytes()));
+    adopt(&main, &files).unwrap();
+    fs::remove_dir_all(place.path("d")).unwrap();
+    main.remove_gone(&folder(), &[name("d"), name("d/a")]).unwrap();
+    assert_eq!(files.map(|name| indexed(&main, name).is_some()), [false, false, true, true]);
+    assert_eq!(seq(&main), 26);
+    let many: Vec<_> = (0..6).map(|n| format!("many/{n}")).collect();
+    many.iter().for_each(|name| place.write(name, name.as_bytes()));
+    adopt(&main, &many.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    fs::remove_dir_all(place.path("many")).unwrap();
+    main.remove_gone(&folder(), &[name("many")]).unwrap();
+    assert!(many.iter().all(|name| indexed(&main, name).is_some()) && main.attention.stands(&withheld()));
+}

@@ -1,5 +1,6 @@
 //! A tended folder on the machine's disk, with the system's own events.
 
+use super::super::attention::Trouble;
 use super::super::testing::{Place, folder, follow, immutable, indexed, is_held, is_listed, is_missing, name, seq};
 use super::*;
 use std::fs;
@@ -194,5 +195,169 @@ async fn a_fault_that_a_reader_notes_is_mended() {
     below.write("f", b"edited");
     tended.repository.find(&folder(), &name("f")).unwrap();
     tended.until("it is missing", |child| is_missing(child, "f")).await;
+    tended.stop().await;
+}
+
+/// Immutable files are noticed in half a second; the rest is for a machine that does other things too.
+const SOON: Duration = Duration::from_secs(10);
+
+fn outside(place: &Place, name: &str) -> std::path::PathBuf {
+    place.top.path().join(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_in_new_moved_and_renamed_directories_are_published_without_a_rescan() {
+    let place = Place::new();
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    let scanned = tended.repository.last_scan(&folder()).unwrap();
+    let files = immutables(4);
+    let begun = Instant::now();
+    // The first two rescans would have come at once and after a minute.
+    for (n, (name, bytes)) in files.iter().take(3).enumerate() {
+        place.write(&format!("d{n}/e/{name}"), bytes);
+    }
+    let away = outside(&place, "away");
+    fs::create_dir_all(away.join("deep")).unwrap();
+    fs::write(away.join("deep").join(&files[3].0), &files[3].1).unwrap();
+    fs::rename(&away, place.path("in")).unwrap();
+    tended
+        .until("all are held", |main| {
+            (0..3).all(|n| is_held(main, &format!("d{n}/e/{}", files[n].0)))
+                && is_held(main, &format!("in/deep/{}", files[3].0))
+        })
+        .await;
+    fs::rename(place.path("in"), place.path("renamed")).unwrap();
+    tended.until("it has its new name", |main| is_held(main, &format!("renamed/deep/{}", files[3].0))).await;
+    tended.until("the old one is gone", |main| indexed(main, &format!("in/deep/{}", files[3].0)).is_none()).await;
+    fs::rename(place.path("renamed"), outside(&place, "out")).unwrap();
+    tended.until("it is gone", |main| indexed(main, &format!("renamed/deep/{}", files[3].0)).is_none()).await;
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert_eq!(tended.repository.last_scan(&folder()).unwrap(), scanned);
+    assert!(!tended.repository.folder(&folder()).unwrap().progress.running.load(Acquire));
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_moved_away_from_a_secondary_is_missing_at_once() {
+    let (place, below) = (Place::new(), Place::new());
+    let (main, child) = (place.main(), below.secondary());
+    place.write("d/e/f", b"f");
+    place.write("d-x", b"x");
+    super::super::testing::adopt(&main, &["d/e/f", "d-x"]).unwrap();
+    follow(&main, &child).unwrap();
+    super::super::testing::fetch(&main, &child).unwrap();
+    let tended = Tended::start(child);
+    tended.until_adopted().await;
+    let begun = Instant::now();
+    fs::rename(below.path("d"), outside(&below, "d")).unwrap();
+    tended.until("it is missing", |child| is_missing(child, "d/e/f")).await;
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(is_held(&tended.repository, "d-x"));
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_put_back_is_watched_and_scanned_within_seconds() {
+    let place = Place::new();
+    let files = immutables(3);
+    put(&place, &files[..1]);
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    let (home, away) = (place.path(""), outside(&place, "away"));
+    let replaced = Alarm::FolderReplaced(folder());
+    fs::rename(&home, &away).unwrap();
+    tended.until("the alarm stands", |main| main.attention.stands(&replaced)).await;
+    assert!(tended.repository.attention.standing().iter().all(|standing| !standing.cure.contains("restart")));
+    let begun = Instant::now();
+    fs::create_dir(&home).unwrap();
+    fs::remove_dir(&home).unwrap();
+    fs::write(away.join(&files[1].0), &files[1].1).unwrap();
+    fs::rename(&away, &home).unwrap();
+    tended.until("the alarm is over", |main| !main.attention.stands(&replaced)).await;
+    tended.until("what came meanwhile is held", |main| is_held(main, &files[1].0)).await;
+    place.write(&files[2].0, &files[2].1);
+    tended.until("what came afterwards is held", |main| is_held(main, &files[2].0)).await;
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_mirrored_is_listed_when_it_comes_until_it_goes() {
+    let place = Place::new();
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    let begun = Instant::now();
+    fs::create_dir(place.path(".stfolder")).unwrap();
+    place.write("trail.", b"x");
+    place.write(".hd/x", b"x");
+    std::os::unix::fs::symlink("trail.", place.path("link")).unwrap();
+    let listed = |main: &Repository| -> Vec<String> {
+        main.troubles.listed(&folder()).into_iter().map(|(name, _)| name).collect()
+    };
+    tended.until("they are listed", |main| listed(main) == [".hd", "link", "trail."]).await;
+    ["trail.", "link"].iter().for_each(|name| fs::remove_file(place.path(name)).unwrap());
+    fs::remove_dir_all(place.path(".hd")).unwrap();
+    tended.until("they are not", |main| listed(main).is_empty()).await;
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_read_again_is_looked_at() {
+    let place = Place::new();
+    let (repository, files) = (place.main(), immutables(2));
+    let (file, beneath) = (&files[0], &files[1]);
+    place.write(&file.0, &file.1);
+    place.write(&format!("sub/{}", beneath.0), &beneath.1);
+    let config = TendConfig { rescan_every: PATIENCE, trash_for: PATIENCE, hashers: 1 };
+    let mut tend = Tend::new(Arc::new(repository), folder(), config, Arc::new(Semaphore::new(1)));
+    let denied = |name: &str| {
+        tend.repository.troubles.note(&folder(), name, Trouble::Unreadable("permission denied".to_owned()));
+    };
+    ["gone", &file.0].into_iter().for_each(denied);
+    tend.try_unreadable().await;
+    assert_eq!(tend.later.pop(tend.repository.clock().monotonic()), Some(name(&file.0)));
+    assert!(tend.scanning.is_none());
+    assert_eq!(tend.repository.troubles.of(&folder(), "gone"), None);
+    tend.repository.troubles.note(&folder(), "sub", Trouble::Unreadable("permission denied".to_owned()));
+    tend.try_unreadable().await;
+    assert!(tend.scanning.is_some(), "a directory that can be read again is scanned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_not_watched_is_an_alarm_with_its_cure_until_it_is() {
+    let place = Place::new();
+    let main = place.main();
+    let alarm = Alarm::FolderUnwatched(folder());
+    main.judge_unwatched(&folder(), Some("too many".to_owned()));
+    assert!(main.attention.standing()[0].cure.contains("fs.inotify.max_user_watches"));
+    let tended = Tended::start(main);
+    tended.until("all of it is watched", |main| !main.attention.stands(&alarm)).await;
+    tended.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_that_is_asked_for_is_under_way_until_what_it_found_was_looked_at() {
+    let place = Place::new();
+    let tended = Tended::start(place.main());
+    tended.until_adopted().await;
+    let (name, bytes) = immutables(1).remove(0);
+    let open = tended.repository.folder(&folder()).unwrap();
+    // As if no event had told of it.
+    let kept = outside(&place, "kept");
+    fs::write(&kept, &bytes).unwrap();
+    for _ in 0..3 {
+        fs::rename(&kept, place.path(&name)).unwrap();
+        tended.repository.ask_for_scans();
+        assert!(tended.repository.adoption(&folder()).is_some());
+        tended.until("the scan is over", |main| main.adoption(&folder()).is_none()).await;
+        assert!(is_held(&tended.repository, &name));
+        assert!(!open.progress.asked.load(Acquire));
+        fs::rename(place.path(&name), &kept).unwrap();
+        tended.repository.ask_for_scans();
+        tended.until("the scan is over", |main| main.adoption(&folder()).is_none()).await;
+        assert!(!is_held(&tended.repository, &name));
+    }
     tended.stop().await;
 }

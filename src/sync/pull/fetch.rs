@@ -136,7 +136,7 @@ impl Fetcher<'_> {
             return Ok(());
         }
         let (repository, under_way) = (self.shared.repository.clone(), self.plan.roots().clone());
-        let swept = tokio::task::spawn_blocking(move || repository.sweep_unwanted(&under_way)).await?;
+        let swept = tasks::blocking(move || repository.sweep_unwanted(&under_way)).await?;
         if let Err(error) = swept {
             tracing::warn!(error = &error as &dyn std::error::Error, "partials that nobody wants can't be removed");
         }

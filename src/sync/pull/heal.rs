@@ -10,7 +10,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    base::backoff::Backoff,
+    base::{backoff::Backoff, tasks},
     domain::name::FolderName,
     repository::{Arrival, LocalSource, RepositoryError},
     sync::shared::Shared,
@@ -121,7 +121,7 @@ async fn heal(shared: &Arc<Shared>, item: &Item, turn: u64) -> Option<String> {
 
 async fn heal_here(shared: &Arc<Shared>, item: &Item) -> Result<bool, RepositoryError> {
     let (repository, item) = (shared.repository.clone(), item.clone());
-    let healed = tokio::task::spawn_blocking(move || {
+    let healed = tasks::blocking(move || {
         let Item { folder, name, wanted } = item;
         match repository.obtain_locally(&folder, &name, &wanted)? {
             LocalSource::Settled => Ok(true),
