@@ -10,6 +10,7 @@ mod joining;
 mod lock;
 mod metrics;
 mod node;
+mod owner;
 mod parent_file;
 mod random;
 mod rates;

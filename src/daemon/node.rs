@@ -75,7 +75,10 @@ pub enum StartError {
     #[error(transparent)]
     Parent(#[from] ParentFileError),
     /// Its transport key.
-    #[error("the transport key in the state folder")]
+    #[error(
+        "keys/transport.pem in the state folder is damaged: restore it from the backup, or remove it: the node gets \
+         another key, and it and all that pull from it must be paired anew"
+    )]
     Key(#[from] LoadKeyError),
     /// Its UDP port.
     #[error("sync.listen")]
@@ -108,10 +111,13 @@ impl StartError {
     /// What kind of mistake it is.
     pub(super) fn code(&self) -> ErrorCode {
         match self {
-            Self::Lock(LockError::Taken(_)) | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => {
-                ErrorCode::Refused
-            }
-            Self::Lock(LockError::Io { .. })
+            Self::Lock(LockError::Taken(_))
+            | Self::Open(OpenRepositoryError::State(
+                OpenStateError::Newer { .. }
+                | OpenStateError::LineKeyMissing { .. }
+                | OpenStateError::OtherLineKey { .. },
+            )) => ErrorCode::Refused,
+            Self::Lock(LockError::Io { .. } | LockError::Make { .. })
             | Self::Open(OpenRepositoryError::Folder { .. })
             | Self::Listen { .. }
             | Self::Sync(_)
