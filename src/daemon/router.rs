@@ -19,7 +19,7 @@ use crate::{
         member::{MemberRecord, NodeAddress, Role, SiteName},
         name::FolderName,
     },
-    repository::RepositoryError,
+    repository::{CheckSummary, RepositoryError},
     sync::serve::{Invitation, InviteError, invite},
 };
 use axum::{
@@ -277,22 +277,32 @@ async fn accept_deletions(
 async fn check(State(api): State<Api>) -> Answer<CheckReport> {
     blocking(move || {
         let summary = api.node.repository.check(&mut |_| {})?;
-        let cure = check_cure(api.node.repository.role());
-        let findings = summary.findings.into_iter().map(|finding| Finding {
-            folder: finding.folder,
-            name: Some(finding.name),
-            what: finding.what,
-            cure: cure.to_owned(),
-        });
-        Ok::<_, RepositoryError>(CheckReport {
-            findings: findings.collect(),
-            files: summary.files,
-            bytes: summary.bytes,
-        })
+        Ok::<_, RepositoryError>(check_report(&api.node, summary))
     })
     .await
 }
 
+fn check_report(node: &Node, summary: CheckSummary) -> CheckReport {
+    let usual = check_cure(node.repository.role());
+    let findings = summary.findings.into_iter().map(|found| {
+        // What is wrong with a file that was left alone is known better.
+        let known = node.repository.troubles.of(&found.folder, &found.name).map(|trouble| report::words(&trouble));
+        let (what, cure) = known.unwrap_or((found.what, usual));
+        Finding { folder: found.folder, name: Some(found.name), what, cure: cure.to_owned() }
+    });
+    let left_alone = summary.left_alone.into_iter().map(|left| {
+        let (what, cure) = report::words(&left.trouble);
+        Finding { folder: left.folder, name: Some(left.name), what, cure: cure.to_owned() }
+    });
+    CheckReport {
+        findings: findings.collect(),
+        unnamed: summary.unnamed,
+        left_alone: left_alone.collect(),
+        left_alone_unnamed: summary.left_alone_unnamed,
+        files: summary.files,
+        bytes: summary.bytes,
+    }
+}
 /// What becomes of what a check finds.
 fn check_cure(role: Role) -> &'static str {
     match role {

@@ -14,6 +14,7 @@ mod author;
 mod blob;
 mod bury;
 mod check;
+mod conflict;
 mod deletions;
 mod error;
 mod examine;
@@ -37,9 +38,9 @@ mod tend;
 #[cfg(test)]
 mod testing;
 
-pub use attention::{Alarm, Attention, Standing, Trouble, Troubles};
+pub use attention::{Alarm, Attention, Standing, Trouble, TroubleCounts, Troubles};
 pub use blob::Blob;
-pub use check::{CheckSummary, Finding};
+pub use check::{CheckSummary, Finding, LeftAlone};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
 pub use error::RepositoryError;
 pub use examine::{Adoptable, Examined};

@@ -12,7 +12,10 @@ use crate::{
         member::Role,
         name::{FileName, FolderName},
     },
-    store::{disk::Stat, walk::Walked},
+    store::{
+        disk::Stat,
+        walk::{RefusedWhy, Walked},
+    },
 };
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
@@ -79,6 +82,7 @@ impl Repository {
     ) -> Result<ScanSummary, RepositoryError> {
         let snapshot = self.state.index.read()?;
         let mut summary = ScanSummary::default();
+        self.troubles.count_anew(&open.name);
         let mut stale: BTreeSet<String> = self.troubles.listed(&open.name).into_iter().map(|(name, _)| name).collect();
         let mut failed = None;
         let walked = open.staging.walk(&mut |met| match met {
@@ -95,7 +99,7 @@ impl Repository {
                 }
             }
             Walked::Refused { name, why } => {
-                self.troubles.note(&open.name, &name, Trouble::Refused(why.to_string()));
+                self.troubles.note(&open.name, &name, trouble_of(why));
                 stale.remove(&name);
             }
         });
@@ -179,6 +183,14 @@ impl Repository {
     }
 }
 
+pub(super) fn trouble_of(why: RefusedWhy) -> Trouble {
+    match why {
+        RefusedWhy::Name(why) => Trouble::Refused(why.to_string()),
+        RefusedWhy::NotAFile => Trouble::NotAFile,
+        RefusedWhy::Unreadable(why) => Trouble::Unreadable(why.to_string()),
+    }
+}
+
 fn scan_job(folder: &FolderName) -> String {
     format!("scan/{folder}")
 }
@@ -220,11 +232,17 @@ mod tests {
         let main = place.main();
         place.write("con.cab", b"x");
         place.write("fine", b"x");
+        std::os::unix::fs::symlink("fine", place.path("link")).unwrap();
         rescan(&main);
         let listed = main.troubles.listed(&folder());
-        assert!(matches!(listed.as_slice(), [(name, Trouble::Refused(_))] if name == "con.cab"), "{listed:?}");
+        assert!(
+            matches!(listed.as_slice(), [(name, Trouble::Refused(_)), (link, Trouble::NotAFile)]
+                if name == "con.cab" && link == "link"),
+            "{listed:?}"
+        );
         assert!(is_held(&main, "fine"));
         fs::remove_file(place.path("con.cab")).unwrap();
+        fs::remove_file(place.path("link")).unwrap();
         rescan(&main);
         assert_eq!(main.troubles.listed(&folder()), []);
     }
