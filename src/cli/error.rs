@@ -58,7 +58,7 @@ impl CliError {
             | Self::Format(_)
             | Self::Runtime(_)
             | Self::Failed(_) => Exit::Failed,
-            Self::Interrupted => Exit::Interrupted,
+            Self::Interrupted | Self::Serve(ServeError::Interrupted) => Exit::Interrupted,
         }
     }
 

@@ -6,6 +6,7 @@ pub mod api;
 mod arenas;
 pub mod config;
 pub mod control;
+mod inspect;
 mod joining;
 mod lock;
 mod metrics;
@@ -19,6 +20,7 @@ mod router;
 mod serve;
 mod telemetry;
 
+pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
 pub use lock::LockError;
 pub use node::StartError;

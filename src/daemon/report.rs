@@ -260,9 +260,10 @@ pub(super) fn words(trouble: &Trouble) -> (String, &'static str) {
             "it may still be downloading, else delete it",
         ),
         Trouble::Refused(why) => (why.clone(), "rename it to mirror it"),
-        Trouble::NotAFile => {
-            ("neither a file nor a directory".to_owned(), "put the file itself in its place to mirror it, else leave it")
-        }
+        Trouble::NotAFile => (
+            "neither a file nor a directory".to_owned(),
+            "put the file itself in its place to mirror it, else leave it",
+        ),
         Trouble::Unreadable(why) => (format!("can't be read: {why}"), "give the daemon's user access"),
         Trouble::Conflict(first) => (
             format!("{first} has the same name with another digest, and was first"),

@@ -24,7 +24,7 @@ use crate::{
 };
 use axum::{
     Extension, Json, Router,
-    extract::{ConnectInfo, Path, Query, State},
+    extract::{ConnectInfo, Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::IntoResponse,
     routing::{get, post},
@@ -77,7 +77,8 @@ async fn status(State(api): State<Api>) -> Answer<StatusReport> {
     blocking(move || report::status(&api.node, api.rates.report())).await
 }
 
-async fn files(State(api): State<Api>, Query(query): Query<FilesQuery>) -> Answer<FilesPage> {
+async fn files(State(api): State<Api>, query: Result<Query<FilesQuery>, QueryRejection>) -> Answer<FilesPage> {
+    let Query(query) = query.map_err(|error| ApiError::new(ErrorCode::Invalid, error.body_text()))?;
     if let Some(folder) = query.folder.as_ref().filter(|folder| api.node.repository.folder_path(folder).is_none()) {
         return Err(ApiError::new(ErrorCode::Unknown, format!("no folder {folder} is configured")));
     }

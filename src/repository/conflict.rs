@@ -26,11 +26,15 @@ const PAGES: usize = 16;
 
 impl Repository {
     /// Those of `found` that may enter the index; the others are listed with the name that was first.
-    pub(super) fn without_conflicts<'a>(&self, found: Vec<&'a Adoptable>) -> Result<Vec<&'a Adoptable>, RepositoryError> {
+    pub(super) fn without_conflicts<'a>(
+        &self,
+        found: Vec<&'a Adoptable>,
+    ) -> Result<Vec<&'a Adoptable>, RepositoryError> {
         let snapshot = self.state.index.read()?;
         let mut kept: Vec<&Adoptable> = Vec::with_capacity(found.len());
         for file in found {
-            let among_them = || kept.iter().find(|other| other.folder == file.folder && is_rival(&other.name, &file.name));
+            let among_them =
+                || kept.iter().find(|other| other.folder == file.folder && is_rival(&other.name, &file.name));
             let first = match first_of(&snapshot, &file.folder, &file.name)? {
                 Some(first) => Some(first),
                 None => among_them().map(|other| other.name.clone()),

@@ -7,7 +7,7 @@ use crate::{
         context::Context,
         error::CliError,
         exit::Exit,
-        out::{Style, printable},
+        out::printable,
         table::Table,
     },
     daemon::{
@@ -72,14 +72,16 @@ pub(super) async fn run(command: &Files, context: &Context) -> Result<Exit, CliE
 
 async fn list(args: &ListArgs, context: &Context) -> Result<Exit, CliError> {
     let mut client = context.client().await?;
-    let mut after = None;
+    let (mut after, mut begun) = (None, false);
     loop {
         let FilesPage { mut files, next } = page(&mut client, args.folder.as_ref(), after.as_deref()).await?;
         files.retain(|file| args.state().is_none_or(|state| file.state == state));
         if context.out().is_json() {
             files.iter().try_for_each(|file| context.out().json(file))?;
         } else if !files.is_empty() {
-            context.out().text(&table(&files, context.out().style()))?;
+            let table = table(&files);
+            context.out().text(&if begun { table.show_rows() } else { table.show(context.out().style(), "") })?;
+            begun = true;
         }
         if next.is_none() || next == after {
             return Ok(Exit::Done);
@@ -108,7 +110,7 @@ async fn page(client: &mut Client, folder: Option<&FolderName>, after: Option<&s
     Ok(client.get(&format!("{}?limit={PAGE}{folder}{after}", api::FILES)).await?)
 }
 
-fn table(files: &[FileReport], style: Style) -> String {
+fn table(files: &[FileReport]) -> Table {
     let mut table = Table::new(&["STATE", ">SIZE", "NAME", "WHY"]);
     for file in files {
         table.row([
@@ -118,7 +120,7 @@ fn table(files: &[FileReport], style: Style) -> String {
             file.why.clone().unwrap_or_default(),
         ]);
     }
-    table.show(style, "")
+    table
 }
 
 fn state_word(state: FileState) -> &'static str {
