@@ -117,6 +117,9 @@ fn wrong_usage_is_2_and_help_is_0() {
     let node = Node::new();
     assert_eq!(node.run("frobnicate").exit, 2);
     assert_eq!(node.run("files list --missing --unlisted").exit, 2);
+    let wrong = node.run("files list --missing --unlisted --json");
+    let error: Value = serde_json::from_str(&wrong.err).unwrap();
+    assert_eq!((wrong.exit, &error["exit"]), (2, &json!(2)));
     let help = node.run("--help");
     assert_eq!((help.exit, help.err.as_str()), (0, ""));
     assert!(help.out.contains("Exit codes: 0 done;"), "{help:?}");
@@ -126,11 +129,25 @@ fn wrong_usage_is_2_and_help_is_0() {
 #[test]
 fn a_right_configuration_is_0_with_notes_and_a_wrong_one_is_2_with_every_line() {
     let node = Node::new();
-    fs::write(node.config(), "upstream.proxy = \"http://u:s3cret@p:1\"\n").unwrap();
+    let (folder, state) = (node.directory.path().join("www"), node.directory.path().join("state"));
+    let right = format!(
+        "upstream.proxy = \"http://u:s3cret@p:1\"\nstate_dir = {state:?}\n[[folder]]\nname = \"waptwua\"\npath = {folder:?}\n"
+    );
+    fs::write(node.config(), &right).unwrap();
+    let absent = node.run("config check");
+    assert!(absent.exit == 2 && absent.out.contains("folder.path: waptwua: "), "{absent:?}");
+    fs::create_dir(&folder).unwrap();
+    let junk = node.directory.path().join("junk.pem");
+    fs::write(&junk, "junk").unwrap();
+    fs::write(node.config(), format!("{right}[http.tls]\ncert = {junk:?}\nkey = {junk:?}\n")).unwrap();
+    let unusable = node.run("config check");
+    let named = format!("http.tls.cert ({})", junk.display());
+    assert!(unusable.exit == 2 && unusable.out.contains(&named), "{unusable:?}");
+    fs::write(node.config(), &right).unwrap();
     let right = node.run("config check");
     let expected = "not in effect in this version: upstream.proxy\nthe configuration is right\n";
     assert_eq!((right.exit, right.out.as_str()), (0, expected));
-    assert_eq!(node.run("config check --json").out, "{\"not_in_effect\":[\"upstream.proxy\"]}\n");
+    assert_eq!(node.run("config check --json").out, "{\"not_in_effect\":[\"upstream.proxy\"],\"problems\":[]}\n");
 
     fs::write(node.config(), "rol = \"main\"\n[http]\nlisen = []\n").unwrap();
     let wrong = node.run("config check");

@@ -98,6 +98,34 @@ fn a_certificate_is_read_again_on_sighup_while_connections_go_on() {
     let mut answer = String::new();
     open.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    fs::write(&key, "junk").unwrap();
+    node.signal(Signal::HUP);
+    let said =
+        wait("status says that the key is refused", || node.status()["attention"].as_array().unwrap().first().cloned());
+    assert!(said["what"].as_str().unwrap().contains(&format!("http.tls.key ({})", key.display())), "{said}");
+    assert!(answers_as("new.example"), "the old one stays");
+    renew("third.example");
+    node.signal(Signal::HUP);
+    wait("the alarm is over", || node.status()["attention"].as_array().unwrap().is_empty().then_some(()));
+}
+
+#[test]
+fn a_second_signal_ends_the_daemon_at_once() {
+    let mut node = Node::main("paris");
+    let bytes = noise(1, 50_000_000);
+    let name = immutable("big", &bytes);
+    node.write(&name, &bytes);
+    node.start_again();
+    let mut reader = TcpStream::connect(node.http()).unwrap();
+    write!(reader, "GET /waptwua/{name} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut got = [0; 1000];
+    reader.read_exact(&mut got).unwrap();
+    node.signal(Signal::TERM);
+    wait("it drains", || node.log().contains("draining, 1 connections").then_some(()));
+    let begun = Instant::now();
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(5));
+    assert!(begun.elapsed() < Duration::from_secs(10), "nobody waited for the reader");
 }
 
 #[test]
@@ -115,6 +143,9 @@ fn the_admin_listener_shows_and_never_changes() {
         assert_eq!(http(node.admin(), "POST", path).0, 405, "{path}");
     }
     assert_eq!(http_get(node.admin(), "/api/v1/nothing").0, 404);
+    let (status, _, body) = http_get(node.admin(), "/api/v1/files?limit=abc");
+    let error: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &error["code"]), (400, &"invalid".into()));
     assert_eq!(http_get(node.http(), "/api/v1/status").0, 404);
     assert_eq!(http_get(node.http(), "/metrics").0, 404);
 }

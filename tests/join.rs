@@ -145,8 +145,23 @@ fn a_used_a_mistyped_and_an_expired_token_are_refused_with_words() {
     // Within its second it may be taken; after it nobody is asked.
     wait("the token expires", || {
         let answer = nice.cli(&format!("join {short}"));
-        (answer.exit == 2 && answer.err.contains("expired; ask for a new one")).then_some(())
+        (answer.exit == 4 && answer.err.contains("expired: by this machine's clock it is 20")).then_some(())
     });
+}
+
+#[test]
+fn a_join_as_another_user_than_the_states_is_refused_and_the_token_stays_good() {
+    let main = Node::main("paris").start();
+    let lyon = Node::secondary("lyon");
+    let token = main.token("pair invite lyon");
+    std::fs::create_dir(lyon.state()).unwrap();
+    std::os::unix::fs::chown(lyon.state(), Some(1), Some(1)).expect("tests run as root");
+    let refused = lyon.cli(&format!("join {token}"));
+    assert_eq!(refused.exit, 4, "{refused:?}");
+    assert!(refused.err.contains("`runuser -u daemon -- wuasync join -`"), "{refused:?}");
+    assert_eq!(std::fs::read_dir(lyon.state()).unwrap().count(), 0, "nothing was written");
+    std::os::unix::fs::chown(lyon.state(), Some(0), Some(0)).unwrap();
+    lyon.ok(&format!("join {token}"));
 }
 
 #[test]

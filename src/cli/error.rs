@@ -78,7 +78,7 @@ impl CliError {
             | Self::Runtime(_)
             | Self::File { .. }
             | Self::Failed(_) => Exit::Failed,
-            Self::Interrupted => Exit::Interrupted,
+            Self::Interrupted | Self::Serve(ServeError::Interrupted) => Exit::Interrupted,
         }
     }
 

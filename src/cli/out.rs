@@ -1,6 +1,6 @@
 //! The one way to the terminal: answers to standard output, everything else to standard error.
 
-use super::error::CliError;
+use super::{error::CliError, exit::Exit};
 use serde::Serialize;
 use std::{
     error::Error,
@@ -55,6 +55,11 @@ impl Out {
         let _ = write_line(io::stderr().lock(), text);
     }
 
+    /// Tells programs why there is no answer.
+    pub(super) fn json_error(&self, text: &str, exit: Exit) {
+        self.note(&serde_json::json!({ "error": text, "exit": exit as u8 }).to_string());
+    }
+
     /// Tells why there is no answer, with all causes.
     pub fn error(&self, error: &CliError) {
         let mut text = error.to_string();
@@ -64,7 +69,7 @@ impl Out {
             cause = error.source();
         }
         if self.json {
-            return self.note(&serde_json::json!({ "error": text, "exit": error.exit() as u8 }).to_string());
+            return self.json_error(&text, error.exit());
         }
         match error {
             // Each line begins with its file and line, as editors know it.
@@ -123,7 +128,12 @@ impl Style {
 
 /// A name that comes from elsewhere, without what could steer a terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_bidi_control(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Embeddings, overrides and isolates: they show a name in another order than it has.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -138,6 +148,7 @@ mod tests {
 
     #[test]
     fn foreign_names_can_not_steer_the_terminal() {
+        assert_eq!(printable("a\u{202e}b\u{2066}c\u{202f}"), "a\u{fffd}b\u{fffd}c\u{202f}");
         assert_eq!(printable("a\x1b[2Jb\u{9b}c\né"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}é");
     }
 

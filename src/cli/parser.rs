@@ -28,6 +28,10 @@ pub struct Cli {
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => cli.run().code(),
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            Out::new(true).json_error(error.to_string().trim_end(), Exit::Usage);
+            Exit::Usage.code()
+        }
         Err(error) => {
             // Nothing can be told where neither stream takes it.
             let _ = error.print();

@@ -23,6 +23,11 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
 
+    /// Rows alone, where the heading stands above already.
+    pub(super) fn show_rows(&self) -> String {
+        self.rows.iter().map(|row| self.line(row) + "\n").collect()
+    }
+
     /// Heading and rows, each line behind `indent`; empty without rows.
     pub(super) fn show(&self, style: Style, indent: &str) -> String {
         if self.rows.is_empty() {
@@ -63,6 +68,7 @@ mod tests {
         table.row(["Le Havre".to_owned(), "1234567".to_owned(), "x\n".to_owned()]);
         let expected = "  NAME        FILES  SITE\n  Lyon            7  é\n  Le Havre  1234567  x\u{fffd}\n";
         assert_eq!(table.show(Style::Plain, "  "), expected);
+        assert_eq!(table.show_rows(), "Lyon            7  é\nLe Havre  1234567  x\u{fffd}\n");
         assert_eq!(Table::new(&["NAME"]).show(Style::Plain, ""), "");
     }
 }

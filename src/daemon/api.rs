@@ -299,8 +299,8 @@ pub struct FileReport {
     pub folder: FolderName,
     /// Its name there; refused names are shown as well as text can.
     pub name: String,
-    /// Bytes.
-    pub size: u64,
+    /// Bytes; `None` where that is not known.
+    pub size: Option<u64>,
     /// Microsoft's time of change.
     pub modified: Option<u64>,
     /// BLAKE3, once it is known.
@@ -547,6 +547,15 @@ pub struct PruneReply {
 pub struct CheckReport {
     /// Empty when all is well.
     pub findings: Vec<Finding>,
+    /// How many more there are; a person reads no more.
+    #[serde(default)]
+    pub unnamed: u64,
+    /// What is never mirrored, for its name, kind or rights: nothing is wrong with the mirror.
+    #[serde(default)]
+    pub left_alone: Vec<Finding>,
+    /// How many more there are.
+    #[serde(default)]
+    pub left_alone_unnamed: u64,
     /// Files that were read.
     pub files: u64,
     /// Their bytes.

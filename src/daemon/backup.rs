@@ -52,7 +52,7 @@ pub fn backup_offline(config: &Config, request: &BackupRequest) -> Result<Backup
         return Err(ExportError::NoState.into());
     }
     let _lock = StateLock::take(&config.state_dir)?;
-    let state = StateDir::open(Arc::new(RealDisk::new()), &config.state_dir, SystemClock.unix_seconds())?;
+    let state = StateDir::open(Arc::new(RealDisk::new()), &config.state_dir, config.role, SystemClock.unix_seconds())?;
     make_backup(config, &state, request)
 }
 
@@ -99,7 +99,7 @@ pub fn backup_error(error: &BackupError) -> ApiError {
         BackupError::Export(ExportError::State(_) | ExportError::Catalog(_) | ExportError::Ledger(_))
         | BackupError::Seal(_)
         | BackupError::Encode(_)
-        | BackupError::Lock(LockError::Io { .. })
+        | BackupError::Lock(LockError::Io { .. } | LockError::Make { .. })
         | BackupError::State(_) => ErrorCode::Failed,
     };
     ApiError::new(code, chain(error))

@@ -4,7 +4,10 @@
 //! decided by those rights alone (0660, group `wuasync-admin` where it exists); the kernel's word
 //! on who did connect is in the log beside everything that changes something.
 
-use super::api::{ApiError, ErrorCode};
+use super::{
+    api::{ApiError, ErrorCode},
+    owner::{own_uid, user_name},
+};
 use axum::{
     Router,
     extract::{ConnectInfo, DefaultBodyLimit, Request, connect_info::Connected},
@@ -35,8 +38,22 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum BindControlError {
     /// Its daemon is alive.
-    #[error("another daemon answers at {0}")]
+    #[error("another wuasync answers at {0}; stop that one first, or set another `control` and `state_dir`")]
     Occupied(PathBuf),
+    /// The user may not use what is there, or make it.
+    #[error(
+        "can't open the control socket {path}: let the daemon's user have its folder, as root: \
+         `install -d -o {user} -m 755 {folder}`; commands are for root and for members of the group {ADMIN_GROUP}",
+        path = .path.display(), folder = .path.parent().unwrap_or(.path).display()
+    )]
+    Denied {
+        /// The socket's path.
+        path: PathBuf,
+        /// Who wanted it.
+        user: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Something that no daemon made is in the way, and stays there.
     #[error("{0} is no socket")]
     NotASocket(PathBuf),
@@ -64,7 +81,7 @@ impl ControlSocket {
     /// rights before it has its name.
     pub async fn bind(path: &Path) -> Result<Self, BindControlError> {
         check_unoccupied(path).await?;
-        Self::create(path).map_err(|source| BindControlError::Io { path: path.to_owned(), source })
+        Self::create(path).map_err(|source| refused(path, source))
     }
 
     fn create(path: &Path) -> io::Result<Self> {
@@ -130,8 +147,17 @@ pub(super) async fn deadline(stop: CancellationToken) {
     tokio::time::sleep(DRAIN).await;
 }
 
-async fn check_unoccupied(path: &Path) -> Result<(), BindControlError> {
-    let failed = |source| BindControlError::Io { path: path.to_owned(), source };
+fn refused(path: &Path, source: io::Error) -> BindControlError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => BindControlError::Denied { path, user: user_name(own_uid()), source },
+        _ => BindControlError::Io { path, source },
+    }
+}
+
+/// Whether a socket can be opened at `path`: no daemon answers there, and nothing else is in the way.
+pub(super) async fn check_unoccupied(path: &Path) -> Result<(), BindControlError> {
+    let failed = |source| refused(path, source);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
@@ -150,7 +176,7 @@ fn hand_to_admins(path: &Path) {
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
     let Some(gid) = group_id(&groups, ADMIN_GROUP) else { return };
     if let Err(error) = chown(path, None, Some(gid)) {
-        tracing::warn!(%error, group = ADMIN_GROUP, "can't give the control socket to its group");
+        tracing::warn!(%error, group = ADMIN_GROUP, "can't give the control socket to its group: make the daemon's user a member of it");
     }
 }
 
@@ -229,6 +255,15 @@ mod tests {
         stop.cancel();
         first.serve(Router::new(), stop).await.unwrap();
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_socket_that_may_not_be_made_comes_with_the_cure() {
+        let denied =
+            refused(Path::new("/run/wuasync/control.sock"), io::ErrorKind::PermissionDenied.into()).to_string();
+        let user = user_name(own_uid());
+        assert!(denied.contains(&format!("`install -d -o {user} -m 755 /run/wuasync`")), "{denied}");
+        assert!(denied.contains(ADMIN_GROUP), "{denied}");
     }
 
     #[test]

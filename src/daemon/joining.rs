@@ -5,6 +5,7 @@ use super::{
     config::Config,
     lock::StateLock,
     node::{StartError, congestion, repository_config, transport_key},
+    owner,
     parent_file::{ParentFile, ParentFileError},
     random,
 };
@@ -28,7 +29,11 @@ use crate::{
         token::{ParseTokenError, Token},
     },
 };
-use std::{io, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Why a node did not join.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +41,31 @@ pub enum JoinLineError {
     /// Only secondaries join.
     #[error("this node is a main: its role must be \"secondary\" to join a line")]
     IsMain,
+    /// Joining would leave files behind that the daemon can't open.
+    #[error(
+        "{state_dir} belongs to {owner}, and what {user} writes there the daemon could not open; \
+         nothing was changed, and the token is still good: run `runuser -u {owner} -- wuasync join -`",
+        state_dir = .state_dir.display()
+    )]
+    OtherUser {
+        /// The state folder.
+        state_dir: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who wants to join.
+        user: String,
+    },
     /// The text is no good token.
     #[error(transparent)]
-    Token(#[from] ParseTokenError),
+    Token(ParseTokenError),
+    /// The token's hour is over, by this machine's clock.
+    #[error(
+        "the pairing token has expired: by this machine's clock it is {now}; ask for a new token, or set the clock if that is wrong"
+    )]
+    Expired {
+        /// What the clock says.
+        now: String,
+    },
     /// The node follows another line, with files that belong to it.
     #[error(
         "the token is for line {offered}, and this node follows {followed}; use --adopt-line to follow the other from here on with the files that lie here, or an empty state folder"
@@ -88,6 +115,7 @@ pub enum JoinLineError {
 /// Joins while no daemon runs; the next start follows the parent.
 pub async fn join_offline(config: &Config, text: &str, adopt_line: bool) -> Result<JoinReply, JoinLineError> {
     let token = read_token(config, text)?;
+    check_user(&config.state_dir)?;
     let _lock = StateLock::take(&config.state_dir).map_err(StartError::from)?;
     let repository = Repository::open(
         Arc::new(RealDisk::new()),
@@ -125,7 +153,29 @@ fn read_token(config: &Config, text: &str) -> Result<Token, JoinLineError> {
     if config.role == Role::Main {
         return Err(JoinLineError::IsMain);
     }
-    Ok(Token::parse(text, SystemClock.unix_seconds())?)
+    let now = SystemClock.unix_seconds();
+    Token::parse(text, now).map_err(|error| match error {
+        ParseTokenError::Expired => JoinLineError::Expired { now: time_text(now) },
+        error => JoinLineError::Token(error),
+    })
+}
+
+fn time_text(unix_seconds: u64) -> String {
+    let known = i64::try_from(unix_seconds).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
+    known.map_or_else(|| unix_seconds.to_string(), |at| at.to_string())
+}
+
+/// Whoever joins while no daemon runs makes the files that the daemon is to open.
+fn check_user(state_dir: &Path) -> Result<(), JoinLineError> {
+    match owner::owner_of(state_dir) {
+        Ok(Some(uid)) if uid != owner::own_uid() => Err(JoinLineError::OtherUser {
+            state_dir: state_dir.to_owned(),
+            owner: owner::user_name(uid),
+            user: owner::user_name(owner::own_uid()),
+        }),
+        // What can't be looked at is told by the lock.
+        _ => Ok(()),
+    }
 }
 
 /// Redeems a token at its parent, and keeps what was learned.
@@ -204,6 +254,8 @@ pub fn join_error(error: &JoinLineError) -> ApiError {
     let code = match error {
         JoinLineError::Token(_) => ErrorCode::Invalid,
         JoinLineError::IsMain
+        | JoinLineError::OtherUser { .. }
+        | JoinLineError::Expired { .. }
         | JoinLineError::OtherLine { .. }
         | JoinLineError::Folder(_)
         | JoinLineError::Forged(_) => ErrorCode::Refused,

@@ -9,7 +9,10 @@ use super::{
     random,
 };
 use crate::{
-    base::clock::{SharedClock, SystemClock},
+    base::{
+        chain::chain,
+        clock::{SharedClock, SystemClock},
+    },
     domain::{
         key::NodeKey,
         member::{MemberRecord, Role},
@@ -21,7 +24,7 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
     repository::{
-        DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
+        Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
@@ -82,13 +85,16 @@ pub enum StartError {
     #[error(transparent)]
     Parent(#[from] ParentFileError),
     /// Its transport key.
-    #[error("the transport key in the state folder")]
+    #[error(
+        "keys/transport.pem in the state folder is damaged: restore it from the backup, or remove it: the node gets \
+         another key, and it and all that pull from it must be paired anew"
+    )]
     Key(#[from] LoadKeyError),
     /// Its UDP port.
-    #[error("sync.listen")]
+    #[error("sync.listen{}", sync_cure(.0))]
     Sync(#[from] BindError),
     /// A TCP port.
-    #[error("{key}: can't listen on {address}")]
+    #[error("{key}: can't listen on {address}{}", listen_cure(*.address, .source, "-t"))]
     Listen {
         /// Which setting.
         key: &'static str,
@@ -98,8 +104,13 @@ pub enum StartError {
         source: io::Error,
     },
     /// Certificates.
-    #[error("http.tls")]
-    Tls(#[from] ReloadTlsError),
+    #[error("{files}")]
+    Tls {
+        /// The setting and its file, or both files that do not fit each other.
+        files: String,
+        /// What is wrong.
+        source: ReloadTlsError,
+    },
     /// Threads for connections.
     #[error("starting threads for connections")]
     Threads(#[source] io::Error),
@@ -111,18 +122,47 @@ pub enum StartError {
     Address(#[source] io::Error),
 }
 
+/// What would help where an address can't be listened on; `kind` is what `ss` calls the sockets.
+fn listen_cure(address: SocketAddr, error: &io::Error, kind: &str) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if port < 1024 => format!(
+            " (port {port} is below 1024: let every user have it with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, \
+             give the service CAP_NET_BIND_SERVICE, or set another port)"
+        ),
+        io::ErrorKind::AddrInUse => {
+            format!(
+                " (another program has port {port}: `ss -lnp {kind} sport = :{port}` names it; stop it or set another port)"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => format!(" (no interface of this machine has {})", address.ip()),
+        _ => String::new(),
+    }
+}
+
+fn sync_cure(error: &BindError) -> String {
+    match error {
+        BindError::Socket { address, source } => listen_cure(*address, source, "-u"),
+        _ => String::new(),
+    }
+}
+
 impl StartError {
     /// What kind of mistake it is.
     pub(super) fn code(&self) -> ErrorCode {
         match self {
             Self::HalfRestored(_)
             | Self::Lock(LockError::Taken(_))
-            | Self::Open(OpenRepositoryError::State(OpenStateError::Newer { .. })) => ErrorCode::Refused,
-            Self::Lock(LockError::Io { .. })
+            | Self::Open(OpenRepositoryError::State(
+                OpenStateError::Newer { .. }
+                | OpenStateError::LineKeyMissing { .. }
+                | OpenStateError::OtherLineKey { .. },
+            )) => ErrorCode::Refused,
+            Self::Lock(LockError::Io { .. } | LockError::Make { .. })
             | Self::Open(OpenRepositoryError::Folder { .. })
             | Self::Listen { .. }
             | Self::Sync(_)
-            | Self::Tls(_) => ErrorCode::Invalid,
+            | Self::Tls { .. } => ErrorCode::Invalid,
             Self::Open(_)
             | Self::Repository(_)
             | Self::State(_)
@@ -269,17 +309,27 @@ impl Node {
     /// Reads certificates again.
     pub(super) fn reload(&self) {
         if let Some(tls) = &self.tls {
-            match tls.reload() {
-                Ok(()) => tracing::info!("certificates were read again"),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the old certificates stay"),
+            match (tls.reload(), &self.config.http.tls) {
+                (Ok(()), _) => {
+                    self.repository.attention.clear(&Alarm::CertificatesRefused);
+                    tracing::info!("certificates were read again");
+                }
+                (Err(error), config) => {
+                    let files = config.as_ref().map_or_else(String::new, |tls| files_of(tls, &error));
+                    let what = format!("the old certificates stay: {files}: {}", chain(&error));
+                    let cure = "put the right files there and send SIGHUP again";
+                    self.repository.attention.raise(Alarm::CertificatesRefused, what, cure);
+                }
             }
         }
     }
 
     /// Lets hosts finish, tells peers, and waits for every part, up to a deadline.
     pub(super) async fn stop(&self) {
-        self.cancel.cancel();
         let front = lock(&self.front).take();
+        let connections = front.as_ref().map_or(0, FrontServer::connections) + self.shared.children().len();
+        tracing::info!("draining, {connections} connections");
+        self.cancel.cancel();
         self.tasks.close();
         let ended = tokio::time::timeout(STOP_DEADLINE, async {
             if let Some(front) = front {
@@ -289,7 +339,7 @@ impl Node {
             self.tasks.wait().await;
         });
         if ended.await.is_err() {
-            tracing::warn!("some connections did not end in time");
+            tracing::warn!(parts = self.tasks.len(), "some connections did not end in time and are cut");
         }
     }
 
@@ -384,7 +434,9 @@ pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListen
     TcpListener::bind(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
-fn tls_reloader(tls: Tls) -> Result<Arc<TlsReloader>, StartError> {
+/// Certificates as they are configured.
+pub(super) fn tls_reloader(tls: Tls) -> Result<Arc<TlsReloader>, StartError> {
+    let config = tls.clone();
     let load = move || {
         let read = |path: &PathBuf| {
             std::fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
@@ -395,7 +447,26 @@ fn tls_reloader(tls: Tls) -> Result<Arc<TlsReloader>, StartError> {
             client_ca: tls.client_ca.as_ref().map(read).transpose()?,
         })
     };
-    Ok(Arc::new(TlsReloader::new(Box::new(load))?))
+    let reloader = TlsReloader::new(Box::new(load));
+    reloader.map(Arc::new).map_err(|source| StartError::Tls { files: files_of(&config, &source), source })
+}
+
+/// The settings that an error is about, with their files.
+fn files_of(tls: &Tls, error: &ReloadTlsError) -> String {
+    let cert = || format!("http.tls.cert ({})", tls.cert.display());
+    let key = || format!("http.tls.key ({})", tls.key.display());
+    let client_ca = || {
+        let path = tls.client_ca.as_ref().map(|path| path.display().to_string());
+        format!("http.tls.client_ca ({})", path.unwrap_or_default())
+    };
+    match error {
+        // Its cause names the file.
+        ReloadTlsError::Read(_) => "http.tls".to_owned(),
+        ReloadTlsError::Pem { what: "certificate", .. } => cert(),
+        ReloadTlsError::Pem { what: "private key", .. } => key(),
+        ReloadTlsError::Pem { .. } | ReloadTlsError::ClientCa(_) | ReloadTlsError::Verifier(_) => client_ca(),
+        ReloadTlsError::Certificate(_) => format!("{} and {}", cert(), key()),
+    }
 }
 
 /// Whether content moved to hosts or between repositories since this was asked before.
@@ -425,4 +496,25 @@ async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_can_not_be_listened_on_comes_with_its_cure() {
+        let said = |address: &str, kind: io::ErrorKind| {
+            let (address, source) = (address.parse().unwrap(), kind.into());
+            StartError::Listen { key: "http.listen", address, source }.to_string()
+        };
+        let denied = said("0.0.0.0:80", io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("`sysctl net.ipv4.ip_unprivileged_port_start=80`"), "{denied}");
+        assert!(!said("0.0.0.0:8080", io::ErrorKind::PermissionDenied).contains("sysctl"));
+        let used = said("0.0.0.0:8080", io::ErrorKind::AddrInUse);
+        assert!(used.contains("`ss -lnp -t sport = :8080`"), "{used}");
+        let source = io::ErrorKind::AddrInUse.into();
+        let used = StartError::from(BindError::Socket { address: "0.0.0.0:4443".parse().unwrap(), source }).to_string();
+        assert!(used.starts_with("sync.listen (another program has port 4443: `ss -lnp -u"), "{used}");
+    }
 }

@@ -57,8 +57,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
 
 fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderReport, RepositoryError> {
     let totals = snapshot.totals(name)?;
-    let troubles = node.repository.troubles.listed(name);
-    let incomplete = troubles.iter().filter(|(_, trouble)| *trouble == Trouble::Incomplete).count() as u64;
+    let troubles = node.repository.troubles.counts(name);
     Ok(FolderReport {
         name: name.clone(),
         path: node.repository.folder_path(name).map_or_else(String::new, |path| path.display().to_string()),
@@ -75,8 +74,8 @@ fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderR
             total_bytes: progress.total_bytes,
         }),
         unlisted: totals.unlisted_files,
-        refused: troubles.len() as u64 - incomplete,
-        incomplete,
+        refused: troubles.refused,
+        incomplete: troubles.incomplete,
         last_scan: node.repository.last_scan(name)?,
     })
 }
@@ -260,7 +259,7 @@ fn page(
     }
     for (name, trouble) in node.repository.troubles.listed(folder) {
         if after.is_none_or(|after| name.as_str() > after) {
-            found.entry(name.clone()).or_insert_with(|| left_alone(folder, name, trouble));
+            found.entry(name.clone()).or_insert_with(|| left_alone(node, folder, name, trouble));
         }
     }
     Ok(found.into_values().take(limit).collect())
@@ -269,7 +268,7 @@ fn page(
 /// One file; `None` if nothing here knows it.
 pub(super) fn file(node: &Node, folder: &FolderName, name: &str) -> Result<Option<FileReport>, RepositoryError> {
     if let Some(trouble) = node.repository.troubles.of(folder, name) {
-        return Ok(Some(left_alone(folder, name.to_owned(), trouble)));
+        return Ok(Some(left_alone(node, folder, name.to_owned(), trouble)));
     }
     let Ok(name) = FileName::new(name) else { return Ok(None) };
     let snapshot = node.repository.state().index.read()?;
@@ -283,12 +282,32 @@ pub(super) fn file(node: &Node, folder: &FolderName, name: &str) -> Result<Optio
     Ok(Some(report(folder, &name, holding.size, modified, holding.root, state)))
 }
 
+/// Why a file is left alone, and what would help.
+pub(super) fn words(trouble: &Trouble) -> (String, &'static str) {
+    match trouble {
+        Trouble::Incomplete => (
+            "its content does not have the SHA-1 in its name".to_owned(),
+            "it may still be downloading, else delete it",
+        ),
+        Trouble::Refused(why) => (why.clone(), "rename it to mirror it"),
+        Trouble::NotAFile => (
+            "neither a file nor a directory".to_owned(),
+            "put the file itself in its place to mirror it, else leave it",
+        ),
+        Trouble::Unreadable(why) => (format!("can't be read: {why}"), "give the daemon's user access"),
+        Trouble::Conflict(first) => (
+            format!("{first} has the same name with another digest, and was first"),
+            "delete the one that is wrong: if the first goes, this one is mirrored",
+        ),
+    }
+}
+
 fn report(folder: &FolderName, name: &FileName, size: u64, modified: i64, root: Root, state: FileState) -> FileReport {
     let unlisted = "it is on this disk and not in the main's index; it is served and kept".to_owned();
     FileReport {
         folder: folder.clone(),
         name: name.to_string(),
-        size,
+        size: Some(size),
         modified: u64::try_from(modified).ok(),
         root: Some(root),
         sha1: name.promised_sha1(),
@@ -298,22 +317,20 @@ fn report(folder: &FolderName, name: &FileName, size: u64, modified: i64, root: 
     }
 }
 
-fn left_alone(folder: &FolderName, name: String, trouble: Trouble) -> FileReport {
-    let (state, why) = match trouble {
-        Trouble::Incomplete => {
-            let why = "its content does not have the SHA-1 in its name; it may still be downloading, else delete it";
-            (FileState::Incomplete, why.to_owned())
-        }
-        Trouble::Refused(why) => (FileState::Refused, format!("{why}; rename it to mirror it")),
-        Trouble::Unreadable(why) => {
-            (FileState::Refused, format!("can't be read: {why}; give the daemon's user access"))
-        }
+fn left_alone(node: &Node, folder: &FolderName, name: String, trouble: Trouble) -> FileReport {
+    let state = match &trouble {
+        Trouble::Incomplete => FileState::Incomplete,
+        Trouble::Conflict(_) => FileState::Conflict,
+        Trouble::Refused(_) | Trouble::NotAFile | Trouble::Unreadable(_) => FileState::Refused,
     };
-    let sha1 = FileName::new(&name).ok().and_then(|name| name.promised_sha1());
+    let (what, cure) = words(&trouble);
+    let why = format!("{what}; {cure}");
+    let known = FileName::new(&name).ok();
+    let sha1 = known.as_ref().and_then(FileName::promised_sha1);
     FileReport {
         folder: folder.clone(),
         name,
-        size: 0,
+        size: known.and_then(|name| node.repository.size_on_disk(folder, &name)),
         modified: None,
         root: None,
         sha1,
@@ -332,5 +349,19 @@ mod tests {
         assert_eq!(stale(1_000, 1_000 + STALE_AFTER_SECONDS), None);
         assert_eq!(stale(1_000, 1_001 + STALE_AFTER_SECONDS).unwrap().since, Some(1_000));
         assert_eq!(stale(1_000, 0), None, "a clock that stands back says nothing");
+    }
+
+    #[test]
+    fn each_reason_has_its_own_cure() {
+        let first = FileName::new("kb_1.cab").unwrap();
+        for (trouble, cure) in [
+            (Trouble::Incomplete, "delete it"),
+            (Trouble::Refused("x".to_owned()), "rename it"),
+            (Trouble::NotAFile, "put the file itself"),
+            (Trouble::Unreadable("x".to_owned()), "give the daemon's user access"),
+            (Trouble::Conflict(first), "delete the one that is wrong"),
+        ] {
+            assert!(words(&trouble).1.contains(cure), "{trouble:?}");
+        }
     }
 }

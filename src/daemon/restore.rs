@@ -187,7 +187,7 @@ pub fn new_epoch(config: &Config) -> Result<(), RestoreError> {
         return Err(no_state());
     }
     let _lock = StateLock::take(&config.state_dir)?;
-    let state = StateDir::open(Arc::new(RealDisk::new()), &config.state_dir, SystemClock.unix_seconds())?;
+    let state = StateDir::open(Arc::new(RealDisk::new()), &config.state_dir, config.role, SystemClock.unix_seconds())?;
     if state.end_epoch()? { Ok(()) } else { Err(no_state()) }
 }
 
@@ -265,7 +265,7 @@ fn write_state(config: &Config, plan: &Plan) -> Result<RestoreReply, RestoreErro
         write_file(&path.join(layout::LEDGER), &plan.ledger)?;
     }
     let members = plan.state.as_ref().map(members_of);
-    let state = StateDir::open(Arc::new(RealDisk::new()), path, SystemClock.unix_seconds())?;
+    let state = StateDir::open(Arc::new(RealDisk::new()), path, config.role, SystemClock.unix_seconds())?;
     state.restore(&plan.secrets, plan.known.as_ref(), members.as_deref())?;
     drop(state);
     let opened = Repository::open(
@@ -338,7 +338,7 @@ pub fn restore_error(error: &RestoreError) -> ApiError {
         | RestoreError::NoFolder { .. }
         | RestoreError::NoState { .. } => ErrorCode::Invalid,
         RestoreError::Open(error) => error.code(),
-        RestoreError::Lock(LockError::Io { .. })
+        RestoreError::Lock(LockError::Io { .. } | LockError::Make { .. })
         | RestoreError::Io { .. }
         | RestoreError::State(_)
         | RestoreError::Write(_) => ErrorCode::Failed,

@@ -20,12 +20,12 @@ use crate::{
         member::{MemberRecord, NodeAddress, Role, SiteName},
         name::{FileName, FolderName},
     },
-    repository::{PruneRefusal, RepositoryError, ScrubFinding, Scrubbed},
+    repository::{CheckSummary, PruneRefusal, RepositoryError, ScrubFinding, Scrubbed},
     sync::serve::{Invitation, InviteError, invite},
 };
 use axum::{
     Extension, Json, Router,
-    extract::{ConnectInfo, Path, Query, State},
+    extract::{ConnectInfo, Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::IntoResponse,
     routing::{get, post},
@@ -82,7 +82,8 @@ async fn status(State(api): State<Api>) -> Answer<StatusReport> {
     blocking(move || report::status(&api.node, api.rates.report())).await
 }
 
-async fn files(State(api): State<Api>, Query(query): Query<FilesQuery>) -> Answer<FilesPage> {
+async fn files(State(api): State<Api>, query: Result<Query<FilesQuery>, QueryRejection>) -> Answer<FilesPage> {
+    let Query(query) = query.map_err(|error| ApiError::new(ErrorCode::Invalid, error.body_text()))?;
     if let Some(folder) = query.folder.as_ref().filter(|folder| api.node.repository.folder_path(folder).is_none()) {
         return Err(ApiError::new(ErrorCode::Unknown, format!("no folder {folder} is configured")));
     }
@@ -331,18 +332,7 @@ fn refusal(refused: &PruneRefusal) -> String {
 async fn check(State(api): State<Api>) -> Answer<CheckReport> {
     blocking(move || {
         let summary = api.node.repository.check(&mut |_| {})?;
-        let cure = check_cure(api.node.repository.role());
-        let findings = summary.findings.into_iter().map(|finding| Finding {
-            folder: finding.folder,
-            name: Some(finding.name),
-            what: finding.what,
-            cure: cure.to_owned(),
-        });
-        Ok::<_, RepositoryError>(CheckReport {
-            findings: findings.collect(),
-            files: summary.files,
-            bytes: summary.bytes,
-        })
+        Ok::<_, RepositoryError>(check_report(&api.node, summary))
     })
     .await
 }
@@ -385,6 +375,28 @@ fn found(finding: ScrubFinding) -> Finding {
         name: Some(finding.name.to_string()),
         what: finding.what,
         cure: finding.cure.to_owned(),
+    }
+}
+
+fn check_report(node: &Node, summary: CheckSummary) -> CheckReport {
+    let usual = check_cure(node.repository.role());
+    let findings = summary.findings.into_iter().map(|found| {
+        // What is wrong with a file that was left alone is known better.
+        let known = node.repository.troubles.of(&found.folder, &found.name).map(|trouble| report::words(&trouble));
+        let (what, cure) = known.unwrap_or((found.what, usual));
+        Finding { folder: found.folder, name: Some(found.name), what, cure: cure.to_owned() }
+    });
+    let left_alone = summary.left_alone.into_iter().map(|left| {
+        let (what, cure) = report::words(&left.trouble);
+        Finding { folder: left.folder, name: Some(left.name), what, cure: cure.to_owned() }
+    });
+    CheckReport {
+        findings: findings.collect(),
+        unnamed: summary.unnamed,
+        left_alone: left_alone.collect(),
+        left_alone_unnamed: summary.left_alone_unnamed,
+        files: summary.files,
+        bytes: summary.bytes,
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     api::ErrorCode,
     arenas,
     config::Config,
-    control::{BindControlError, ControlSocket, deadline},
+    control::{BindControlError, ControlSocket, check_unoccupied, deadline},
     node::{self, Node, StartError},
     rates::Rates,
     router::{self, Api},
@@ -34,6 +34,9 @@ pub enum ServeError {
     /// It could not be set up, or broke down.
     #[error("{0}")]
     Failed(String),
+    /// Told twice to stop, it did not wait for what was under way.
+    #[error("stopped at once by a second signal; open connections were cut")]
+    Interrupted,
 }
 
 impl From<StartError> for ServeError {
@@ -49,7 +52,11 @@ impl From<StartError> for ServeError {
 
 impl From<BindControlError> for ServeError {
     fn from(error: BindControlError) -> Self {
-        Self::Configuration(chain(&error))
+        let text = chain(&error);
+        match error {
+            BindControlError::Occupied(_) | BindControlError::Denied { .. } => Self::Refused(text),
+            BindControlError::NotASocket(_) | BindControlError::Io { .. } => Self::Configuration(text),
+        }
     }
 }
 
@@ -74,7 +81,12 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     arenas::limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ServeError::Failed(format!("can't start threads: {error}")))?;
-    runtime.block_on(run(config))
+    let ended = runtime.block_on(run(config));
+    if matches!(ended, Err(ServeError::Interrupted)) {
+        // What still blocks is not waited for.
+        runtime.shutdown_background();
+    }
+    ended
 }
 
 async fn run(config: Config) -> Result<(), ServeError> {
@@ -82,8 +94,11 @@ async fn run(config: Config) -> Result<(), ServeError> {
         tracing::warn!(%key, "this setting has no effect in this version");
     }
     // Before anything else: a signal during the start is heard at its end.
-    let signals = Signals::listen().map_err(|error| ServeError::Failed(format!("can't listen to signals: {error}")))?;
+    let mut signals =
+        Signals::listen().map_err(|error| ServeError::Failed(format!("can't listen to signals: {error}")))?;
     let control = config.control.clone();
+    // Before a state folder is made or changed for a daemon that can't be.
+    check_unoccupied(&control).await?;
     let admin_listen = config.admin.listen.clone();
     let node = Node::start(config).await?;
     let tasks = TaskTracker::new();
@@ -96,9 +111,15 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let sync = node.endpoint.local_addr().map_err(StartError::Address)?;
     say_ready(&Ready { ready: true, http: node.http.clone(), admin, sync, control });
     signals.until_told_to_stop(&node).await;
-    node.stop().await;
-    tasks.close();
-    tasks.wait().await;
+    let end = async {
+        node.stop().await;
+        tasks.close();
+        tasks.wait().await;
+    };
+    tokio::select! {
+        () = end => {}
+        () = signals.stop() => return Err(ServeError::Interrupted),
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -151,13 +172,20 @@ impl Signals {
         })
     }
 
-    async fn until_told_to_stop(mut self, node: &Node) {
+    async fn until_told_to_stop(&mut self, node: &Node) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => node.reload(),
             }
+        }
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -121,6 +121,11 @@ impl Server {
         self.counters.clone()
     }
 
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.tasks.len().saturating_sub(self.addresses.len())
+    }
+
     /// Waits for the end: after the shutdown, at most the time that connections have to drain.
     pub async fn stopped(self) {
         self.tasks.wait().await;
@@ -192,7 +197,10 @@ impl Shared {
             ended = connection.as_mut() => ended,
             () = self.shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                timeout(self.config.drain_timeout, connection).await.unwrap_or(Ok(()))
+                timeout(self.config.drain_timeout, connection).await.unwrap_or_else(|_| {
+                    tracing::warn!(%peer, "a connection was cut: it did not end in time");
+                    Ok(())
+                })
             }
         };
         match ended {

@@ -31,6 +31,8 @@ pub enum Alarm {
     ParentUnreachable,
     /// A disk is full.
     DiskFull(FolderName),
+    /// New certificates for hosts can't be used; the old ones stay.
+    CertificatesRefused,
     /// A file's bytes are not what was verified, though nobody wrote to it.
     ContentDamaged(FolderName, FileName),
     /// More files of a folder are damaged than have an alarm of their own.
@@ -103,8 +105,12 @@ impl Attention {
 pub enum Trouble {
     /// Its content is not yet what its name promises.
     Incomplete,
-    /// Its name can't be mirrored, or it is no ordinary file.
+    /// Its name can't be mirrored.
     Refused(String),
+    /// A link, socket, pipe or device.
+    NotAFile,
+    /// A file with the same base name and another digest is in the index, under this name.
+    Conflict(FileName),
     /// It can't be read.
     Unreadable(String),
 }
@@ -113,10 +119,29 @@ pub enum Trouble {
 #[derive(Default)]
 pub struct Troubles {
     listed: Mutex<BTreeMap<(FolderName, String), Trouble>>,
+    unlisted: Mutex<BTreeMap<FolderName, TroubleCounts>>,
+}
+
+/// How many files of a folder are left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TroubleCounts {
+    /// Those whose content is not yet what their name promises.
+    pub incomplete: u64,
+    /// All others.
+    pub refused: u64,
+}
+
+impl TroubleCounts {
+    fn count(&mut self, trouble: &Trouble) {
+        match trouble {
+            Trouble::Incomplete => self.incomplete += 1,
+            _ => self.refused += 1,
+        }
+    }
 }
 
 impl Troubles {
-    /// Notes one; beyond 10,000 new ones are dropped.
+    /// Notes one; beyond 10,000 new ones are only counted, until the next scan counts anew.
     pub fn note(&self, folder: &FolderName, name: &str, trouble: Trouble) {
         let mut listed = lock(&self.listed);
         let key = (folder.clone(), name.to_owned());
@@ -125,7 +150,21 @@ impl Troubles {
                 tracing::info!(%folder, name, ?trouble, "a file is left alone");
             }
             listed.insert(key, trouble);
+        } else {
+            lock(&self.unlisted).entry(folder.clone()).or_default().count(&trouble);
         }
+    }
+
+    /// A scan begins, and meets again what is not listed.
+    pub(super) fn count_anew(&self, folder: &FolderName) {
+        lock(&self.unlisted).remove(folder);
+    }
+
+    /// How many there are in a folder, listed or not.
+    pub fn counts(&self, folder: &FolderName) -> TroubleCounts {
+        let mut counts = lock(&self.unlisted).get(folder).copied().unwrap_or_default();
+        lock(&self.listed).iter().filter(|((of, _), _)| of == folder).for_each(|(_, trouble)| counts.count(trouble));
+        counts
     }
 
     /// The file is fine, or gone.
@@ -196,6 +235,10 @@ mod tests {
         (0..MAX_LISTED + 5).for_each(|n| troubles.note(&folder(), &format!("f{n}"), Trouble::Incomplete));
         troubles.note(&other, "g", Trouble::Incomplete);
         assert_eq!((troubles.listed(&folder()).len(), troubles.listed(&other)), (MAX_LISTED, vec![]));
+        assert_eq!(troubles.counts(&folder()).incomplete, MAX_LISTED as u64 + 5, "the rest is counted");
+        assert_eq!(troubles.counts(&other), TroubleCounts { incomplete: 1, refused: 0 });
+        troubles.count_anew(&folder());
+        assert_eq!(troubles.counts(&folder()).incomplete, MAX_LISTED as u64);
         troubles.note(&folder(), "f1", Trouble::Unreadable("why".into()));
         assert_eq!(troubles.of(&folder(), "f1"), Some(Trouble::Unreadable("why".into())));
         troubles.clear(&folder(), &name("f1"));

@@ -219,7 +219,7 @@ mod tests {
         let (_, secrets) = export(&main);
         let (theirs, _) = export(&child);
         let state = theirs.header.signed.unwrap();
-        let opened = StateDir::open(new.disk(), &new.state(""), NOW).unwrap();
+        let opened = StateDir::open(new.disk(), &new.state(""), Role::Main, NOW).unwrap();
         opened.restore(&secrets.unwrap(), theirs.header.accepted.as_ref(), Some(&members_of(&state))).unwrap();
         drop(opened);
         new.clock.set(1_000); // a new machine without a clock

@@ -1,9 +1,11 @@
 //! Where tree, holdings and index disagree, by reading every byte.
 
 use super::{
+    attention::Trouble,
     error::RepositoryError,
     find::{holds, is_absent},
     open::Repository,
+    scan::trouble_of,
 };
 use crate::{
     base::read_at::ReadAt,
@@ -44,6 +46,21 @@ pub struct CheckSummary {
     pub findings: Vec<Finding>,
     /// How many more there are.
     pub unnamed: u64,
+    /// What is left alone for its name, kind or rights, 10,000 at most: no disagreement.
+    pub left_alone: Vec<LeftAlone>,
+    /// How many more there are.
+    pub left_alone_unnamed: u64,
+}
+
+/// Something in a folder that is never mirrored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// The folder.
+    pub folder: FolderName,
+    /// As it is called on disk.
+    pub name: String,
+    /// Why.
+    pub trouble: Trouble,
 }
 
 impl CheckSummary {
@@ -52,6 +69,14 @@ impl CheckSummary {
             self.findings.push(Finding { folder: folder.clone(), name: name.to_owned(), what: what.into() });
         } else {
             self.unnamed += 1;
+        }
+    }
+
+    fn leave_alone(&mut self, folder: &FolderName, name: String, trouble: Trouble) {
+        if self.left_alone.len() < MAX_FINDINGS {
+            self.left_alone.push(LeftAlone { folder: folder.clone(), name, trouble });
+        } else {
+            self.left_alone_unnamed += 1;
         }
     }
 }
@@ -147,7 +172,7 @@ impl Repository {
                 Ok(None) => summary.note(folder, name.as_str(), "it lies in the folder and is no holding"),
                 Err(error) => failed = Some(error),
             },
-            Walked::Refused { name, why } => summary.note(folder, &name, format!("it is left alone: {why}")),
+            Walked::Refused { name, why } => summary.leave_alone(folder, name, trouble_of(why)),
         });
         walked.map_err(RepositoryError::io("walking", folder))?;
         failed.map_or(Ok(()), |error| Err(error.into()))
@@ -178,7 +203,7 @@ mod tests {
         rescan(&main);
         let mut read = 0;
         let summary = main.check(&mut |bytes| read += bytes).unwrap();
-        assert_eq!(summary, CheckSummary { files: 2, bytes: 200_001, findings: vec![], unnamed: 0 });
+        assert_eq!(summary, CheckSummary { files: 2, bytes: 200_001, ..Default::default() });
         assert_eq!(read, 200_001);
     }
 
@@ -203,8 +228,19 @@ mod tests {
         assert_eq!(what("gone"), "its file is gone");
         assert_eq!(what("rotten"), "1 ranges of its bytes do not match its root");
         assert_eq!(what("stranger"), "it lies in the folder and is no holding");
-        assert!(what("con.cab").starts_with("it is left alone"));
-        assert_eq!(found.len(), 5);
+        assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn what_is_left_alone_is_listed_and_is_no_disagreement() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("con.cab", b"refused");
+        std::os::unix::fs::symlink("/etc/passwd", place.path("link")).unwrap();
+        let summary = main.check(&mut |_| {}).unwrap();
+        assert_eq!(summary.findings, []);
+        let left: Vec<_> = summary.left_alone.iter().map(|left| (left.name.as_str(), &left.trouble)).collect();
+        assert!(matches!(left[..], [("con.cab", Trouble::Refused(_)), ("link", Trouble::NotAFile)]), "{left:?}");
     }
 
     #[test]

@@ -102,6 +102,14 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// The length of an ordinary file on disk, whatever the rows say of it.
+    pub fn size_on_disk(&self, folder: &FolderName, name: &FileName) -> Option<u64> {
+        let stat = self.folders.get(folder)?.staging.stat(name).ok()?;
+        (stat.kind == Kind::File).then_some(stat.size)
+    }
+}
+
 /// Whether a file on disk is still the one that was verified.
 pub(super) fn holds(stat: &Stat, holding: &HoldingRecord) -> bool {
     stat.kind == Kind::File

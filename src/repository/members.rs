@@ -15,7 +15,9 @@ pub enum Admission {
     Member(MemberRecord),
     /// A member whose time is over.
     Expired(MemberRecord),
-    /// Nobody, or somebody who was revoked.
+    /// Somebody who was a member and was shut out.
+    Revoked,
+    /// Nobody.
     Stranger,
 }
 
@@ -39,7 +41,7 @@ impl Repository {
         let Some(body) = self.state.index.read()?.entry(&Namespace::members(), &key.0)? else {
             return Ok(Admission::Stranger);
         };
-        let Some(value) = Body::value_of(&body) else { return Ok(Admission::Stranger) };
+        let Some(value) = Body::value_of(&body) else { return Ok(Admission::Revoked) };
         let member = MemberRecord::decode(value)?;
         let now = self.clock.unix_seconds();
         if member.expires_at.is_some_and(|end| end <= now) {
@@ -136,7 +138,7 @@ mod tests {
         place.clock.set(NOW + 10);
         assert_eq!(admission(&main, 2), Admission::Expired(member(2, Some(NOW + 10))));
         main.revoke(&NodeKey([1; 32])).unwrap();
-        assert_eq!(admission(&main, 1), Admission::Stranger);
+        assert_eq!(admission(&main, 1), Admission::Revoked);
         assert_eq!(main.members().unwrap(), [member(2, Some(NOW + 10))]);
         assert_eq!(seq(&main), 3);
     }

@@ -15,6 +15,7 @@ mod backup;
 mod blob;
 mod bury;
 mod check;
+mod conflict;
 mod deletions;
 mod error;
 mod examine;
@@ -43,10 +44,10 @@ mod tend;
 #[cfg(test)]
 mod testing;
 
-pub use attention::{Alarm, Attention, Standing, Trouble, Troubles};
+pub use attention::{Alarm, Attention, Standing, Trouble, TroubleCounts, Troubles};
 pub use backup::{ExportError, members_of};
 pub use blob::Blob;
-pub use check::{CheckSummary, Finding};
+pub use check::{CheckSummary, Finding, LeftAlone};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
 pub use error::RepositoryError;
 pub use examine::{Adoptable, Examined};

@@ -5,6 +5,7 @@ use super::{
     author::Author,
     deletions::DeletionCap,
     error::RepositoryError,
+    examine::Adoptable,
     find::is_absent,
     log_limit::LogLimit,
     state_dir::{OpenStateError, StateDir},
@@ -163,6 +164,7 @@ pub struct Repository {
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
+    pub(super) conflicts: Mutex<BTreeMap<(FolderName, FileName), Adoptable>>,
     /// What needs a person.
     pub attention: Attention,
     /// Files that are left alone.
@@ -172,14 +174,19 @@ pub struct Repository {
 impl Repository {
     /// Opens state and folders and finishes what a power cut interrupted. Reads no file of the tree.
     ///
-    /// A main without a line key draws one from `random`; a main that lost its index starts a new epoch.
+    /// A main that never signed draws a line key from `random`; a main that lost its index starts a new epoch.
     pub fn open(
         disk: SharedDisk,
         clock: SharedClock,
         config: &RepositoryConfig,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Self, OpenRepositoryError> {
-        let state = StateDir::open(disk.clone(), &config.state_dir, clock.unix_seconds())?;
+        let state = StateDir::open(disk.clone(), &config.state_dir, config.role, clock.unix_seconds())?;
+        if config.role == Role::Main
+            && let Some(line) = stored_line(&state)?
+        {
+            state.check_stored_line(&config.state_dir, line)?;
+        }
         let mut folders = BTreeMap::new();
         for folder in &config.folders {
             let opened = open_folder(&disk, &state, folder)?;
@@ -199,6 +206,7 @@ impl Repository {
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
+            conflicts: Mutex::default(),
             troubles: Troubles::default(),
         };
         repository.bury()?;
@@ -406,6 +414,13 @@ fn stored_head(state: &StateDir, line: Option<&LineKey>) -> Result<Option<Signed
     Ok(Some(SignedHead::verify(&bytes, line)?))
 }
 
+/// Whose head is stored, before its signature is looked at.
+fn stored_line(state: &StateDir) -> Result<Option<LineKey>, RepositoryError> {
+    let Some(bytes) = state.index.read().map_err(RepositoryError::from)?.head()? else { return Ok(None) };
+    Ok(SignedHead::line_in(&bytes))
+}
+
+/// The key, drawn where nothing was ever signed: otherwise the state would not have been opened.
 fn line_signer(state: &StateDir, random: &mut dyn FnMut(&mut [u8])) -> Result<LineSigner, RepositoryError> {
     if let Some(signer) = state.line_signer()? {
         return Ok(signer);

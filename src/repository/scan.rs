@@ -108,6 +108,7 @@ impl Repository {
     ) -> Result<ScanSummary, RepositoryError> {
         let snapshot = self.state.index.read()?;
         let mut summary = ScanSummary::default();
+        self.troubles.count_anew(&open.name);
         let mut failed = None;
         let walked = walk(&mut |met| match met {
             Walked::File(name, stat) => {
@@ -123,11 +124,7 @@ impl Repository {
                 }
             }
             Walked::Refused { name, why } => {
-                let trouble = match &why {
-                    RefusedWhy::Unreadable(error) => Trouble::Unreadable(error.to_string()),
-                    RefusedWhy::Name(_) | RefusedWhy::NotAFile => Trouble::Refused(why.to_string()),
-                };
-                self.troubles.note(&open.name, &name, trouble);
+                self.troubles.note(&open.name, &name, trouble_of(why));
                 stale.remove(&name);
             }
         });
@@ -295,6 +292,14 @@ impl Repository {
     }
 }
 
+pub(super) fn trouble_of(why: RefusedWhy) -> Trouble {
+    match why {
+        RefusedWhy::Name(why) => Trouble::Refused(why.to_string()),
+        RefusedWhy::NotAFile => Trouble::NotAFile,
+        RefusedWhy::Unreadable(why) => Trouble::Unreadable(why.to_string()),
+    }
+}
+
 fn scan_job(folder: &FolderName) -> String {
     format!("scan/{folder}")
 }
@@ -336,11 +341,17 @@ mod tests {
         let main = place.main();
         place.write("con.cab", b"x");
         place.write("fine", b"x");
+        std::os::unix::fs::symlink("fine", place.path("link")).unwrap();
         rescan(&main);
         let listed = main.troubles.listed(&folder());
-        assert!(matches!(listed.as_slice(), [(name, Trouble::Refused(_))] if name == "con.cab"), "{listed:?}");
+        assert!(
+            matches!(listed.as_slice(), [(name, Trouble::Refused(_)), (link, Trouble::NotAFile)]
+                if name == "con.cab" && link == "link"),
+            "{listed:?}"
+        );
         assert!(is_held(&main, "fine"));
         fs::remove_file(place.path("con.cab")).unwrap();
+        fs::remove_file(place.path("link")).unwrap();
         rescan(&main);
         assert_eq!(main.troubles.listed(&folder()), []);
     }

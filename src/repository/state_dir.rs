@@ -9,6 +9,7 @@ use crate::{
     catalog::{Index, Ledger, OpenCatalogError},
     domain::{
         key::LineKey,
+        member::Role,
         state::{Accepted, LineSigner},
         versioned::{self, VersionedError},
     },
@@ -42,6 +43,45 @@ pub enum OpenStateError {
         /// Its version.
         found: String,
     },
+    /// The file that says its version says nothing.
+    #[error(
+        "{path}: the file `version` is damaged: restore it from the backup, or, for this program's own state, \
+         write {VERSION} into it"
+    )]
+    DamagedVersion {
+        /// The state folder.
+        path: PathBuf,
+    },
+    /// A main has signed before, and the key that it signed with is gone. Nothing was written.
+    #[error(
+        "{path}: keys/line is missing: restore it from the backup; without it every site must be paired anew, \
+         with an empty state folder here and there"
+    )]
+    LineKeyMissing {
+        /// The state folder.
+        path: PathBuf,
+    },
+    /// The key is not the one that this state was signed with. Nothing was written.
+    #[error(
+        "{path}: keys/line is of line {found}, and the state is of line {followed}: restore the right key from the \
+         backup; without it every site must be paired anew, with an empty state folder here and there"
+    )]
+    OtherLineKey {
+        /// The state folder.
+        path: PathBuf,
+        /// The key's line.
+        found: LineKey,
+        /// The state's line.
+        followed: LineKey,
+    },
+    /// A small file that the node can't start without.
+    #[error("{path}")]
+    Small {
+        /// The state folder.
+        path: PathBuf,
+        /// Which, and why.
+        source: SmallFileError,
+    },
     /// Another process has it open; two would damage the databases.
     #[error("{path} is in use by another process")]
     InUse {
@@ -71,7 +111,7 @@ pub enum OpenStateError {
         source: OpenCatalogError,
     },
     /// A database refused.
-    #[error("{path}: {file}")]
+    #[error("{path}: {file}{}", database_cure(.file, .source))]
     Catalog {
         /// The state folder.
         path: PathBuf,
@@ -94,13 +134,34 @@ pub enum SmallFileError {
         source: io::Error,
     },
     /// Its content is no such value.
-    #[error("{file} in the state folder is damaged")]
+    #[error("{file} in the state folder is damaged; {}", small_cure(.file))]
     Damaged {
         /// Which file.
         file: &'static str,
         /// Why.
         source: VersionedError,
     },
+}
+
+/// What to do about a damaged small file.
+fn small_cure(file: &str) -> &'static str {
+    match file {
+        layout::LINE_KEY => "restore it from the backup; without it every site must be paired anew",
+        layout::EPOCH => {
+            "restore it from the backup, or remove it: a new epoch begins, and nothing is transferred again"
+        }
+        layout::ACCEPTED => "restore it from the backup, or remove it: the stored state takes its place",
+        _ => "restore it from the backup",
+    }
+}
+
+fn database_cure(file: &str, error: &OpenCatalogError) -> &'static str {
+    match file {
+        layout::LEDGER if error.is_damage() => {
+            " is damaged: restore it from the backup, or move it away: members stay, open invitations and the audit are lost"
+        }
+        _ => "",
+    }
 }
 
 /// The numbering of a line, kept beside the line key.
@@ -132,13 +193,17 @@ pub struct StateDir {
 
 impl StateDir {
     /// Opens the folder at `path`, making it if absent. `now` names a damaged index that is set aside.
-    pub fn open(disk: SharedDisk, path: &Path, now: u64) -> Result<Self, OpenStateError> {
+    /// The state of a main that has signed is opened only beside the key that it signed with.
+    pub fn open(disk: SharedDisk, path: &Path, role: Role, now: u64) -> Result<Self, OpenStateError> {
         let io = |doing| move |source| OpenStateError::Io { path: path.to_owned(), doing, source };
         let root = disk.open_root(path, true).map_err(io("opening the state folder"))?;
         check_version(&disk, root, path)?;
         let lock = disk.open(root.at(layout::VERSION), Open::Read).map_err(io("opening its version"))?;
         if !lock.try_lock().map_err(io("locking it"))? {
             return Err(OpenStateError::InUse { path: path.to_owned() });
+        }
+        if role == Role::Main {
+            check_line_key(&disk, root, path)?;
         }
         disk.make_directory(root.at(layout::KEYS)).map_err(io("making the folder of keys"))?;
         let outboards = Outboards::open(disk.clone(), root).map_err(io("opening the outboards"))?;
@@ -172,6 +237,12 @@ impl StateDir {
     pub fn line_signer(&self) -> Result<Option<LineSigner>, SmallFileError> {
         let secret: Option<[u8; 32]> = self.read_value(layout::LINE_KEY)?;
         Ok(secret.map(|secret| LineSigner::from_secret(&secret)))
+    }
+
+    /// Refuses a main whose stored head is of another line than its key. `stored` is the line of the head.
+    pub(super) fn check_stored_line(&self, path: &Path, stored: LineKey) -> Result<(), OpenStateError> {
+        let small = |source| OpenStateError::Small { path: path.to_owned(), source };
+        judge_line_key(self.line_signer().map_err(small)?.map(|signer| signer.line()), Some(stored), true, path)
     }
 
     /// Keeps the line key; durable when it returns.
@@ -226,9 +297,7 @@ impl StateDir {
     }
 
     fn read_value<T: serde::de::DeserializeOwned>(&self, file: &'static str) -> Result<Option<T>, SmallFileError> {
-        let Some(bytes) = self.read_small(file)? else { return Ok(None) };
-        let value = versioned::decode(SMALL_FILE_VERSION, &bytes);
-        value.map(Some).map_err(|source| SmallFileError::Damaged { file, source })
+        read_value(&self.disk, self.root, file)
     }
 
     fn write_value<T: Serialize>(&self, file: &'static str, value: &T) -> Result<(), SmallFileError> {
@@ -242,10 +311,10 @@ fn check_version(disk: &SharedDisk, root: RootId, path: &Path) -> Result<(), Ope
     match read_small(disk, root, layout::VERSION).map_err(io("reading its version"))? {
         Some(bytes) => {
             let found = String::from_utf8_lossy(&bytes).trim().to_owned();
-            if found.parse() == Ok(VERSION) {
-                Ok(())
-            } else {
-                Err(OpenStateError::Newer { path: path.to_owned(), found })
+            match found.parse() {
+                Ok(VERSION) => Ok(()),
+                Ok(0_u32) | Err(_) => Err(OpenStateError::DamagedVersion { path: path.to_owned() }),
+                Ok(_) => Err(OpenStateError::Newer { path: path.to_owned(), found }),
             }
         }
         None => {
@@ -253,6 +322,46 @@ fn check_version(disk: &SharedDisk, root: RootId, path: &Path) -> Result<(), Ope
             write_small(disk, root, layout::VERSION, text.as_bytes()).map_err(io("writing its version"))
         }
     }
+}
+
+/// Before anything is written: whoever has signed has a key, and it is of the line that was signed.
+fn check_line_key(disk: &SharedDisk, root: RootId, path: &Path) -> Result<(), OpenStateError> {
+    let small = |source| OpenStateError::Small { path: path.to_owned(), source };
+    let secret: Option<[u8; 32]> = read_value(disk, root, layout::LINE_KEY).map_err(small)?;
+    let accepted: Option<Accepted> = read_value(disk, root, layout::ACCEPTED).map_err(small)?;
+    let has_epoch = read_small(disk, root, layout::EPOCH)
+        .map_err(|source| small(SmallFileError::Io { file: layout::EPOCH, source }))?
+        .is_some();
+    let found = secret.map(|secret| LineSigner::from_secret(&secret).line());
+    judge_line_key(found, accepted.map(|accepted| accepted.line), has_epoch, path)
+}
+
+/// A key may be absent only where nothing was signed or followed.
+fn judge_line_key(
+    found: Option<LineKey>,
+    followed: Option<LineKey>,
+    has_signed: bool,
+    path: &Path,
+) -> Result<(), OpenStateError> {
+    match (found, followed) {
+        (None, Some(_)) => Err(OpenStateError::LineKeyMissing { path: path.to_owned() }),
+        (None, None) if has_signed => Err(OpenStateError::LineKeyMissing { path: path.to_owned() }),
+        (Some(found), Some(followed)) if found != followed => {
+            Err(OpenStateError::OtherLineKey { path: path.to_owned(), found, followed })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_value<T: serde::de::DeserializeOwned>(
+    disk: &SharedDisk,
+    root: RootId,
+    file: &'static str,
+) -> Result<Option<T>, SmallFileError> {
+    let bytes = read_small(disk, root, file).map_err(|source| SmallFileError::Io { file, source })?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let value = versioned::decode(SMALL_FILE_VERSION, &bytes);
+    value.map(Some).map_err(|source| SmallFileError::Damaged { file, source })
 }
 
 fn open_index(disk: &SharedDisk, root: RootId, path: &Path, now: u64) -> Result<(Index, bool), OpenStateError> {
@@ -371,7 +480,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     fn open(place: &Place) -> Result<StateDir, OpenStateError> {
-        StateDir::open(Arc::new(RealDisk::new()), &place.state(""), 7)
+        StateDir::open(Arc::new(RealDisk::new()), &place.state(""), Role::Main, 7)
     }
 
     #[test]
@@ -397,7 +506,18 @@ mod tests {
         let state = open(&place).unwrap();
         fs::write(place.state(layout::EPOCH), b"\x01").unwrap();
         let refused = state.epoch().unwrap_err();
+        assert!(refused.to_string().contains("or remove it: a new epoch begins"), "{refused}");
         assert!(matches!(refused, SmallFileError::Damaged { file, .. } if file == layout::EPOCH));
+    }
+
+    #[test]
+    fn a_version_that_says_nothing_is_damaged_and_not_newer() {
+        let place = Place::new();
+        drop(open(&place).unwrap());
+        for text in ["", "x", "0"] {
+            fs::write(place.state(layout::VERSION), text).unwrap();
+            assert!(matches!(open(&place), Err(OpenStateError::DamagedVersion { .. })), "{text:?}");
+        }
     }
 
     #[test]

@@ -56,6 +56,16 @@ pub enum OpenStagingError {
         /// What the system said.
         source: io::Error,
     },
+    /// Staging is not there, and the daemon's user can't make it.
+    #[error("can't make staging {path}: as root: `install -d -o {user} -m 750 {path}`", path = .path.display())]
+    StagingMissing {
+        /// The directory that is to be made.
+        path: PathBuf,
+        /// The number of the daemon's user.
+        user: u32,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A rename from staging into the folder can't be atomic.
     #[error("staging {staging} is on another mount than {folder}: set the folder's `staging` to a directory beside it")]
     AnotherMount {
@@ -388,7 +398,35 @@ impl Opener<'_> {
         parent.is_some_and(|parent| device(parent) != device(self.folder))
     }
 
+    /// What was made for a staging that is refused goes again.
     fn attempt(&self, place: &Path) -> Result<Staging, OpenStagingError> {
+        let absent: Vec<_> = place.ancestors().take_while(|path| self.disk.stat_path(path).is_err()).collect();
+        let opened = self.attempt_at(place);
+        match (opened, absent.last()) {
+            (Err(OpenStagingError::NotWritable { source, .. }), Some(first)) if self.disk.stat_path(first).is_err() => {
+                let parent = place.parent().filter(|parent| absent.contains(parent)).unwrap_or(place);
+                let user = rustix::process::geteuid().as_raw();
+                Err(OpenStagingError::StagingMissing { path: parent.to_owned(), user, source })
+            }
+            (Err(error), _) => {
+                absent.iter().for_each(|path| self.remove_made(path));
+                Err(error)
+            }
+            (opened, _) => opened,
+        }
+    }
+
+    /// Best effort: an empty directory harms nobody.
+    fn remove_made(&self, path: &Path) {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+            return;
+        };
+        if let Ok(root) = self.disk.open_root(parent, false) {
+            let _ = self.disk.remove_directory(root.at(name));
+        }
+    }
+
+    fn attempt_at(&self, place: &Path) -> Result<Staging, OpenStagingError> {
         let refused = |source: io::Error| self.refused(place, source);
         let stage = self.disk.open_root(place, true).map_err(refused)?;
         self.probe(place, stage)?;
@@ -589,6 +627,23 @@ pub(crate) mod tests {
         let message = |folder: &str| open(&place.folder(folder), None).err().unwrap().to_string();
         assert!(message("gone").ends_with("gone is missing: create it or correct its `path`"));
         assert!(message("file").ends_with("file is not a directory: correct the folder's `path`"));
+    }
+
+    #[test]
+    fn staging_on_another_mount_is_refused_and_leaves_nothing_behind() {
+        let place = place();
+        let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+        let staging = elsewhere.path().join("a/b");
+        let refused = open(&place.folder(""), Some(&staging)).err().unwrap();
+        assert!(matches!(refused, OpenStagingError::AnotherMount { .. }), "{refused}");
+        assert_eq!(names(elsewhere.path().to_owned()), [""; 0]);
+    }
+
+    #[test]
+    fn staging_that_can_not_be_made_comes_with_the_line_that_makes_it() {
+        let (path, source) = (PathBuf::from("/var/www/.wuasync"), io::ErrorKind::PermissionDenied.into());
+        let said = OpenStagingError::StagingMissing { path, user: 998, source }.to_string();
+        assert!(said.contains("`install -d -o 998 -m 750 /var/www/.wuasync`"), "{said}");
     }
 
     #[test]

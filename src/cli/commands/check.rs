@@ -24,12 +24,30 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
 
 fn page(report: &CheckReport, style: Style) -> String {
     let findings: String = report.findings.iter().map(|finding| show(finding, style)).collect();
-    let verdict = match report.findings.len() {
+    let more = more(report.unnamed);
+    let verdict = match report.findings.len() as u64 + report.unnamed {
         0 => "all is well".to_owned(),
         1 => "1 finding".to_owned(),
         many => format!("{many} findings"),
     };
-    format!("{findings}{verdict}; {} files with {} were read\n", report.files, units::bytes(report.bytes))
+    let left_alone = left_alone(report);
+    format!(
+        "{findings}{more}{left_alone}{verdict}; {} files with {} were read\n",
+        report.files,
+        units::bytes(report.bytes)
+    )
+}
+
+fn more(count: u64) -> String {
+    if count == 0 { String::new() } else { format!("and {count} more\n") }
+}
+
+fn left_alone(report: &CheckReport) -> String {
+    if report.left_alone.is_empty() {
+        return String::new();
+    }
+    let entries: String = report.left_alone.iter().map(|left| show(left, Style::Plain)).collect();
+    format!("left alone, and no fault of the mirror:\n{entries}{}", more(report.left_alone_unnamed))
 }
 
 pub(super) fn show(finding: &Finding, style: Style) -> String {
@@ -54,10 +72,17 @@ mod tests {
             what: "a rotten group".to_owned(),
             cure: "it is fetched again".to_owned(),
         };
-        let report = CheckReport { findings: vec![finding(Some("x.cab")), finding(None)], files: 7, bytes: 2048 };
+        let findings = vec![finding(Some("x.cab")), finding(None)];
+        let report = CheckReport { findings, files: 7, bytes: 2048, ..CheckReport::default() };
         let expected = "waptwua/x.cab: a rotten group\n    it is fetched again\n\
                         waptwua: a rotten group\n    it is fetched again\n\
                         2 findings; 7 files with 2.0 KiB were read\n";
+        assert_eq!(page(&report, Style::Plain), expected);
+        let report = CheckReport { left_alone: vec![finding(Some("link"))], files: 7, bytes: 2048, ..report };
+        let report = CheckReport { findings: vec![], left_alone_unnamed: 3, ..report };
+        let expected = "left alone, and no fault of the mirror:\n\
+                        waptwua/link: a rotten group\n    it is fetched again\nand 3 more\n\
+                        all is well; 7 files with 2.0 KiB were read\n";
         assert_eq!(page(&report, Style::Plain), expected);
     }
 }

@@ -1,6 +1,9 @@
 //! `wuasync config check` and `wuasync config show`.
 
-use crate::cli::{context::Context, error::CliError, exit::Exit};
+use crate::{
+    cli::{context::Context, error::CliError, exit::Exit},
+    daemon,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Config {
@@ -26,12 +29,19 @@ pub(super) fn run(command: &Config, context: &Context) -> Result<Exit, CliError>
 
 fn check(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let config = context.config(&args.set)?;
-    let answer = serde_json::json!({ "not_in_effect": config.not_in_effect });
+    let problems = daemon::inspect(&config);
+    let answer = serde_json::json!({ "not_in_effect": config.not_in_effect, "problems": problems });
     context.out().answer(&answer, |_| {
         let notes = config.not_in_effect.iter().map(|key| format!("not in effect in this version: {key}\n"));
-        notes.collect::<String>() + "the configuration is right"
+        let problems = problems.iter().map(|problem| format!("{problem}\n"));
+        let verdict = if problems.len() == 0 {
+            "the configuration is right"
+        } else {
+            "the text is right, and a daemon of this user could not start with it"
+        };
+        notes.chain(problems).collect::<String>() + verdict
     })?;
-    Ok(Exit::Done)
+    Ok(if problems.is_empty() { Exit::Done } else { Exit::Usage })
 }
 
 fn show(args: &Args, context: &Context) -> Result<Exit, CliError> {

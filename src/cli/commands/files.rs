@@ -7,7 +7,7 @@ use crate::{
         context::Context,
         error::CliError,
         exit::Exit,
-        out::{Style, printable},
+        out::printable,
         table::Table,
     },
     daemon::{
@@ -42,6 +42,12 @@ pub(crate) struct ListArgs {
     /// Only those whose content is not yet what their name promises
     #[arg(long, group = "state")]
     incomplete: bool,
+    /// Only those that are never mirrored, for their names, kinds or rights
+    #[arg(long, group = "state")]
+    refused: bool,
+    /// Only those that have the base name of another file, and another digest
+    #[arg(long, group = "state")]
+    conflict: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,14 +72,16 @@ pub(super) async fn run(command: &Files, context: &Context) -> Result<Exit, CliE
 
 async fn list(args: &ListArgs, context: &Context) -> Result<Exit, CliError> {
     let mut client = context.client().await?;
-    let mut after = None;
+    let (mut after, mut begun) = (None, false);
     loop {
         let FilesPage { mut files, next } = page(&mut client, args.folder.as_ref(), after.as_deref()).await?;
         files.retain(|file| args.state().is_none_or(|state| file.state == state));
         if context.out().is_json() {
             files.iter().try_for_each(|file| context.out().json(file))?;
         } else if !files.is_empty() {
-            context.out().text(&table(&files, context.out().style()))?;
+            let table = table(&files);
+            context.out().text(&if begun { table.show_rows() } else { table.show(context.out().style(), "") })?;
+            begun = true;
         }
         if next.is_none() || next == after {
             return Ok(Exit::Done);
@@ -88,6 +96,8 @@ impl ListArgs {
             (self.missing, FileState::Missing),
             (self.unlisted, FileState::Unlisted),
             (self.incomplete, FileState::Incomplete),
+            (self.refused, FileState::Refused),
+            (self.conflict, FileState::Conflict),
         ]
         .into_iter()
         .find_map(|(is_asked, state)| is_asked.then_some(state))
@@ -100,17 +110,17 @@ async fn page(client: &mut Client, folder: Option<&FolderName>, after: Option<&s
     Ok(client.get(&format!("{}?limit={PAGE}{folder}{after}", api::FILES)).await?)
 }
 
-fn table(files: &[FileReport], style: Style) -> String {
+fn table(files: &[FileReport]) -> Table {
     let mut table = Table::new(&["STATE", ">SIZE", "NAME", "WHY"]);
     for file in files {
         table.row([
             state_word(file.state).to_owned(),
-            if file.size == 0 && file.root.is_none() { "?".to_owned() } else { units::bytes(file.size) },
+            file.size.map_or_else(|| "?".to_owned(), units::bytes),
             format!("{}/{}", file.folder, file.name),
             file.why.clone().unwrap_or_default(),
         ]);
     }
-    table.show(style, "")
+    table
 }
 
 fn state_word(state: FileState) -> &'static str {
@@ -156,8 +166,8 @@ fn details(file: &FileReport) -> String {
     let mut lines = vec![
         ("name", format!("{}/{}", file.folder, printable(&file.name))),
         ("state", state_word(file.state).to_owned()),
-        ("size", format!("{} ({} bytes)", units::bytes(file.size), file.size)),
     ];
+    lines.extend(file.size.map(|size| ("size", format!("{} ({size} bytes)", units::bytes(size)))));
     let modified =
         file.modified.and_then(|at| i64::try_from(at).ok()).and_then(|at| jiff::Timestamp::from_second(at).ok());
     lines.extend(modified.map(|at| ("modified", at.to_string())));
@@ -201,7 +211,7 @@ mod tests {
         let mut file = FileReport {
             folder: FolderName::new("waptwua").unwrap(),
             name: "x.cab".to_owned(),
-            size: 2048,
+            size: Some(2048),
             modified: None,
             root: None,
             sha1: None,
@@ -212,6 +222,8 @@ mod tests {
         assert_eq!(details(&file), "name      waptwua/x.cab\nstate     missing\nsize      2.0 KiB (2048 bytes)\n");
         file.modified = Some(1_700_000_000);
         assert!(details(&file).contains("modified  2023-11-14T22:13:20Z\n"));
+        file.size = None;
+        assert!(!details(&file).contains("size"));
         file.modified = Some(u64::MAX);
         assert!(!details(&file).contains("modified"));
     }

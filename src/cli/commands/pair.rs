@@ -101,7 +101,8 @@ fn table(members: &[MemberReport], style: Style) -> String {
             member.name.clone(),
             member.site.clone(),
             member.role.to_string(),
-            if member.connected { "yes" } else { "no" }.to_owned(),
+            // One that is connected through another is none of this node's business.
+            if member.connected { "here" } else { "" }.to_owned(),
             if folders.is_empty() { "all".to_owned() } else { folders.join(" ") },
             member.addresses.join(" "),
             member.key.chars().take(8).collect(),

@@ -105,6 +105,8 @@ struct Stage {
     main: Node,
     secondary: Node,
     findings: Findings,
+    /// The path of a file that both serve.
+    served: String,
 }
 
 async fn show(place: &Path, folder: Option<&Path>, out: &Out) -> Result<Stage, CliError> {
@@ -130,7 +132,7 @@ async fn show(place: &Path, folder: Option<&Path>, out: &Out) -> Result<Stage, C
         out.note(&format!("left alone, for they are incomplete or can't be read: {left_alone}"));
     }
     let checked = check_samples(&mut main, &secondary, &tree, out).await?;
-    let dropped = drop_file(&main, &secondary).await?;
+    let (dropped, served) = drop_file(&main, &secondary).await?;
     out.note(&format!(
         "dropped a file of {} at the main: a host had it from the secondary, whole, {} ms after it was written",
         units::bytes(DROPPED_BYTES as u64),
@@ -155,13 +157,13 @@ async fn show(place: &Path, folder: Option<&Path>, out: &Out) -> Result<Stage, C
         units::bytes(findings.main_peak_memory_bytes),
         units::bytes(findings.secondary_peak_memory_bytes)
     ));
-    Ok(Stage { main, secondary, findings })
+    Ok(Stage { main, secondary, findings, served })
 }
 
 impl Stage {
     /// Stops both, and answers where there is somebody to answer to.
     async fn end(self, out: Option<&Out>) -> Result<Exit, CliError> {
-        let Self { main, secondary, mut findings } = self;
+        let Self { main, secondary, mut findings, .. } = self;
         findings.ok = secondary.stop().await & main.stop().await;
         let sentence = |ok| if ok { "all is well" } else { "a daemon did not stop well" };
         out.map_or(Ok(()), |out| out.answer(&findings, |_| sentence(findings.ok).to_owned()))?;
@@ -169,10 +171,12 @@ impl Stage {
     }
 
     fn say_what_next(&self, out: &Out) -> Result<(), CliError> {
-        let Self { main, secondary, .. } = self;
-        let urls = |node: &Node| {
-            node.ready.http.iter().map(|at| format!("http://{at}/waptwua/")).collect::<Vec<_>>().join(" ")
-        };
+        let Self { main, secondary, findings, served } = self;
+        if out.is_json() {
+            return out.json(findings);
+        }
+        let urls =
+            |node: &Node| node.ready.http.iter().map(|at| format!("http://{at}{served}")).collect::<Vec<_>>().join(" ");
         let program = std::env::current_exe().map_or_else(|_| "wuasync".to_owned(), |path| path.display().to_string());
         out.text(&format!(
             "\nBoth run until Ctrl-C.\n\
@@ -327,9 +331,10 @@ fn hash_file(path: &Path) -> io::Result<Fetched> {
     Ok(Fetched { bytes, root: hasher.finalize() })
 }
 
-/// Drops a file at the main; answers with how long it took until a host had all of it from the secondary.
-async fn drop_file(main: &Node, secondary: &Node) -> Result<Duration, CliError> {
-    let Some(from) = secondary.ready.http.first() else { return Ok(Duration::ZERO) };
+/// Drops a file at the main; answers with how long it took until a host had all of it from the
+/// secondary, and with its path there.
+async fn drop_file(main: &Node, secondary: &Node) -> Result<(Duration, String), CliError> {
+    let Some(from) = secondary.ready.http.first() else { return Ok((Duration::ZERO, String::new())) };
     let bytes = tree::noise(u64::MAX, DROPPED_BYTES);
     let wanted = Fetched { bytes: bytes.len() as u64, root: blake3::hash(&bytes) };
     let name: FileName = tree::update(&main.folder, "windows11.0-kb5099999-x64", &bytes)
@@ -340,7 +345,7 @@ async fn drop_file(main: &Node, secondary: &Node) -> Result<Duration, CliError> 
         let fetched =
             fetch(*from, &path).await.map_err(|error| CliError::Failed(format!("fetching {name}: {error}")))?;
         match fetched {
-            Some(fetched) if fetched == wanted => return Ok(since(written)),
+            Some(fetched) if fetched == wanted => return Ok((since(written), path)),
             Some(_) => return Err(CliError::Failed(format!("the secondary serves {name} wrongly"))),
             None => tokio::time::sleep(ASK).await,
         }

@@ -85,6 +85,12 @@ impl SignedHead {
         [&self.signature[..], &self.bytes].concat()
     }
 
+    /// The line that such bytes name; nothing is verified.
+    pub fn line_in(bytes: &[u8]) -> Option<LineKey> {
+        let signed = bytes.get(64..).filter(|_| bytes.len() <= MAX_HEAD_BYTES)?;
+        decode(signed).ok().map(|head| head.line)
+    }
+
     /// Reads and verifies what [`Self::to_bytes`] wrote; `line` is the only key that is believed.
     pub fn verify(bytes: &[u8], line: &LineKey) -> Result<Self, VerifyHeadError> {
         if bytes.len() > MAX_HEAD_BYTES {
@@ -185,6 +191,8 @@ pub(crate) mod tests {
         let signed = signer().sign(head(3, 9)).unwrap();
         let back = SignedHead::verify(&signed.to_bytes(), &signer().line()).unwrap();
         assert_eq!(back, signed);
+        assert_eq!(SignedHead::line_in(&signed.to_bytes()), Some(signer().line()));
+        assert_eq!(SignedHead::line_in(&signed.to_bytes()[..70]), None);
         let other = LineSigner::from_secret(&[43; 32]).line();
         assert!(matches!(SignedHead::verify(&signed.to_bytes(), &other), Err(VerifyHeadError::OtherLine { .. })));
     }

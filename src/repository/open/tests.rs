@@ -95,6 +95,57 @@ fn a_newer_state_is_refused_untouched() {
     assert_eq!(fs::read(place.state("index.redb")).unwrap(), before);
 }
 
+/// The state folder's files with their bytes.
+fn state_files(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for folder in ["", "keys"] {
+        let entries = fs::read_dir(place.state(folder)).unwrap().map(Result::unwrap);
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        found.extend(
+            files.map(|entry| (format!("{folder}/{}", entry.file_name().display()), fs::read(entry.path()).unwrap())),
+        );
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_main_that_lost_its_line_key_is_refused_with_the_cure_and_nothing_is_written() {
+    for lost in [
+        &["keys/line"][..],
+        &["keys/line", "index.redb"],
+        &["keys/line", "index.redb", "accepted"],
+        &["keys/line", "index.redb", "keys/epoch"],
+        &["keys/line", "accepted", "keys/epoch"],
+    ] {
+        let place = Place::new();
+        drop(place.main());
+        lost.iter().for_each(|file| fs::remove_file(place.state(file)).unwrap());
+        let before = state_files(&place);
+        let refused = place.open(Role::Main).err().unwrap();
+        assert!(
+            matches!(&refused, OpenRepositoryError::State(error @ OpenStateError::LineKeyMissing { .. })
+                if error.to_string().contains("keys/line is missing: restore it from the backup")),
+            "{lost:?}: {refused:?}"
+        );
+        let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&state_files(&place)), names(&before), "{lost:?}");
+    }
+}
+
+#[test]
+fn a_line_key_of_another_line_is_refused() {
+    let (place, mut other) = (Place::new(), Place::new());
+    other.seed = 99;
+    drop((place.main(), other.main()));
+    fs::copy(other.state("keys/line"), place.state("keys/line")).unwrap();
+    let refuses =
+        || matches!(place.open(Role::Main), Err(OpenRepositoryError::State(OpenStateError::OtherLineKey { .. })));
+    assert!(refuses());
+    fs::remove_file(place.state("accepted")).unwrap();
+    assert!(refuses(), "the stored head says so, too");
+}
+
 #[test]
 fn a_state_folder_has_one_opener() {
     let place = Place::new();

@@ -115,7 +115,7 @@ impl Server {
         let mut changes = self.shared.repository.changes();
         let member = match self.shared.repository.admission(&key) {
             Ok(Admission::Member(member)) => Arc::new(member),
-            Ok(Admission::Expired(_)) => return CloseCode::Revoked.close(&connection),
+            Ok(Admission::Expired(_) | Admission::Revoked) => return CloseCode::Revoked.close(&connection),
             Ok(Admission::Stranger) => return CloseCode::NotMember.close(&connection),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
@@ -185,7 +185,7 @@ impl Serving {
         let code = match self.shared.repository.admission(&self.member.key) {
             Ok(Admission::Member(member)) if member.folders == self.member.folders => return true,
             Ok(Admission::Member(_)) => CloseCode::Done,
-            Ok(Admission::Stranger | Admission::Expired(_)) => CloseCode::Revoked,
+            Ok(Admission::Stranger | Admission::Revoked | Admission::Expired(_)) => CloseCode::Revoked,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
                 CloseCode::Busy

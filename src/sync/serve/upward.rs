@@ -63,7 +63,7 @@ impl Upward {
         let parent = match self.shared.repository.admission(&self.key) {
             Ok(Admission::Member(parent)) => parent,
             // The rows that say who the parent is may be still on their way.
-            Ok(Admission::Stranger | Admission::Expired(_)) => {
+            Ok(Admission::Stranger | Admission::Revoked | Admission::Expired(_)) => {
                 _ = writer.get_mut().reset(CloseCode::NotMember.into());
                 return;
             }

@@ -22,6 +22,21 @@ struct Progress {
 }
 
 impl Bars {
+    fn begin(&self, name: &str, progress: &Progress) -> ProgressBar {
+        let bar = self.screen.add(progress::bytes_bar(name.to_owned()));
+        // What was there before somebody looked is no speed: the estimator learns of it, and forgets it.
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        bar.tick();
+        bar.reset_eta();
+        bar
+    }
+
+    /// Takes the bars off the screen while `act` writes there.
+    pub(super) fn suspend<R>(&self, act: impl FnOnce() -> R) -> R {
+        self.screen.suspend(act)
+    }
+
     /// Moves the bars to where `report` is; what it does not name goes.
     pub(super) fn show(&mut self, report: &StatusReport) {
         let wanted = wanted(report);
@@ -33,13 +48,11 @@ impl Bars {
             stays
         });
         for (name, progress) in wanted {
-            let bar = self.bars.entry(name).or_insert_with_key(|name| {
-                let bar = self.screen.add(progress::bytes_bar(name.clone()));
-                // What was there before somebody looked is no speed.
-                bar.set_position(progress.done);
-                bar.reset_eta();
-                bar
-            });
+            if !self.bars.contains_key(&name) {
+                let bar = self.begin(&name, &progress);
+                self.bars.insert(name.clone(), bar);
+            }
+            let Some(bar) = self.bars.get(&name) else { continue };
             bar.set_length(progress.total);
             bar.set_position(progress.done);
             bar.set_message(progress.message);
@@ -64,4 +77,19 @@ fn wanted(report: &StatusReport) -> BTreeMap<String, Progress> {
         (name, Progress { done: transfer.done_bytes, total: transfer.size_bytes, message })
     });
     folders.chain(transfers).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_somebody_looked_is_no_speed() {
+        let bars = Bars {
+            screen: MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden()),
+            ..Default::default()
+        };
+        let bar = bars.begin("x", &Progress { done: 1 << 40, total: 1 << 41, message: String::new() });
+        assert!(bar.per_sec() < 1024.0, "{}", bar.per_sec());
+    }
 }
