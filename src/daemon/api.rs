@@ -329,8 +329,6 @@ pub enum FileState {
     Incomplete,
     /// Never mirrored, for its name or its rights.
     Refused,
-    /// A second digest under one base name.
-    Conflict,
 }
 
 /// Who did what that changed trust or state.

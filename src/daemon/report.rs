@@ -295,10 +295,6 @@ pub(super) fn words(trouble: &Trouble) -> (String, &'static str) {
             "put the file itself in its place to mirror it, else leave it",
         ),
         Trouble::Unreadable(why) => (format!("can't be read: {why}"), "give the daemon's user access"),
-        Trouble::Conflict(first) => (
-            format!("{first} has the same name with another digest, and was first"),
-            "delete the one that is wrong: if the first goes, this one is mirrored",
-        ),
     }
 }
 
@@ -320,7 +316,6 @@ fn report(folder: &FolderName, name: &FileName, size: u64, modified: i64, root: 
 fn left_alone(node: &Node, folder: &FolderName, name: String, trouble: Trouble) -> FileReport {
     let state = match &trouble {
         Trouble::Incomplete => FileState::Incomplete,
-        Trouble::Conflict(_) => FileState::Conflict,
         Trouble::Refused(_) | Trouble::NotAFile | Trouble::Unreadable(_) => FileState::Refused,
     };
     let (what, cure) = words(&trouble);
@@ -353,13 +348,11 @@ mod tests {
 
     #[test]
     fn each_reason_has_its_own_cure() {
-        let first = FileName::new("kb_1.cab").unwrap();
         for (trouble, cure) in [
             (Trouble::Incomplete, "delete it"),
             (Trouble::Refused("x".to_owned()), "rename it"),
             (Trouble::NotAFile, "put the file itself"),
             (Trouble::Unreadable("x".to_owned()), "give the daemon's user access"),
-            (Trouble::Conflict(first), "delete the one that is wrong"),
         ] {
             assert!(words(&trouble).1.contains(cure), "{trouble:?}");
         }

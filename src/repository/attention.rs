@@ -109,8 +109,6 @@ pub enum Trouble {
     Refused(String),
     /// A link, socket, pipe or device.
     NotAFile,
-    /// A file with the same base name and another digest is in the index, under this name.
-    Conflict(FileName),
     /// It can't be read.
     Unreadable(String),
 }

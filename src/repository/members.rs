@@ -185,7 +185,7 @@ mod tests {
         fs::rename(place.state("copy"), place.state("index.redb")).unwrap();
         let main = place.main();
         assert_eq!(main.members().unwrap(), [member(1, None)]);
-        assert_eq!(admission(&main, 2), Admission::Stranger);
+        assert_eq!(admission(&main, 2), Admission::Revoked);
     }
 
     #[test]

@@ -15,7 +15,6 @@ mod backup;
 mod blob;
 mod bury;
 mod check;
-mod conflict;
 mod deletions;
 mod error;
 mod examine;

@@ -5,7 +5,6 @@ use super::{
     author::Author,
     deletions::DeletionCap,
     error::RepositoryError,
-    examine::Adoptable,
     find::is_absent,
     log_limit::LogLimit,
     state_dir::{OpenStateError, StateDir},
@@ -164,7 +163,6 @@ pub struct Repository {
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
-    pub(super) conflicts: Mutex<BTreeMap<(FolderName, FileName), Adoptable>>,
     /// What needs a person.
     pub attention: Attention,
     /// Files that are left alone.
@@ -206,7 +204,6 @@ impl Repository {
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
-            conflicts: Mutex::default(),
             troubles: Troubles::default(),
         };
         repository.bury()?;

@@ -17,7 +17,7 @@ use crate::{
 
 impl Repository {
     /// Takes files that were examined into the rows: on a main signed into the index; on a secondary
-    /// as a holding if the index names that content, else as an extra. A conflicting name stays out. Their bytes are made durable
+    /// as a holding if the index names that content, else as an extra. Their bytes are made durable
     /// first. Answers with the names that changed since they were examined: they are to be looked at again.
     pub fn publish(&self, ready: &[Adoptable]) -> Result<Vec<FileName>, RepositoryError> {
         for (folder, open) in &self.folders {
@@ -26,10 +26,7 @@ impl Repository {
                 open.staging.sync_in_place(&names).map_err(RepositoryError::io("syncing files of", folder))?;
             }
         }
-        let (mut same, changed): (Vec<_>, Vec<_>) = ready.iter().partition(|file| self.is_as_examined(file));
-        if self.role == Role::Main {
-            same = self.without_conflicts(same)?;
-        }
+        let (same, changed): (Vec<_>, Vec<_>) = ready.iter().partition(|file| self.is_as_examined(file));
         match self.role {
             _ if same.is_empty() => {}
             Role::Main => self.author(|changes| {

@@ -126,8 +126,7 @@ impl Repository {
                 }
             }
             Ok(())
-        })?;
-        if sign { self.release_conflicts(folder) } else { Ok(()) }
+        })
     }
 
     /// On a main: a file whose content is no longer what its name promises is held no longer. The index

@@ -45,9 +45,6 @@ pub(crate) struct ListArgs {
     /// Only those that are never mirrored, for their names, kinds or rights
     #[arg(long, group = "state")]
     refused: bool,
-    /// Only those that have the base name of another file, and another digest
-    #[arg(long, group = "state")]
-    conflict: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -97,7 +94,6 @@ impl ListArgs {
             (self.unlisted, FileState::Unlisted),
             (self.incomplete, FileState::Incomplete),
             (self.refused, FileState::Refused),
-            (self.conflict, FileState::Conflict),
         ]
         .into_iter()
         .find_map(|(is_asked, state)| is_asked.then_some(state))
@@ -130,7 +126,6 @@ fn state_word(state: FileState) -> &'static str {
         FileState::Unlisted => "unlisted",
         FileState::Incomplete => "incomplete",
         FileState::Refused => "refused",
-        FileState::Conflict => "conflict",
     }
 }
 

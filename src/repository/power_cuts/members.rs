@@ -66,20 +66,21 @@ fn an_invitation_an_admission_and_a_revocation_stay_once_they_were_answered_afte
             assert!(matches!(used, InviteState::Used { same_node: false, .. }), "a token is good once: {used:?}");
         }
         let admission = main.admission(&LYON).unwrap();
+        let is_out = matches!(admission, Admission::Stranger | Admission::Revoked);
         match (was("admitted"), was("revoked")) {
-            (_, true) => assert_eq!(admission, Admission::Stranger),
-            (true, false) => assert!(
-                admission == Admission::Member(member()) || was("noted") && admission == Admission::Stranger,
-                "{admission:?}"
-            ),
+            (_, true) => assert!(is_out, "{admission:?}"),
+            (true, false) => {
+                assert!(admission == Admission::Member(member()) || was("noted") && is_out, "{admission:?}")
+            }
             (false, false) => {}
         }
         if was("noted") {
             assert_eq!(ledger.last_audit(9).unwrap().len(), 1);
         }
-        // A revocation that nobody was told of may be half done, on the safe side: the ledger forgot first.
+        // A revocation that nobody was told of may be half done.
         let (kept, signed) = (ledger.members().unwrap(), main.members().unwrap());
-        assert!(kept == signed || kept.is_empty() && !was("revoked"), "{kept:?} {signed:?}");
+        let half_done = (kept.is_empty() || signed.is_empty()) && !was("revoked");
+        assert!(kept == signed || half_done, "{kept:?} {signed:?}");
         main.revoke(&LYON).unwrap();
         assert_eq!((ledger.members().unwrap(), main.members().unwrap()), (vec![], vec![]));
     });

@@ -66,7 +66,7 @@ fn folder_notes(folder: &FolderReport) -> String {
     let counts = [
         (folder.unlisted, "unlisted (`wuasync files list --unlisted`)"),
         (folder.incomplete, "incomplete (`wuasync files list --incomplete`)"),
-        (folder.refused, "left alone for their names, kinds or rights (`wuasync files list --refused`, `--conflict`)"),
+        (folder.refused, "left alone for their names, kinds or rights (`wuasync files list --refused`)"),
     ];
     let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     adopting.into_iter().chain(counts).map(|note| format!("  {}: {note}\n", folder.name)).collect()
@@ -274,7 +274,7 @@ waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
         let expected = "\
   waptwua: reading what is there: 3 of 9 files, 99 %
   waptwua: 2 unlisted (`wuasync files list --unlisted`)
-  waptwua: 1 left alone for their names, kinds or rights (`wuasync files list --refused`, `--conflict`)
+  waptwua: 1 left alone for their names, kinds or rights (`wuasync files list --refused`)
 
 parent paris at paris.example:4443: not connected for 2 min 0 s
   timed out\u{fffd}[2J
