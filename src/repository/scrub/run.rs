@@ -93,6 +93,8 @@ pub struct Scrub {
     busy: Box<dyn Fn() -> bool + Send + Sync>,
     cancel: CancellationToken,
     asked: Notify,
+    /// Work between two rests.
+    slice: Duration,
     one_file: Semaphore,
     state: Mutex<State>,
     read_bytes: AtomicU64,
@@ -113,6 +115,7 @@ impl Scrub {
             busy: Box::new(busy),
             cancel,
             asked: Notify::new(),
+            slice: SLICE,
             one_file: Semaphore::new(1),
             state: Mutex::default(),
             read_bytes: AtomicU64::new(0),
@@ -380,7 +383,7 @@ impl<'s> Pacer<'s> {
         self.scrub.read_bytes.fetch_add(bytes, Relaxed);
         let clock = self.scrub.repository.clock();
         let worked = clock.monotonic().saturating_duration_since(self.since);
-        if worked >= SLICE {
+        if worked >= self.scrub.slice {
             let rest = plan_rest(worked, self.scrub.load(self.late)).min(LONGEST_REST);
             self.handle.block_on(self.scrub.wait(rest));
             self.since = clock.monotonic();

@@ -1,6 +1,6 @@
 use super::super::super::testing::{Place, adopt, folder, name};
 use super::*;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// A main with 600 small files.
 fn place_of_many() -> (Place, Arc<Repository>) {
@@ -102,19 +102,22 @@ async fn a_pass_that_is_under_way_makes_room_for_one_that_is_asked_for() {
     place.write("big", &vec![7; 30_000_000]);
     adopt(&main, &["big"]).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let (count, others) = (asked.clone(), Arc::new(AtomicBool::new(true)));
+    let others_are_busy = others.clone();
     let cancel = CancellationToken::new();
     let busy = move || {
         count.fetch_add(1, Relaxed);
-        true
+        others_are_busy.load(Relaxed)
     };
-    let scrub = Scrub::new(main, MONTH, busy, cancel.clone());
+    let mut scrub = Scrub::new(main, MONTH, busy, cancel.clone());
+    // However fast the disk is, the pass rests after each piece.
+    Arc::get_mut(&mut scrub).unwrap().slice = Duration::ZERO;
     let running = tokio::spawn(scrub.clone().run());
-    // While others are busy, a slice of work is followed by a rest 49 times as long.
     while asked.load(Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(pass(&scrub).files, 0);
+    others.store(false, Relaxed);
     scrub.begin_pass();
     while pass(&scrub).ended_at.is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
