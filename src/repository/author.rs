@@ -4,7 +4,7 @@
 use super::{
     error::RepositoryError,
     log_limit,
-    open::{Repository, Writer},
+    open::{Repository, Writer, is_ahead},
     state_dir::{Epoch, StateDir},
 };
 use crate::{
@@ -151,6 +151,17 @@ impl Repository {
             writer.accepted = Some(accepted);
         }
         Ok(())
+    }
+
+    /// Writes the small file again that a commit of the newest head could not write.
+    pub fn keep_accepted(&self) -> Result<(), RepositoryError> {
+        let mut writer = self.fresh_writer()?;
+        match writer.head.clone() {
+            Some(head) if writer.accepted.as_ref().is_none_or(|kept| is_ahead(&Accepted::from(&head), kept)) => {
+                self.keep_head(&mut writer, head)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn sign_commit<R>(

@@ -401,7 +401,7 @@ fn open_writer(
     Ok(Writer { author, head, accepted, unsure: false, deletions: BTreeMap::new() })
 }
 
-fn is_ahead(one: &Accepted, other: &Accepted) -> bool {
+pub(super) fn is_ahead(one: &Accepted, other: &Accepted) -> bool {
     (one.epoch, one.seq) > (other.epoch, other.seq)
 }
 

@@ -139,7 +139,7 @@ impl Session<'_> {
                 Ok(false)
             }
             Frame::Progress(progress) => {
-                self.on_progress(&progress);
+                self.on_progress(&progress).await?;
                 Ok(false)
             }
             other => Err(PullError::OutOfPlace(other.name())),
@@ -147,12 +147,21 @@ impl Session<'_> {
     }
 
     /// A parent whose state is the one here has nothing to send: this is how it shows.
-    fn on_progress(&mut self, progress: &Progress) {
+    async fn on_progress(&mut self, progress: &Progress) -> Result<(), PullError> {
         self.news.on_event();
         let own = self.shared.repository.head().map(|own| (own.head().epoch, own.head().seq));
-        if own == Some((progress.epoch, progress.seq)) {
-            self.shared.update_parent(|parent| parent.is_current = true);
+        if own != Some((progress.epoch, progress.seq)) {
+            return Ok(());
         }
+        // Its rows were committed, and then something failed.
+        if self.shared.repository.attention.stands(&FOLLOWING) {
+            let repository = self.shared.repository.clone();
+            let kept = tasks::blocking_in(self.tasks, move || repository.keep_accepted()).await?;
+            kept.map_err(FollowError::Failed)?;
+            self.shared.repository.attention.clear(&FOLLOWING);
+        }
+        self.shared.update_parent(|parent| parent.is_current = true);
+        Ok(())
     }
 
     fn on_entries(&mut self, entries: Entries) -> Result<(), PullError> {
