@@ -23,6 +23,9 @@ use std::{collections::BTreeSet, io, sync::atomic::Ordering};
 /// Rows that are compared with the disk in one go.
 const PAGE: usize = 1_000;
 
+/// Calls its argument for everything that is to be compared.
+type Walk<'a> = dyn Fn(&mut dyn FnMut(Walked)) -> io::Result<()> + 'a;
+
 /// What a scan found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanSummary {
@@ -104,7 +107,7 @@ impl Repository {
         open: &Folder,
         mut stale: BTreeSet<String>,
         on_differing: &mut dyn FnMut(FileName, Stat),
-        walk: &dyn Fn(&mut dyn FnMut(Walked)) -> io::Result<()>,
+        walk: &Walk<'_>,
     ) -> Result<ScanSummary, RepositoryError> {
         let snapshot = self.state.index.read()?;
         let mut summary = ScanSummary::default();
