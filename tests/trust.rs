@@ -239,7 +239,7 @@ async fn guessed_secrets_are_few_and_in_vain_and_honest_nodes_join_meanwhile() {
     let main_place = Place::new(1);
     let main = TestNode::main(&main_place, "paris");
     let tokens: Vec<_> = (0..12).map(|n| main.invite(&format!("site{n}"), None)).collect();
-    let guesser = Arc::new(endpoint_at(200, [9; 32]));
+    let guesser = Arc::new(endpoint_at(200, [99; 32]));
     let mut flood = JoinSet::new();
     for guess in 0..FLOOD {
         let (guesser, token) = (guesser.clone(), again(&tokens[0]));
