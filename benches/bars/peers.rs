@@ -37,7 +37,8 @@ pub(crate) fn is_installed(program: &str) -> bool {
 pub(crate) fn rsync_daemon(folder: &Path) -> Peer {
     let (place, port) = (place(), free_port());
     let config = place.path().join("rsyncd.conf");
-    let text = format!("use chroot = no\nport = 0\n[data]\npath = {}\nread only = yes\n", folder.display());
+    let text =
+        format!("use chroot = no\nuid = 0\ngid = 0\nport = 0\n[data]\npath = {}\nread only = yes\n", folder.display());
     fs::write(&config, text).unwrap();
     let server = Command::new("rsync")
         .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
