@@ -29,8 +29,8 @@ const FLOOD: u8 = 250;
 struct Nobody;
 
 impl Admits for Nobody {
-    fn admits(&self, _: &wuasync::domain::key::NodeKey) -> bool {
-        false
+    fn refusal(&self, _: &wuasync::domain::key::NodeKey) -> Option<CloseCode> {
+        Some(CloseCode::NotMember)
     }
 }
 
@@ -82,12 +82,14 @@ async fn a_revoked_member_is_cut_off_at_once_and_stays_out_even_with_its_old_tok
     let two = noise(2, 1_000);
     main_place.write(&immutable("two", &two), &two);
     nice.serves(&immutable("two", &two), &two).await;
-    // Its next try is refused as that of a stranger.
-    lyon.raises("does not know this node").await;
+    assert!(lyon.alarms("revoked"), "also after it tried again");
     assert_eq!(lyon.root_of(&immutable("two", &two)), None);
     lyon.serves(&immutable("one", &one), &one).await;
     assert_eq!(main.shared.children().len(), 1);
     lyon.stop().await;
+    let outside = endpoint_at(9, lyon_place.key);
+    let connection = outside.connect(main.address, main.key, Purpose::Member).await.unwrap();
+    assert_eq!(CloseCode::of(&connection.closed().await), Some(CloseCode::Revoked));
     assert_eq!(refusal(try_join(&lyon_place, token).await), Reason::Used);
     main.stop().await;
     nice.stop().await;

@@ -77,17 +77,19 @@ impl Gate {
 
     fn check(&self, connection: &Connection) -> Result<(NodeKey, Purpose), CloseCode> {
         let (key, purpose) = identify(connection).ok_or(CloseCode::Protocol)?;
-        if purpose == Purpose::Member && !self.admission.admits(&key) {
-            self.log_stranger(connection.remote_address().ip(), key);
-            return Err(CloseCode::NotMember);
+        if purpose == Purpose::Member
+            && let Some(code) = self.admission.refusal(&key)
+        {
+            self.log_refused(connection.remote_address().ip(), key, code);
+            return Err(code);
         }
         Ok((key, purpose))
     }
 
-    fn log_stranger(&self, source: IpAddr, key: NodeKey) {
+    fn log_refused(&self, source: IpAddr, key: NodeKey, reason: CloseCode) {
         let now = self.clock.monotonic();
         if self.logged.lock().unwrap_or_else(PoisonError::into_inner).admit(source, now) {
-            warn!(source = %source.to_canonical(), %key, "refused a node that is no member");
+            warn!(source = %source.to_canonical(), %key, %reason, "refused a node that is no member");
         }
     }
 }

@@ -276,8 +276,8 @@ mod tests {
     struct Members(BTreeSet<NodeKey>);
 
     impl Admission for Members {
-        fn admits(&self, key: &NodeKey) -> bool {
-            self.0.contains(key)
+        fn refusal(&self, key: &NodeKey) -> Option<CloseCode> {
+            (!self.0.contains(key)).then_some(CloseCode::NotMember)
         }
     }
 

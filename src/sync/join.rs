@@ -313,8 +313,8 @@ mod tests {
     struct Nobody;
 
     impl Admission for Nobody {
-        fn admits(&self, _key: &NodeKey) -> bool {
-            false
+        fn refusal(&self, _key: &NodeKey) -> Option<CloseCode> {
+            Some(CloseCode::NotMember)
         }
     }
 

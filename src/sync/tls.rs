@@ -7,6 +7,7 @@
 //! **Never a resumed session**, on either side: a resumed session skips the check of the client's
 //! key, so that a revoked node would come in again.
 
+use super::close::CloseCode;
 use crate::domain::key::NodeKey;
 use data_encoding::BASE64;
 use ed25519_dalek::{SigningKey, VerifyingKey, pkcs8::DecodePrivateKey};
@@ -68,8 +69,8 @@ impl Purpose {
 
 /// Who knows the members.
 pub trait Admission: Send + Sync {
-    /// Whether the node of this key may connect as a member at this moment. Must not block.
-    fn admits(&self, key: &NodeKey) -> bool;
+    /// Why the node of this key may not connect as a member at this moment; `None` if it may. Must not block.
+    fn refusal(&self, key: &NodeKey) -> Option<CloseCode>;
 }
 
 /// Bytes that hold no transport key.

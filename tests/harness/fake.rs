@@ -11,6 +11,7 @@ use wuasync::{
     },
     repository::Repository,
     sync::{
+        close::CloseCode,
         endpoint::{Endpoint, EndpointSettings},
         frames::{
             AskBucket, AskNode, Behind, Bucket, BucketEntry, Entries, EntryFrame, Frame, Get, Granted, Head, Hello,
@@ -28,8 +29,8 @@ pub type Writer = FrameWriter<quinn::SendStream>;
 struct Everybody;
 
 impl Admission for Everybody {
-    fn admits(&self, _: &NodeKey) -> bool {
-        true
+    fn refusal(&self, _: &NodeKey) -> Option<CloseCode> {
+        None
     }
 }
 

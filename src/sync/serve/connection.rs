@@ -9,7 +9,7 @@ use crate::{
         endpoint::{Accepted, Endpoint},
         frames::Frame,
         shared::{Child, ChildGuard, Shared},
-        tls::Purpose,
+        tls::{Admission as _, Purpose},
         wire::{FrameReader, FrameWriter, ReadFrameError, WriteFrameError},
     },
 };
@@ -115,12 +115,8 @@ impl Server {
         let mut changes = self.shared.repository.changes();
         let member = match self.shared.repository.admission(&key) {
             Ok(Admission::Member(member)) => Arc::new(member),
-            Ok(Admission::Expired(_) | Admission::Revoked) => return CloseCode::Revoked.close(&connection),
-            Ok(Admission::Stranger) => return CloseCode::NotMember.close(&connection),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
-                return CloseCode::Busy.close(&connection);
-            }
+            // Admitted a moment ago: what it is worth now is said the same way.
+            _ => return self.shared.repository.refusal(&key).unwrap_or(CloseCode::Busy).close(&connection),
         };
         tracing::info!(member = %member.name, address = %connection.remote_address(), "connected");
         let serving = Arc::new(Serving {
@@ -182,14 +178,13 @@ impl Serving {
     /// Whether the member is what it was when it connected; if not, the connection is closed. One whose
     /// folders changed comes back and begins anew.
     fn is_admitted(&self) -> bool {
-        let code = match self.shared.repository.admission(&self.member.key) {
+        let repository = &self.shared.repository;
+        let code = match repository.admission(&self.member.key) {
             Ok(Admission::Member(member)) if member.folders == self.member.folders => return true,
             Ok(Admission::Member(_)) => CloseCode::Done,
-            Ok(Admission::Stranger | Admission::Revoked | Admission::Expired(_)) => CloseCode::Revoked,
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
-                CloseCode::Busy
-            }
+            // It was a member: its row went since.
+            Ok(Admission::Stranger) => CloseCode::Revoked,
+            _ => repository.refusal(&self.member.key).unwrap_or(CloseCode::Busy),
         };
         tracing::info!(member = %self.member.name, reason = %code, "its row changed; its connection is closed");
         code.close(&self.connection);

@@ -36,8 +36,16 @@ const RELAY_DEADLINE: Duration = Duration::from_secs(12);
 const ROW_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Admission for Repository {
-    fn admits(&self, key: &NodeKey) -> bool {
-        matches!(self.admission(key), Ok(Standing::Member(_)))
+    fn refusal(&self, key: &NodeKey) -> Option<CloseCode> {
+        match self.admission(key) {
+            Ok(Standing::Member(_)) => None,
+            Ok(Standing::Expired(_) | Standing::Revoked) => Some(CloseCode::Revoked),
+            Ok(Standing::Stranger) => Some(CloseCode::NotMember),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "looking up a member failed");
+                Some(CloseCode::Busy)
+            }
+        }
     }
 }
 
