@@ -47,6 +47,15 @@ pub enum RepositoryError {
         /// How much is missing; or the file system's own refusal.
         source: io::Error,
     },
+    /// Bytes that could not be made durable. They may be lost though they can still be read: a system that
+    /// could not write pages may call them clean, and a second sync of them proves nothing.
+    #[error("syncing arrivals in {folder}")]
+    Unsynced {
+        /// Where they were to go.
+        folder: FolderName,
+        /// Why not.
+        source: io::Error,
+    },
     /// The small files of the state folder.
     #[error("the state folder")]
     State(#[from] SmallFileError),
@@ -68,10 +77,11 @@ pub enum RepositoryError {
 }
 
 impl RepositoryError {
-    pub(super) fn io(doing: &'static str, what: impl ToString) -> impl FnOnce(io::Error) -> Self {
+    /// What became of the file `what` while `doing` something; lack of room is told apart.
+    pub fn io(doing: &'static str, what: impl ToString) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull => Self::NoRoom { doing, what, source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { doing, what, source },
             _ => Self::Io { doing, what, source },
         }
     }

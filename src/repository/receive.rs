@@ -33,17 +33,6 @@ pub struct Arrival {
     pub staged: Staged,
 }
 
-/// What a disk was asked to do when arrived bytes were to be made durable.
-const SYNCING: &str = "syncing arrivals in";
-
-impl RepositoryError {
-    /// Whether bytes that had arrived may be lost though they can still be read: a system that could not
-    /// write pages may call them clean, and a second sync of them proves nothing.
-    pub fn leaves_bytes_in_doubt(&self) -> bool {
-        matches!(self, Self::Io { doing, .. } if *doing == SYNCING)
-    }
-}
-
 impl Repository {
     /// At most `most` missing files of a folder after a name.
     pub fn missing_after(
@@ -86,7 +75,8 @@ impl Repository {
     fn receive_into(&self, folder: &FolderName, arrivals: Vec<Arrival>) -> Result<(), RepositoryError> {
         let open = self.folder(folder)?;
         let staged: Vec<&Staged> = arrivals.iter().map(|arrival| &arrival.staged).collect();
-        open.staging.sync_staged(&staged).map_err(RepositoryError::io(SYNCING, folder))?;
+        let unsynced = |source| RepositoryError::Unsynced { folder: folder.clone(), source };
+        open.staging.sync_staged(&staged).map_err(unsynced)?;
         let writer = self.writer();
         let wanted = self.drop_unwanted(open, arrivals)?;
         let replaced = self.forget_replaced(open, &wanted)?;

@@ -121,7 +121,7 @@ fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Ve
                     what,
                     "make room on the disk or repair the folder; the file is tried again",
                 );
-                if !arrived.resumes || error.leaves_bytes_in_doubt() {
+                if !arrived.resumes || matches!(error, RepositoryError::Unsynced { .. }) {
                     discard(repository, &arrived);
                 }
                 failed.push(arrived.item);
@@ -148,11 +148,8 @@ impl Arrived {
 /// What an error on this disk means for a file.
 pub(super) fn failure_of(error: &RepositoryError) -> Failure {
     match error {
-        RepositoryError::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
-        {
-            Failure::Full
-        }
+        RepositoryError::NoRoom { .. } => Failure::Full,
+        RepositoryError::Unsynced { source, .. } if source.kind() == io::ErrorKind::StorageFull => Failure::Full,
         _ => Failure::Here,
     }
 }

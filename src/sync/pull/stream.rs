@@ -236,5 +236,5 @@ fn stage_one(repository: &Repository, item: &Item, bytes: &[u8]) -> Result<Stage
 }
 
 pub(super) fn io_error(doing: &'static str, what: String, source: io::Error) -> PullError {
-    RepositoryError::Io { doing, what, source }.into()
+    RepositoryError::io(doing, what)(source).into()
 }
