@@ -29,7 +29,7 @@ use std::{
 };
 
 /// Bytes that one step on a blocking thread verifies and writes.
-const STEP_BYTES: u64 = 512 * 1024;
+const STEP_BYTES: u64 = 256 * 1024;
 
 /// How a fetch ended without an error.
 pub(super) enum Fetched {

@@ -25,7 +25,7 @@ use std::{
 
 /// Bytes that one step on a blocking thread prepares: large enough to be worth the hop, small
 /// enough that a stream holds little memory.
-const STEP_BYTES: usize = 512 * 1024;
+const STEP_BYTES: usize = 256 * 1024;
 
 /// Serves one stream of requests.
 pub(super) async fn serve(
