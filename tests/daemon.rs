@@ -399,15 +399,7 @@ fn many_deletions_wait_until_they_are_accepted() {
 #[test]
 fn a_check_is_0_when_all_is_well_and_1_with_a_list_when_it_is_not() {
     let (main, lyon) = pair();
-    let files: Vec<_> = (0..4).map(|seed| noise(seed, 400_000)).collect();
-    let names: Vec<_> = files.iter().enumerate().map(|(i, bytes)| immutable(&format!("f{i}"), bytes)).collect();
-    for (name, bytes) in names.iter().zip(&files) {
-        main.write(name, bytes);
-    }
-    for (name, bytes) in names.iter().zip(&files) {
-        lyon.serves(name, bytes);
-    }
-    lyon.catches_up_with(&main);
+    let (names, _) = four_files(&main, &lyon);
     for node in [&main, &lyon] {
         let well = node.ok("check");
         assert!(well.out.contains('4'), "{well:?}");
@@ -429,15 +421,7 @@ fn a_check_is_0_when_all_is_well_and_1_with_a_list_when_it_is_not() {
 #[test]
 fn a_scrub_finds_what_rotted_says_so_with_1_and_what_is_found_is_healed_from_the_other_side() {
     let (main, lyon) = pair();
-    let files: Vec<_> = (0..4).map(|seed| noise(seed, 400_000)).collect();
-    let names: Vec<_> = files.iter().enumerate().map(|(i, bytes)| immutable(&format!("f{i}"), bytes)).collect();
-    for (name, bytes) in names.iter().zip(&files) {
-        main.write(name, bytes);
-    }
-    for (name, bytes) in names.iter().zip(&files) {
-        lyon.serves(name, bytes);
-    }
-    lyon.catches_up_with(&main);
+    let (names, files) = four_files(&main, &lyon);
     for node in [&main, &lyon] {
         let well = node.json("scrub --now");
         assert_eq!((&well["findings"], &well["state"]["progress"]["done_files"]), (&serde_json::json!([]), &4.into()));
@@ -464,6 +448,20 @@ fn a_scrub_finds_what_rotted_says_so_with_1_and_what_is_found_is_healed_from_the
         assert!(String::from_utf8(metrics).unwrap().contains("wuasync_scrub_healed_groups_total 2\n"));
         assert!(node.ok("status").out.contains("2 groups of 2 files were damaged; 2 groups are healed"));
     }
+}
+
+/// Names and bytes of four files of several groups, which both nodes hold.
+fn four_files(main: &Node, lyon: &Node) -> (Vec<String>, Vec<Vec<u8>>) {
+    let files: Vec<_> = (0..4).map(|seed| noise(seed, 400_000)).collect();
+    let names: Vec<_> = files.iter().enumerate().map(|(i, bytes)| immutable(&format!("f{i}"), bytes)).collect();
+    for (name, bytes) in names.iter().zip(&files) {
+        main.write(name, bytes);
+    }
+    for (name, bytes) in names.iter().zip(&files) {
+        lyon.serves(name, bytes);
+    }
+    lyon.catches_up_with(main);
+    (names, files)
 }
 
 /// Flips a byte; neither length nor time tell.

@@ -5,7 +5,7 @@
 mod harness;
 
 use harness::{Place, TestNode, files_below, immutable, join, link::Link, noise, wait};
-use wuasync::{domain::member::Role, repository::DeletionCap};
+use wuasync::{domain::member::Role, repository::DeletionCap, sync::pull::ParentAddress};
 
 /// A main and a secondary that has joined it.
 async fn pair(main_place: &Place, lyon_place: &Place) -> (TestNode, TestNode) {
@@ -145,7 +145,7 @@ async fn two_thousand_small_files_arrive_and_a_restart_costs_a_greeting() {
     lyon.stop().await;
 
     let link = Link::to(main.address).await;
-    let through = wuasync::sync::pull::ParentAddress { addresses: vec![link.address.to_string()], ..parent };
+    let through = ParentAddress { addresses: vec![link.address.to_string()], ..parent };
     let lyon = TestNode::secondary(&lyon_place, "lyon", Some(through));
     wait("lyon is connected", || lyon.shared.parent().connected_since).await;
     lyon.catches_up_with(&main).await;
@@ -257,6 +257,13 @@ async fn a_secondary_seeded_by_hand_transfers_only_the_state() {
     lyon.stop().await;
 }
 
+/// A new member that reaches the main only through the link.
+async fn join_through_a_link(place: &Place, main: &TestNode) -> (ParentAddress, Link) {
+    let parent = join(place, main.invite("lyon", None)).await;
+    let link = Link::to(main.address).await;
+    (ParentAddress { addresses: vec![link.address.to_string()], ..parent }, link)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_is_cut_goes_on_where_it_was() {
     let (main_place, lyon_place) = (Place::new(1), Place::new(2));
@@ -264,9 +271,7 @@ async fn a_transfer_that_is_cut_goes_on_where_it_was() {
     main_place.write(&immutable("big", &big), &big);
     let main = TestNode::main(&main_place, "paris");
     main.serves(&immutable("big", &big), &big).await;
-    let mut parent = join(&lyon_place, main.invite("lyon", None)).await;
-    let link = Link::to(main.address).await;
-    parent.addresses = vec![link.address.to_string()];
+    let (parent, link) = join_through_a_link(&lyon_place, &main).await;
 
     let lyon = TestNode::secondary(&lyon_place, "lyon", Some(parent.clone()));
     wait("some arrives", || (lyon.received() > 4_000_000).then_some(())).await;
@@ -296,9 +301,7 @@ async fn a_changed_address_and_a_cut_in_mid_transfer_cost_nothing_that_had_arriv
     main_place.write(&immutable("big", &big), &big);
     let main = TestNode::main(&main_place, "paris");
     main.serves(&immutable("big", &big), &big).await;
-    let mut parent = join(&lyon_place, main.invite("lyon", None)).await;
-    let link = Link::to(main.address).await;
-    parent.addresses = vec![link.address.to_string()];
+    let (parent, link) = join_through_a_link(&lyon_place, &main).await;
 
     let lyon = TestNode::secondary(&lyon_place, "lyon", Some(parent));
     wait("lyon is connected", || lyon.shared.parent().connected_since).await;
@@ -328,9 +331,7 @@ async fn a_file_that_changes_at_the_main_in_mid_transfer_is_given_up_for_its_new
     main_place.write_old("wsusscn2.cab", &old);
     let main = TestNode::main(&main_place, "paris");
     main.serves("wsusscn2.cab", &old).await;
-    let mut parent = join(&lyon_place, main.invite("lyon", None)).await;
-    let link = Link::to(main.address).await;
-    parent.addresses = vec![link.address.to_string()];
+    let (parent, link) = join_through_a_link(&lyon_place, &main).await;
     let lyon = TestNode::secondary(&lyon_place, "lyon", Some(parent));
     wait("some arrives", || (lyon.received() > 4_000_000).then_some(())).await;
     link.cut();
