@@ -61,8 +61,8 @@ impl Plan {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("--blast-server") => return blast::serve(),
-        Some("--blast-client") => return blast::client(&arguments[1], arguments[2].parse().unwrap()),
+        Some("--blast-server") => return blast::serve(arguments.get(1).map(Into::into)),
+        Some("--blast-client") => return blast::client(&arguments[1], &arguments[2..]),
         _ => {}
     }
     if std::env::var_os(INSIDE).is_none() {

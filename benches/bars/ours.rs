@@ -14,7 +14,7 @@ use std::{
 };
 
 /// How often a daemon is asked how far it is.
-const POLL: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(25);
 /// Longer than any section takes.
 const PATIENCE: Duration = Duration::from_secs(1_200);
 const SETTINGS: &str = "[limits]\ndisk_reserve = \"0 GiB\"\n";
