@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::clock::SharedClock,
+    catalog::WantLimit,
     domain::{
         digest::Root,
         key::LineKey,
@@ -160,6 +161,7 @@ pub struct Repository {
     pub(super) folders: BTreeMap<FolderName, Folder>,
     pub(super) deletion_cap: DeletionCap,
     pub(super) log_limit: LogLimit,
+    pub(super) want_limit: WantLimit,
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
@@ -201,6 +203,7 @@ impl Repository {
             folders,
             deletion_cap: config.deletion_cap,
             log_limit: config.log_limit,
+            want_limit: WantLimit::default(),
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
@@ -208,6 +211,8 @@ impl Repository {
         };
         repository.bury()?;
         repository.sweep_staging()?;
+        let now = repository.clock.unix_seconds();
+        repository.state.ledger.interrupt_tasks(now).map_err(RepositoryError::from)?;
         if config.role == Role::Main {
             repository.begin_line()?;
             repository.recall_withheld()?;
