@@ -162,6 +162,8 @@ pub struct Repository {
     pub(super) deletion_cap: DeletionCap,
     pub(super) log_limit: LogLimit,
     pub(super) want_limit: WantLimit,
+    /// As of which change of rows no held want could make room.
+    pub(super) swept_in_vain: AtomicU64,
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
@@ -204,6 +206,7 @@ impl Repository {
             deletion_cap: config.deletion_cap,
             log_limit: config.log_limit,
             want_limit: WantLimit::default(),
+            swept_in_vain: AtomicU64::new(u64::MAX),
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),

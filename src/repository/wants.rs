@@ -13,7 +13,7 @@ use crate::{
         wants::{Asker, FileClaim, KnownFile, TaskKind, TaskResult, WantState},
     },
 };
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{cmp::Reverse, collections::BTreeSet, sync::atomic::Ordering};
 
 /// Wants that go at once when no more are remembered: the held ones that were asked for longest ago.
 const SWEEP: usize = 10_000;
@@ -133,8 +133,13 @@ impl Repository {
         Ok(counts)
     }
 
-    /// Drops held wants, those first that were asked for longest ago; whether any went.
+    /// Drops held wants, those first that were asked for longest ago; whether any went. Where none could,
+    /// it is not tried again before something else is held.
     fn sweep_wants(&self) -> Result<bool, RepositoryError> {
+        let as_of = *self.changed.borrow();
+        if self.swept_in_vain.load(Ordering::Relaxed) == as_of {
+            return Ok(false);
+        }
         let (index, now) = (self.state.index.read()?, self.clock.unix_seconds());
         let mut oldest = BTreeSet::new();
         self.state.ledger.each_want_after(None, |row| {
@@ -148,8 +153,12 @@ impl Repository {
             Ok::<_, RepositoryError>(true)
         })?;
         let places: Vec<_> = oldest.into_iter().map(|(_, folder, name)| (folder, name)).collect();
+        if places.is_empty() {
+            self.swept_in_vain.store(as_of, Ordering::Relaxed);
+            return Ok(false);
+        }
         self.state.ledger.drop_wants(&places)?;
-        Ok(!places.is_empty())
+        Ok(true)
     }
 }
 
@@ -262,7 +271,10 @@ mod tests {
         ask(&main, "held", 1);
         ask(&main, "open", 1);
         let more = |main: &Repository| main.ask(&[claim("open"), claim("more")], &member(2)).unwrap();
-        assert!(matches!(more(&main)[..], [AskOutcome::Wanted { .. }, AskOutcome::Full]));
+        for _ in 0..2 {
+            assert!(matches!(more(&main)[..], [AskOutcome::Wanted { .. }, AskOutcome::Full]));
+            assert_eq!(main.swept_in_vain.load(Ordering::Relaxed), *main.changed.borrow());
+        }
         for file in ["admin", "held"] {
             place.write(file, b"bytes");
             adopt(&main, &[file]).unwrap();
