@@ -81,14 +81,14 @@ impl Repository {
         rows.into_iter().map(|row| stand(&index, row, now)).collect()
     }
 
-    /// What is to be fetched at `now` (seconds since 1970 UTC): at most `limit` wants that are not held,
-    /// not being fetched and not waiting, the oldest and most wanted first.
+    /// What is to be fetched at `now` (seconds since 1970 UTC): at most `limit` wants of mirrored folders
+    /// that are not held, not being fetched and not waiting, the oldest and most wanted first.
     pub fn wants_due(&self, now: u64, limit: usize) -> Result<Vec<WantRow>, RepositoryError> {
         let index = self.state.index.read()?;
         let mut best = BTreeSet::new();
         self.state.ledger.each_want_after(None, |row| {
             let row = stand(&index, row, now)?;
-            if row.state == WantState::Due {
+            if row.state == WantState::Due && self.folders.contains_key(&row.row.file.folder) {
                 let WantRow { file, want, .. } = row.row;
                 best.insert((Reverse(want.weight(now)), want.first_asked, file.folder, file.name));
                 if best.len() > limit {
@@ -104,7 +104,8 @@ impl Repository {
         Ok(due)
     }
 
-    /// Begins a task; `None` while another one serves the same want.
+    /// Begins a task; `None` while another one serves the same want. Whoever is to be counted among those
+    /// that want the file asks first: a want that comes later knows nothing of the task.
     pub fn begin_task(
         &self,
         kind: TaskKind,
@@ -229,6 +230,9 @@ mod tests {
         assert_eq!(due(&main, NOW + 3_600, 9), ["popular", "old", "new"]);
         assert_eq!(due(&main, NOW + 3_600, 2), ["popular", "old"]);
         assert_eq!(due(&main, NOW + 3_600, 0), [""; 0]);
+        let elsewhere = FolderName::new("removed").unwrap();
+        main.ask(&[(elsewhere, claim("file").1)], &member(1)).unwrap();
+        assert_eq!(due(&main, NOW + 3_600, 9), ["popular", "old", "new"]);
     }
 
     #[test]
