@@ -86,6 +86,8 @@ fn follows_without_a_transfer(lyon: &mut Node, main: &Node, before: &[(String, b
 fn a_main_that_lost_its_state_comes_back_from_its_backup_and_secondaries_follow_as_before() {
     let (mut main, mut lyon) = pair();
     let (phrase, backup) = (passphrase(&main), main.place().join("paris.backup"));
+    let wanted = immutable("wanted", b"somewhere else");
+    main.ok(&format!("want add --url http://h/{wanted}"));
     let line = |file: &str| format!("backup {} --passphrase-file {file}", backup.display());
     let written = main.json(&line(phrase.to_str().unwrap()));
     assert_eq!((&written["kind"], &written["members"]), (&"main".into(), &2.into()));
@@ -122,6 +124,7 @@ fn a_main_that_lost_its_state_comes_back_from_its_backup_and_secondaries_follow_
     wait("the tree is read again", || (main.status()["folders"][0]["held_files"] == FILES).then_some(()));
     follows_without_a_transfer(&mut lyon, &main, &before);
     assert_eq!(names(&main), ["lyon", "paris"]);
+    assert_eq!(main.json_lines("want list")[0]["name"], wanted);
     assert!(main.json("pair list")[0]["connected"].as_bool().unwrap());
     let late = noise(99, 30_000);
     main.write(&immutable("late", &late), &late);

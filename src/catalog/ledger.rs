@@ -1,4 +1,5 @@
-//! `ledger.redb`: what can't be rebuilt from the tree. Members, invitations, jobs, audit.
+//! `ledger.redb`: what can't be rebuilt from the tree. Members, invitations, jobs, audit; wants and tasks
+//! have their own files.
 
 use super::{
     error::{CatalogError, OpenCatalogError},
@@ -48,6 +49,12 @@ impl Ledger {
             transaction.open_table(tables::INVITES)?;
             transaction.open_table(tables::AUDIT)?;
             transaction.open_table(tables::JOBS)?;
+            transaction.open_table(tables::FILES)?;
+            transaction.open_table(tables::UPDATE_FILES)?;
+            transaction.open_table(tables::SHA1_FILES)?;
+            transaction.open_table(tables::CONFLICTS)?;
+            transaction.open_table(tables::WANTS)?;
+            transaction.open_table(tables::TASKS)?;
             Ok(())
         })?;
         Ok(ledger)
@@ -171,11 +178,14 @@ impl Ledger {
         })
     }
 
-    fn reading(&self) -> Result<ReadTransaction, CatalogError> {
+    pub(super) fn reading(&self) -> Result<ReadTransaction, CatalogError> {
         self.home.read(|database| Ok(database.begin_read()?))
     }
 
-    fn write<R>(&self, change: impl FnOnce(&WriteTransaction) -> Result<R, CatalogError>) -> Result<R, CatalogError> {
+    pub(super) fn write<R>(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<R, CatalogError>,
+    ) -> Result<R, CatalogError> {
         self.home.write(|database| {
             let transaction = database.begin_write()?;
             let result = change(&transaction)?;
@@ -188,6 +198,6 @@ impl Ledger {
 /// How long an ended invitation is remembered, in seconds, so that its token is refused in words.
 const FORGET_AFTER: u64 = 7 * 86_400;
 
-fn row_of(table: &'static str) -> impl Fn(VersionedError) -> CatalogError {
+pub(super) fn row_of(table: &'static str) -> impl Fn(VersionedError) -> CatalogError {
     move |source| CatalogError::Row { table, source }
 }

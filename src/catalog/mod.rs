@@ -14,15 +14,19 @@ mod overlay;
 mod records;
 mod snapshot;
 mod tables;
+mod tasks;
 #[cfg(test)]
 mod tests;
+mod wants;
 
 pub use batch::Batch;
 pub use error::{CatalogError, OpenCatalogError};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
-    AuditRecord, DamageRecord, DamageTotals, HoldingRecord, InviteRecord, JobRecord, LogRecord, MissingRecord,
-    ScrubRecord, Totals,
+    AuditRecord, ConflictsRecord, DamageRecord, DamageTotals, HoldingRecord, InviteRecord, JobRecord, LogRecord,
+    MissingRecord, ScrubRecord, Totals,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
+pub use tasks::TaskLimit;
+pub use wants::{AskOutcome, FilePlace, Forgotten, WantLimit, WantRow};

@@ -6,6 +6,7 @@ use crate::domain::{
     name::{FileName, FolderName},
     state::{Entry, Namespace},
     versioned::{self, VersionedError},
+    wants::{Conflict, DownloadTask, FileFacts, Want},
 };
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +176,10 @@ pub struct JobRecord {
     pub outcome: String,
 }
 
+/// Claims about one file that were not taken, the oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictsRecord(pub Vec<Conflict>);
+
 record!(HoldingRecord, 1);
 record!(MissingRecord, 1);
 record!(LogRecord, 1);
@@ -185,6 +190,10 @@ record!(ScrubRecord, 1);
 record!(InviteRecord, 1);
 record!(AuditRecord, 1);
 record!(JobRecord, 1);
+record!(FileFacts, 1);
+record!(ConflictsRecord, 1);
+record!(Want, 1);
+record!(DownloadTask, 1);
 
 #[cfg(test)]
 mod tests {

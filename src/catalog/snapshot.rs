@@ -313,7 +313,7 @@ fn files_after<T>(
     Ok(rows)
 }
 
-fn file_key(table: &'static str, folder: &str, name: &str) -> Result<(FolderName, FileName), CatalogError> {
+pub(super) fn file_key(table: &'static str, folder: &str, name: &str) -> Result<(FolderName, FileName), CatalogError> {
     match (FolderName::new(folder), FileName::new(name)) {
         (Ok(folder), Ok(name)) => Ok((folder, name)),
         _ => Err(CatalogError::Damaged(table)),

@@ -36,3 +36,16 @@ pub(super) const INVITES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinitio
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
 /// The last run of each job.
 pub(super) const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
+
+/// What is known of a file that somebody told of.
+pub(super) const FILES: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("files");
+/// The same by update: (update, folder, name).
+pub(super) const UPDATE_FILES: TableDefinition<'_, (&[u8; 20], &str, &str), ()> = TableDefinition::new("update_files");
+/// The same by content: (SHA-1, folder, name).
+pub(super) const SHA1_FILES: TableDefinition<'_, (&[u8; 20], &str, &str), ()> = TableDefinition::new("sha1_files");
+/// What was told of a file and not taken.
+pub(super) const CONFLICTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("conflicts");
+/// Who needs a file.
+pub(super) const WANTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("wants");
+/// Attempts to fetch files, by running number.
+pub(super) const TASKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks");

@@ -116,6 +116,11 @@ impl Client {
         self.ask(request(Method::POST, path, body.into())?).await
     }
 
+    /// Has something removed, and waits for as long as it takes; `path` as in [`Client::get`].
+    pub async fn delete<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+        self.ask(request(Method::DELETE, path, Bytes::new())?).await
+    }
+
     async fn ask<T: DeserializeOwned>(&mut self, request: Request<Full<Bytes>>) -> Result<T, ClientError> {
         let lost = |source| ClientError::Lost { path: self.path.clone(), source };
         self.requests.ready().await.map_err(lost)?;

@@ -3,6 +3,13 @@
 //! Times are seconds since 1970 UTC, sizes are bytes, ages are seconds. Readers ignore fields that
 //! they do not know, so a report may grow.
 
+mod wants;
+
+pub use wants::{
+    ConflictReport, ForgetQuery, ForgetReply, WANTS, WantAnswer, WantOutcome, WantReply, WantReport, WantRequest,
+    WantStateReport, WantsPage, WantsQuery, WantsSummary,
+};
+
 use crate::domain::{
     backup::{BackupKind, Passphrase},
     digest::{Root, Sha1},
@@ -119,6 +126,9 @@ pub struct StatusReport {
     /// How far verifying what lies here is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubState>,
+    /// How many files are wanted; `None` where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wants: Option<WantsSummary>,
 }
 
 /// The newest signed state that a node has. All zero or `None` where it has none.

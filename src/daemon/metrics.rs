@@ -23,6 +23,9 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
     gauge(&mut out, "held_files", "Files of the index on this disk", &folders(|folder| folder.held_files));
     gauge(&mut out, "missing_files", "Files of the index not on this disk", &folders(|folder| folder.missing_files));
     gauge(&mut out, "missing_bytes", "Their bytes", &folders(|folder| folder.missing_bytes));
+    let wants = status.wants.unwrap_or_default();
+    gauge(&mut out, "wanted_files", "Files that somebody wants", &[(String::new(), wants.files)]);
+    gauge(&mut out, "wanted_files_open", "Of these, not on this disk", &[(String::new(), wants.open)]);
     let scrub = status.scrub.unwrap_or_default();
     gauge(&mut out, "damaged_files", "Damaged files that wait for good bytes", &[(String::new(), scrub.damaged_files)]);
     let ended = scrub.last_ended_at.unwrap_or(0);

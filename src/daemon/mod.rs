@@ -22,6 +22,7 @@ mod restore;
 mod router;
 mod serve;
 mod telemetry;
+mod wants;
 
 pub use backup::{BackupError, backup_error, backup_offline};
 pub use inspect::inspect;

@@ -52,6 +52,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         rates,
         attention: attention(node, now),
         scrub: Some(scrub(node)?),
+        wants: super::wants::summary(node)?,
     })
 }
 

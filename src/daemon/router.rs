@@ -12,7 +12,7 @@ use super::{
     node::Node,
     random,
     rates::Rates,
-    report,
+    report, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -45,7 +45,7 @@ pub(super) struct Api {
     pub rates: Arc<Rates>,
 }
 
-type Answer<T> = Result<Json<T>, ApiError>;
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 
 /// Looking only: for the admin listener.
 pub(super) fn reads(api: Api) -> Router {
@@ -56,6 +56,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::MEMBERS, get(members))
         .route(api::AUDIT, get(audit_rows))
         .route(api::SCRUB, get(scrub_state))
+        .route(api::WANTS, get(wants::list))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -74,6 +75,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::BACKUP, post(backup))
         .route(api::CHECK, post(check))
         .route(api::SCRUB, post(scrub))
+        .route(api::WANTS, post(wants::add).delete(wants::forget))
         .with_state(api.clone());
     reads(api).merge(changes)
 }
@@ -408,16 +410,20 @@ fn check_cure(role: Role) -> &'static str {
     }
 }
 
-async fn audit(api: &Api, peer: Option<Extension<ConnectInfo<Peer>>>, what: String) -> Result<(), ApiError> {
-    let uid = peer.and_then(|Extension(ConnectInfo(peer))| peer.uid);
-    let who = uid.map_or_else(|| "somebody".to_owned(), |uid| format!("uid {uid}"));
+/// The user at the other end of the control socket.
+pub(super) fn uid_of(peer: &Option<Extension<ConnectInfo<Peer>>>) -> Option<u32> {
+    peer.as_ref().and_then(|Extension(ConnectInfo(peer))| peer.uid)
+}
+
+pub(super) async fn audit(api: &Api, peer: Option<Extension<ConnectInfo<Peer>>>, what: String) -> Result<(), ApiError> {
+    let who = uid_of(&peer).map_or_else(|| "somebody".to_owned(), |uid| format!("uid {uid}"));
     tracing::info!(%who, %what, "audit");
     let node = api.node.clone();
     let at = node.repository.clock().unix_seconds();
     blocking(move || node.repository.state().ledger.audit(&AuditRecord { at, who, what })).await.map(drop)
 }
 
-async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
     act: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Answer<T> {
     tokio::task::spawn_blocking(act).await.map_err(failed)?.map(Json).map_err(failed)

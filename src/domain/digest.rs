@@ -75,6 +75,10 @@ digest! {
     /// A SHA-1, as Microsoft writes it into file names.
     Sha1, 20
 }
+digest! {
+    /// A SHA-256, as Microsoft writes it into the metadata of updates.
+    Sha256, 32
+}
 
 impl From<blake3::Hash> for Root {
     fn from(hash: blake3::Hash) -> Self {
@@ -101,6 +105,7 @@ mod tests {
 
     #[test]
     fn a_digest_of_another_length_is_refused() {
+        assert!("da39a3ee5e6b4b0d3255bfef95601890afd80709".parse::<Sha256>().is_err());
         for wrong in
             ["", "da39", "zz39a3ee5e6b4b0d3255bfef95601890afd80709", "da39a3ee5e6b4b0d3255bfef95601890afd8070911"]
         {
@@ -113,5 +118,8 @@ mod tests {
         let root = Root::from(blake3::hash(b"x"));
         assert_eq!(serde_json::to_string(&root).unwrap(), format!("\"{root}\""));
         assert_eq!(postcard::to_stdvec(&root).unwrap(), root.0);
+        let sha256 = Sha256([0xab; 32]);
+        assert_eq!(serde_json::to_string(&sha256).unwrap(), format!("\"{}\"", "ab".repeat(32)));
+        assert_eq!(postcard::from_bytes::<Sha256>(&postcard::to_stdvec(&sha256).unwrap()).unwrap(), sha256);
     }
 }

@@ -9,6 +9,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 pub const MAX_NODE_NAME_BYTES: usize = 64;
 /// Most bytes in a site's name.
 pub const MAX_SITE_NAME_BYTES: usize = 64;
+/// Most bytes in a host's name: a DNS name has 253.
+pub const MAX_HOST_NAME_BYTES: usize = 255;
 /// Most bytes in an address: a DNS name of 253, a colon, five digits, and one to spare.
 pub const MAX_ADDRESS_BYTES: usize = 260;
 /// Most addresses of one node.
@@ -93,6 +95,10 @@ checked_text! {
     SiteName, is_site_name, "site name: 1 to 64 bytes without control characters or blanks at its ends"
 }
 checked_text! {
+    /// What a Windows machine calls itself, for people. Cheap to clone.
+    HostName, is_host_name, "host name: 1 to 255 bytes without control characters or blanks at its ends"
+}
+checked_text! {
     /// Where a node listens: `host:port`, an IPv6 address in brackets. Cheap to clone.
     NodeAddress, is_address, "address: host:port"
 }
@@ -103,7 +109,15 @@ fn is_node_name(text: &str) -> bool {
 }
 
 fn is_site_name(text: &str) -> bool {
-    (1..=MAX_SITE_NAME_BYTES).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
+    is_plain(text, MAX_SITE_NAME_BYTES)
+}
+
+fn is_host_name(text: &str) -> bool {
+    is_plain(text, MAX_HOST_NAME_BYTES)
+}
+
+fn is_plain(text: &str, most_bytes: usize) -> bool {
+    (1..=most_bytes).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
 }
 
 fn is_address(text: &str) -> bool {

@@ -6,5 +6,8 @@ pub mod file;
 pub mod key;
 pub mod member;
 pub mod name;
+pub mod origin;
 pub mod state;
+pub mod update;
 pub mod versioned;
+pub mod wants;

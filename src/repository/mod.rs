@@ -42,6 +42,7 @@ mod state_dir;
 mod tend;
 #[cfg(test)]
 mod testing;
+mod wants;
 
 pub use attention::{Alarm, Attention, Standing, Trouble, TroubleCounts, Troubles};
 pub use backup::{ExportError, members_of};
@@ -62,3 +63,4 @@ pub use scan::ScanSummary;
 pub use scrub::{Load, Rest, Scrub, ScrubFinding, ScrubProgress, Scrubbed, Sums};
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};
 pub use tend::{Tend, TendConfig};
+pub use wants::{WantCounts, WantedFile};

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::clock::SharedClock,
+    catalog::WantLimit,
     domain::{
         digest::Root,
         key::LineKey,
@@ -160,6 +161,9 @@ pub struct Repository {
     pub(super) folders: BTreeMap<FolderName, Folder>,
     pub(super) deletion_cap: DeletionCap,
     pub(super) log_limit: LogLimit,
+    pub(super) want_limit: WantLimit,
+    /// As of which change of rows no held want could make room.
+    pub(super) swept_in_vain: AtomicU64,
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
@@ -201,6 +205,8 @@ impl Repository {
             folders,
             deletion_cap: config.deletion_cap,
             log_limit: config.log_limit,
+            want_limit: WantLimit::default(),
+            swept_in_vain: AtomicU64::new(u64::MAX),
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
@@ -208,6 +214,8 @@ impl Repository {
         };
         repository.bury()?;
         repository.sweep_staging()?;
+        let now = repository.clock.unix_seconds();
+        repository.state.ledger.interrupt_tasks(now).map_err(RepositoryError::from)?;
         if config.role == Role::Main {
             repository.begin_line()?;
             repository.recall_withheld()?;

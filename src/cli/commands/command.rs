@@ -1,6 +1,6 @@
 //! Which command is meant.
 
-use super::{backup, check, completions, config, files, join, pair, restore, scrub, serve, status, sync};
+use super::{backup, check, completions, config, files, join, pair, restore, scrub, serve, status, sync, want};
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
 #[derive(Debug, clap::Subcommand)]
@@ -14,6 +14,9 @@ pub(crate) enum Command {
     /// Look at mirrored files
     #[command(subcommand)]
     Files(files::Files),
+    /// Say which files the main has to fetch
+    #[command(subcommand, visible_alias = "wants")]
+    Want(want::Want),
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
@@ -43,6 +46,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args, context.out()),
             Self::Status(args) => context.wait_for(status::run(&args, context)),
             Self::Files(files) => context.wait_for(files::run(&files, context)),
+            Self::Want(want) => context.wait_for(want::run(want, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),

@@ -13,5 +13,6 @@ mod scrub;
 mod serve;
 mod status;
 mod sync;
+mod want;
 
 pub(crate) use command::Command;

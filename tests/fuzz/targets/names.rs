@@ -4,7 +4,9 @@ use std::path::{Component, Path};
 use wuasync::domain::{
     member::{MAX_ADDRESS_BYTES, MAX_NODE_NAME_BYTES, MAX_SITE_NAME_BYTES, NodeAddress, NodeName, SiteName},
     name::{FileName, FolderName, MAX_COMPONENT_BYTES, MAX_COMPONENTS},
+    origin::{MAX_URL_BYTES, OriginUrl},
     state::Namespace,
+    update::UpdateId,
 };
 
 /// A name's bytes.
@@ -16,6 +18,21 @@ pub fn names(data: &[u8]) {
     };
     folder_and_namespace(text);
     texts_of_members(text);
+    origin(text);
+    if let Ok(update) = text.parse::<UpdateId>() {
+        assert_eq!(update.to_string(), text.to_ascii_lowercase());
+        assert_eq!(UpdateId::from_bytes(update.to_bytes()), update);
+    }
+}
+
+fn origin(text: &str) {
+    let Ok(url) = OriginUrl::new(text) else { return };
+    assert!(url.as_str().len() <= MAX_URL_BYTES && !url.as_str().contains(|c: char| c.is_control() || c == ' '));
+    assert_eq!(OriginUrl::new(url.as_str()).as_ref(), Ok(&url), "one address is one text");
+    let uri: http::Uri = url.as_str().parse().expect("what passes is an address for others as well");
+    assert!(matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()));
+    assert!(!uri.authority().expect("a host").as_str().contains('@'), "{url} has a login");
+    assert_eq!(uri.path().rsplit('/').next(), Some(url.file_name().as_str()), "{url}");
 }
 
 fn file_name(data: &[u8]) {

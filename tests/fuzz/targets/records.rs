@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use wuasync::{
-    catalog::{AuditRecord, HoldingRecord, InviteRecord, JobRecord, LogRecord, MissingRecord, Totals},
+    catalog::{AuditRecord, ConflictsRecord, HoldingRecord, InviteRecord, JobRecord, LogRecord, MissingRecord, Totals},
     domain::{
         file::FileRecord,
         member::{MAX_ADDRESSES, MAX_MEMBER_BYTES, MAX_MEMBER_FOLDERS, MemberRecord},
         state::Body,
+        wants::{DownloadTask, FileFacts, Want},
     },
 };
 
@@ -21,6 +22,10 @@ pub fn records(data: &[u8]) {
     reads_back(data, MissingRecord::decode, MissingRecord::encode);
     reads_back(data, Totals::decode, Totals::encode);
     reads_back(data, MemberRecord::decode, MemberRecord::encode);
+    reads_back(data, FileFacts::decode, FileFacts::encode);
+    reads_back(data, ConflictsRecord::decode, ConflictsRecord::encode);
+    reads_back(data, Want::decode, Want::encode);
+    reads_back(data, DownloadTask::decode, DownloadTask::encode);
     member(data);
     body(data);
 }

@@ -6,7 +6,10 @@ use crate::{
         out::{Style, printable},
         table::Table,
     },
-    daemon::api::{AttentionReport, ChildReport, FolderReport, ParentReport, ScrubState, StatusReport, TransferReport},
+    daemon::api::{
+        AttentionReport, ChildReport, FolderReport, ParentReport, ScrubState, StatusReport, TransferReport,
+        WantsSummary,
+    },
 };
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         report.parent.as_ref().map(|found| parent(found, now, style)).unwrap_or_default(),
         children(&report.children, now, style),
         transfers(report, style),
+        report.wants.map(|summary| wants(&summary)).unwrap_or_default(),
         report.scrub.map(|state| scrub(&state, now, style)).unwrap_or_default(),
         attention(&report.attention, now, style),
     ];
@@ -115,6 +119,15 @@ fn transfers(report: &StatusReport, style: Style) -> String {
     traffic + &table.show(style, "")
 }
 
+fn wants(summary: &WantsSummary) -> String {
+    let WantsSummary { files, open, conflicts } = summary;
+    let conflicts = match conflicts {
+        0 => String::new(),
+        files => format!("; of {files}, several contents were told (`wuasync want list --conflicts`)"),
+    };
+    format!("{files} files are wanted, {open} of them not here yet (`wuasync want list`){conflicts}\n")
+}
+
 fn scrub(state: &ScrubState, now: u64, style: Style) -> String {
     let last = match state.last_ended_at {
         Some(ended) => format!("every file was verified {} ago", age(ended, now)),
@@ -203,6 +216,7 @@ mod tests {
             rates: RatesReport::default(),
             attention: Vec::new(),
             scrub: None,
+            wants: None,
         }
     }
 
@@ -216,6 +230,17 @@ FOLDER   FILES      SIZE  HELD  MISSING           PATH
 waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
 ";
         assert_eq!(page(&report(), 1_000, Style::Plain), expected);
+    }
+
+    #[test]
+    fn wants_take_a_line_where_there_are_any() {
+        let wants = WantsSummary { files: 3, open: 2, conflicts: 0 };
+        let said = "3 files are wanted, 2 of them not here yet (`wuasync want list`)";
+        assert!(
+            page(&StatusReport { wants: Some(wants), ..report() }, 1, Style::Plain).ends_with(&format!("{said}\n"))
+        );
+        let told = self::wants(&WantsSummary { conflicts: 1, ..wants });
+        assert_eq!(told, format!("{said}; of 1, several contents were told (`wuasync want list --conflicts`)\n"));
     }
 
     #[test]
