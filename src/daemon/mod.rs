@@ -22,6 +22,7 @@ mod restore;
 mod router;
 mod serve;
 mod telemetry;
+mod upstream;
 
 pub use backup::{BackupError, backup_error, backup_offline};
 pub use inspect::inspect;
@@ -31,3 +32,4 @@ pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
 pub use serve::{Ready, ServeError, serve};
+pub use upstream::open_upstream;

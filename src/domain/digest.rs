@@ -75,6 +75,10 @@ digest! {
     /// A SHA-1, as Microsoft writes it into file names.
     Sha1, 20
 }
+digest! {
+    /// A SHA-256, as Microsoft's metadata and people give it.
+    Sha256, 32
+}
 
 impl From<blake3::Hash> for Root {
     fn from(hash: blake3::Hash) -> Self {
