@@ -14,4 +14,5 @@ pub mod repository;
 pub mod store;
 pub mod supply;
 pub mod sync;
+pub mod upstream;
 pub mod watch;

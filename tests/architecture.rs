@@ -26,7 +26,7 @@ mod tests {
         ("watch", &["base", "domain"]),
         ("repository", &["base", "domain", "store", "catalog", "watch"]),
         ("supply", &["base", "domain", "policy", "repository"]),
-        ("upstream", &["base", "domain", "policy", "repository", "supply"]),
+        ("upstream", &["base", "domain", "store", "policy", "repository", "supply"]),
         ("sync", &["base", "domain", "store", "catalog", "repository", "supply"]),
         ("front", &["base", "domain", "supply", "catalog", "policy"]),
         ("jobs", &["base", "domain", "policy", "repository", "supply", "upstream", "sync", "wsusscn", "catalog"]),

@@ -22,6 +22,7 @@ mod restore;
 mod router;
 mod serve;
 mod telemetry;
+mod upstream;
 mod wants;
 
 pub use backup::{BackupError, backup_error, backup_offline};
@@ -32,3 +33,4 @@ pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
 pub use serve::{Ready, ServeError, serve};
+pub use upstream::open_upstream;

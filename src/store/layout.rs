@@ -7,6 +7,8 @@
 //! .wuasync/<folder>/incoming/<number>          whole files on their way to their names
 //! .wuasync/<folder>/partials/<root>.data       blobs that arrive in pieces, with their outboards
 //! .wuasync/<folder>/partials/<root>.obao
+//! .wuasync/<folder>/downloads/<key>.data       files that arrive in order, their roots unknown yet
+//! .wuasync/<folder>/downloads/<key>.tree       what their source said of them, and their outboards
 //! .wuasync/<folder>/trash/<unix seconds>/...   removed files, at rest for the time of grace
 //! ```
 
@@ -44,6 +46,8 @@ pub const PARENT: &str = "parent.toml";
 pub const INCOMING: &str = "incoming";
 /// Blobs that arrive in pieces.
 pub const PARTIALS: &str = "partials";
+/// Files that arrive in order, their roots unknown yet.
+pub const DOWNLOADS: &str = "downloads";
 /// Removed files at rest.
 pub const TRASH: &str = "trash";
 /// What is renamed into the folder and removed, to see that staging shares its mount.
@@ -64,6 +68,7 @@ const RESERVED: &str = ".stfolder";
 const INSIDE: &str = ".stfolder/wuasync";
 const DATA: &str = ".data";
 const OUTBOARD: &str = ".obao";
+const TREE: &str = ".tree";
 
 /// Staging of a folder whose neighbours are on the same mount; none for the root of the file system.
 pub fn staging_beside(folder_path: &Path, folder: &FolderName) -> Option<PathBuf> {
@@ -106,6 +111,22 @@ pub fn partial_root(name: &[u8]) -> Option<Root> {
     name.strip_suffix(DATA).or_else(|| name.strip_suffix(OUTBOARD))?.parse().ok()
 }
 
+/// A download's bytes, as far as they have arrived; `key` is what one flight of it is known by.
+pub fn download_data(key: Root) -> String {
+    format!("{DOWNLOADS}/{key}{DATA}")
+}
+
+/// What is known of a download besides its bytes.
+pub fn download_tree(key: Root) -> String {
+    format!("{DOWNLOADS}/{key}{TREE}")
+}
+
+/// The download that a name in [`DOWNLOADS`] belongs to.
+pub fn download_key(name: &[u8]) -> Option<Root> {
+    let name = std::str::from_utf8(name).ok()?;
+    name.strip_suffix(DATA).or_else(|| name.strip_suffix(TREE))?.parse().ok()
+}
+
 /// Where what was removed at one time rests; `attempt` tells apart equal names of one second.
 pub fn trash(unix_seconds: u64, attempt: u32) -> String {
     match attempt {
@@ -145,6 +166,8 @@ mod tests {
         assert_eq!(number_of(last(incoming(0xbeef)).as_bytes()), Some(0xbeef));
         assert_eq!(partial_root(last(partial_data(root)).as_bytes()), Some(root));
         assert_eq!(partial_root(last(partial_outboard(root)).as_bytes()), Some(root));
+        assert_eq!(download_key(last(download_data(root)).as_bytes()), Some(root));
+        assert_eq!(download_key(last(download_tree(root)).as_bytes()), Some(root));
         assert_eq!(trashed_at(&last(trash(12, 0))), Some(12));
         assert_eq!(trashed_at(&last(trash(12, 3))), Some(12));
         assert_eq!(outboard(root), format!("outboards/ab/{root}"));

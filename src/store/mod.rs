@@ -4,6 +4,8 @@
 //! power cut can be replayed.
 
 pub mod disk;
+pub mod download;
+mod growing;
 pub mod hash;
 pub mod layout;
 pub mod outboards;

@@ -5,6 +5,7 @@ use super::{
         Disk, Open, Replace, SharedDisk,
         simulated::{EIO, ENOSPC, Lost, SimulatedDisk},
     },
+    download::{DownloadKey, Origin},
     layout,
     outboards::Outboards,
     partial::Partial,
@@ -187,6 +188,48 @@ fn a_partial_keeps_only_what_proves_itself_after_any_power_cut() {
         }
         fetch(&partial).unwrap();
         partial.finish(7, &outboards(left).unwrap()).unwrap();
+    });
+}
+
+#[test]
+fn a_download_goes_on_only_with_bytes_that_prove_themselves_after_any_power_cut() {
+    let (old, new) = (blob(4, 400_000), blob(5, 400_000));
+    let key = DownloadKey::of(&name("f"));
+    let begin = |disk: &SimulatedDisk, modified| {
+        let staging = open(disk, None).map_err(io::Error::other)?;
+        staging.downloads().begin(key, Origin { size: 400_000, modified: Some(modified) })
+    };
+    let outboards = |disk: &SimulatedDisk| {
+        let state = disk.open_root(Path::new("/var/lib/wuasync"), true)?;
+        Outboards::open(shared(disk), state)
+    };
+    let prepare = || {
+        let disk = folder_on_one_mount();
+        begin(&disk, 1).unwrap().write(&old[..300_000]).unwrap();
+        let stage = disk.open_root(Path::new("/srv/www/.wuasync/waptwua"), false).unwrap();
+        disk.sync_all(stage).unwrap();
+        disk
+    };
+    let work = |disk: &SimulatedDisk| {
+        let mut download = begin(disk, 2)?;
+        new.chunks(150_000).try_for_each(|piece| download.write(piece))?;
+        let (staging, staged) = (open(disk, None).map_err(io::Error::other)?, download.finish(7, &outboards(disk)?)?);
+        staging.sync_staged(&[&staged])?;
+        staging.publish(&staged, &name("f"), Replace::Yes)?;
+        staging.sync_published(&[name("f")])
+    };
+    at_every_power_cut(prepare, work, |left, done| {
+        let staging = open(left, None).unwrap();
+        let found = files(&staging);
+        assert!(found.iter().all(|(_, bytes)| *bytes == new) && (found.len() == 1 || !done));
+        let Some(mut download) = staging.downloads().take_up(key).unwrap() else { return };
+        let data = if download.origin().modified == Some(1) { &old } else { &new };
+        let mut bytes = vec![0; download.arrived() as usize];
+        download.data().read_exact_at(&mut bytes, 0).unwrap();
+        assert!(data.starts_with(&bytes), "bytes that never arrived");
+        download.write(&data[bytes.len()..]).unwrap();
+        assert_eq!(download.digests().unwrap().root, blake3::hash(data).into());
+        download.finish(7, &outboards(left).unwrap()).unwrap();
     });
 }
 

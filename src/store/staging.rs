@@ -6,6 +6,7 @@
 
 use super::{
     disk::{DiskFile, Kind, Open, Replace, RootId, SharedDisk, Space, Stat},
+    download::Downloads,
     layout,
     room::{NoRoom, Room},
     walk::{self, Walked},
@@ -105,6 +106,7 @@ pub struct Staging {
     first: u64,
     next: AtomicU64,
     room: Arc<Room>,
+    downloads: Downloads,
 }
 
 impl Staging {
@@ -328,6 +330,11 @@ impl Staging {
         walk::walk(&*self.disk, self.folder, each)
     }
 
+    /// Where files of unknown root arrive.
+    pub fn downloads(&self) -> &Downloads {
+        &self.downloads
+    }
+
     pub(super) fn room(&self) -> &Arc<Room> {
         &self.room
     }
@@ -430,13 +437,14 @@ impl Opener<'_> {
         let refused = |source: io::Error| self.refused(place, source);
         let stage = self.disk.open_root(place, true).map_err(refused)?;
         self.probe(place, stage)?;
-        for directory in [layout::INCOMING, layout::PARTIALS, layout::TRASH] {
+        for directory in [layout::INCOMING, layout::PARTIALS, layout::DOWNLOADS, layout::TRASH] {
             self.disk.make_directory(stage.at(directory)).map_err(refused)?;
         }
         let first = self.first_number(stage).map_err(refused)?;
         let (disk, folder, next) = (self.disk.clone(), self.folder, AtomicU64::new(first));
         let room = Arc::new(Room::new(disk.clone(), folder));
-        Ok(Staging { disk, folder, stage, first, next, room })
+        let downloads = Downloads::new(disk.clone(), stage, room.clone());
+        Ok(Staging { disk, folder, stage, first, next, room, downloads })
     }
 
     /// Renames an empty file from staging into the folder and removes it there.

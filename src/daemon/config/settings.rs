@@ -60,7 +60,7 @@ pub struct Config {
     pub cleanup: Cleanup,
     /// What is never exceeded.
     pub limits: Limits,
-    /// Keys that are set and right, and that no part of this version acts upon (`upstream.proxy`).
+    /// Keys that are set and right, and that no part of this version acts upon (`mirror.window`).
     #[serde(skip)]
     pub not_in_effect: Vec<String>,
 }

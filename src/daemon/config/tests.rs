@@ -208,6 +208,12 @@ fn every_mistake_is_told_with_its_line_and_a_way_out() {
         ("jobs.by = \"cron\"", "wuasync.toml:1: jobs.by: \"cron\" is none of"),
         ("upstream.enabled = \"yes\"", "wuasync.toml:1: upstream.enabled: expected true or false, found a text"),
         ("upstream.resolve = {a = \"b\"}", "wuasync.toml:1: upstream.resolve: \"b\" is no address"),
+        ("upstream.resolve = {a = \"10.0.0.1:0\"}", "wuasync.toml:1: upstream.resolve: \"a\" needs a port"),
+        (
+            "upstream.allowed_hosts = [\"http://a\"]",
+            "wuasync.toml:1: upstream.allowed_hosts: \"http://a\" is no host name",
+        ),
+        ("upstream.allowed_hosts = [\".\"]", "wuasync.toml:1: upstream.allowed_hosts: \".\" is no host name"),
         ("state_dir = \"state\"", "wuasync.toml:1: state_dir: \"state\" is not an absolute path"),
         ("state_dir = \"/a/../b\"", "wuasync.toml:1: state_dir: \"/a/../b\" goes through"),
         ("state_dir = \"/var/www/waptwua/x\"", "wuasync.toml:1: state_dir: /var/www/waptwua/x lies inside folder"),
@@ -285,9 +291,8 @@ fn a_host_name_that_can_not_be_taken_asks_for_a_name() {
 
 #[test]
 fn keys_without_effect_are_noted_where_they_differ_from_their_default() {
-    let text =
-        "mirror.window = \"20:30-05:30\"\nupstream.proxy = \"http://p:1\"\njobs.pull = \"15m\"\ncleanup.trash = \"1d\"";
-    assert_eq!(Files::new(text).load(&[]).unwrap().not_in_effect, ["upstream.proxy", "mirror.window"]);
+    let text = "mirror.window = \"20:30-05:30\"\nupstream.require_signature = false\njobs.pull = \"15m\"\ncleanup.trash = \"1d\"";
+    assert_eq!(Files::new(text).load(&[]).unwrap().not_in_effect, ["upstream.require_signature", "mirror.window"]);
 }
 
 #[test]

@@ -1,6 +1,12 @@
-//! `[upstream]`: Microsoft, or what stands in for it. Kept for the version that fetches.
+//! `[upstream]`: Microsoft, or what stands in for it.
 
-use super::{keys::Keys, read, show, values::url::WebUrl};
+use super::{
+    keys::Keys,
+    node::Node,
+    read::{self, Mistake},
+    show,
+    values::url::WebUrl,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -70,16 +76,33 @@ impl Upstream {
         let url = read::optional(read::parsed::<WebUrl>);
         let files = read::list(read::path);
         Self {
-            enabled: keys.inert("enabled", read::boolean, default.enabled),
-            origin: keys.inert("origin", &url, default.origin),
-            proxy: keys.inert("proxy", &url, default.proxy),
+            enabled: keys.value("enabled", read::boolean, default.enabled),
+            origin: keys.value("origin", &url, default.origin),
+            proxy: keys.value("proxy", &url, default.proxy),
             cab_url: keys.inert("cab_url", &url, default.cab_url),
-            allowed_hosts: keys.inert("allowed_hosts", read::list(read::text), default.allowed_hosts),
+            allowed_hosts: keys.value("allowed_hosts", read::list(domain), default.allowed_hosts),
             trust_roots: keys.inert("trust_roots", &files, default.trust_roots),
             timestamp_roots: keys.inert("timestamp_roots", &files, default.timestamp_roots),
             require_signature: keys.inert("require_signature", read::boolean, default.require_signature),
             publish_sha1_sidecar: keys.inert("publish_sha1_sidecar", read::boolean, default.publish_sha1_sidecar),
-            resolve: keys.inert("resolve", read::map(read::address), default.resolve),
+            resolve: keys.value("resolve", resolve, default.resolve),
         }
+    }
+}
+
+/// A domain without scheme, port and path.
+fn domain(node: &Node) -> Result<String, Mistake> {
+    let given = read::text(node)?;
+    let plain = given.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let is_domain = plain && given.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    is_domain.then_some(given.clone()).ok_or_else(|| Mistake::at(node, format!("{given:?} is no host name")))
+}
+
+/// A connection needs a port.
+fn resolve(node: &Node) -> Result<BTreeMap<String, SocketAddr>, Mistake> {
+    let places = read::map(read::address)(node)?;
+    match places.iter().find(|(_, place)| place.port() == 0) {
+        Some((host, _)) => Err(Mistake::at(node, format!("{host:?} needs a port"))),
+        None => Ok(places),
     }
 }
