@@ -244,3 +244,4 @@ fn try_to_adopt(main: &Repository) -> Done {
 mod main_side;
 mod members;
 mod secondary_side;
+mod wants;

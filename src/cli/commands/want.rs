@@ -53,11 +53,11 @@ FILE.json holds a list, and only \"url\" has to be there:
     }
   ]
 
-The file's name is the last part of its URL. A SHA-1 in that name counts as told. A file of several URLs
+The file's name is the last part of its URL. A SHA-1 in that name counts as told. A file of several URLs \
 stands there once for each. At most 16 MiB; - reads standard input.
 
-Exit codes: 0 all of them are wanted; 1 the work failed; 2 the list, or an option, makes no sense: nothing
-is wanted; 3 the daemon can't be reached; 4 this is a secondary, or a file is known with another content:
+Exit codes: 0 all of them are wanted; 1 the work failed; 2 the list, or an option, makes no sense: nothing \
+is wanted; 3 the daemon can't be reached; 4 this is a secondary, or a file is known with another content: \
 the others are wanted.";
 
 #[derive(Debug, clap::Subcommand)]
@@ -248,7 +248,7 @@ fn table(wants: &[WantReport], now: u64) -> Table {
             first_of(&want.updates),
             first_of(&want.who),
             want.times.to_string(),
-            units::duration(Duration::from_secs(now.saturating_sub(want.first_asked))),
+            seconds(now.saturating_sub(want.first_asked)),
             why(want),
         ]);
     }
@@ -263,17 +263,28 @@ fn state(want: &WantReport, now: u64) -> String {
         (WantStateReport::Unvouched, _) => "unvouched".to_owned(),
         (WantStateReport::Waiting, None) => "waiting".to_owned(),
         (WantStateReport::Waiting, Some(until)) => {
-            format!("again in {}", units::duration(Duration::from_secs(until.saturating_sub(now))))
+            format!("again in {}", seconds(until.saturating_sub(now)))
         }
     }
 }
 
 fn why(want: &WantReport) -> String {
-    let conflicts = (!want.conflicts.is_empty())
-        .then(|| format!("{} other contents were told (`wuasync want list --conflicts`)", want.conflicts.len()));
+    let hint = "(`wuasync want list --conflicts`)";
+    let conflicts = match want.conflicts.len() {
+        0 => None,
+        1 => Some(format!("another content was told {hint}")),
+        many => Some(format!("{many} other contents were told {hint}")),
+    };
     let lack = (want.state == WantStateReport::Unvouched).then(|| "no digest vouches for it".to_owned());
     let reasons: Vec<_> = want.error.clone().into_iter().chain(lack).chain(conflicts).collect();
     reasons.join("; ")
+}
+
+fn seconds(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        _ => units::duration(Duration::from_secs(seconds)),
+    }
 }
 
 fn first_of<T: ToString>(items: &[T]) -> String {
