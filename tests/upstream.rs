@@ -2,6 +2,7 @@
 //! real nginx.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+#![allow(unreachable_pub, reason = "the test's own modules")]
 
 #[cfg(test)]
 #[path = "upstream/faults.rs"]

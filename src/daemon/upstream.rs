@@ -54,9 +54,10 @@ mod tests {
 
     #[test]
     fn addresses_that_can_not_be_used_are_named_by_their_keys() {
-        let wrong = config::Upstream { origin: "http://a:99999/x".parse().ok(), ..config::Upstream::default() };
-        if wrong.origin.is_some() {
-            assert!(settings(&wrong).unwrap_err().to_string().contains("`upstream.origin`"));
-        }
+        let wrong = Some("http://a:99999/x".parse().unwrap());
+        let origin = config::Upstream { origin: wrong.clone(), ..config::Upstream::default() };
+        assert!(settings(&origin).unwrap_err().to_string().contains("`upstream.origin`"));
+        let proxy = config::Upstream { proxy: wrong, ..config::Upstream::default() };
+        assert!(settings(&proxy).unwrap_err().to_string().contains("`upstream.proxy`"));
     }
 }

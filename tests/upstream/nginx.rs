@@ -1,7 +1,10 @@
 //! A real nginx in Microsoft's place.
 
 use crate::site::{HOST, NAME, STAMP, Site, blob, limits, promise_of, settings, sha1_of, upstream};
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, Signal, kill_process},
+};
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
@@ -37,7 +40,7 @@ impl Nginx {
             .map(|name| format!("{name}_temp_path {here}/{name};\n"))
             .concat();
         let config = format!(
-            "daemon off; master_process off; {user} pid {here}/pid; error_log {here}/errors;\n\
+            "daemon off; {user} pid {here}/pid; error_log {here}/errors;\n\
              events {{}}\nhttp {{\n{temporary}\
              log_format asked '$request_method $request_uri $status $http_range $http_if_range';\n\
              access_log {here}/asked asked;\n\
@@ -79,7 +82,10 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        self.child.kill().ok();
+        // Asked, so that it takes its workers along.
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            kill_process(pid, Signal::TERM).ok();
+        }
         self.child.wait().ok();
     }
 }
@@ -136,13 +142,13 @@ async fn a_file_that_changed_before_the_rest_was_asked_for_is_the_new_one() {
     let upstream =
         upstream(Settings { limits: Limits { first_wait: Duration::from_millis(500), ..limits() }, ..settings(line) });
     let fetch = site.fetch_telling(&upstream, Promise { sha1: Some(sha1_of(&new)), ..Promise::default() }, &growth);
-    let change = async {
-        let there = grown.wait_for(|growth| growth.as_ref().is_some_and(|it: &Growth| it.arrived > 0)).await;
-        drop(there.unwrap());
-        nginx.put(&new);
-    };
-    let (fetched, ()) = tokio::join!(fetch, change);
-    site.publish(fetched.unwrap(), &new);
+    tokio::pin!(fetch);
+    tokio::select! {
+        _ = &mut fetch => panic!("it ended"),
+        there = grown.wait_for(|growth| growth.as_ref().is_some_and(|it: &Growth| it.arrived > 0)) => drop(there.unwrap()),
+    }
+    nginx.put(&new);
+    site.publish(fetch.await.unwrap(), &new);
 }
 
 #[tokio::test]

@@ -73,16 +73,16 @@ async fn an_origin_that_ignores_ranges_is_read_past_what_is_held() {
 async fn a_wrong_range_is_never_taken_and_the_file_is_asked_for_without_one() {
     let data = blob(3, SIZE);
     let last = SIZE - 1;
-    for wrong in [
-        format!("bytes {}-{last}/{SIZE}", CUT + 1),
-        format!("bytes 0-{last}/{SIZE}"),
-        format!("bytes {CUT}-{SIZE}/{SIZE}"),
-        format!("bytes {CUT}-{last}/*"),
-        format!("bytes {CUT}-{}/{SIZE}", CUT - 1),
-        format!("items {CUT}-{last}/{SIZE}"),
-        "bytes 300000-99999999999999999999/700000".to_owned(),
+    for (wrong, sent_from) in [
+        (format!("bytes {}-{last}/{SIZE}", CUT + 1), CUT + 1),
+        (format!("bytes 0-{last}/{SIZE}"), 0),
+        (format!("bytes {CUT}-{SIZE}/{SIZE}"), CUT),
+        (format!("bytes {CUT}-{last}/*"), CUT),
+        (format!("bytes {CUT}-{}/{SIZE}", CUT - 1), CUT),
+        (format!("items {CUT}-{last}/{SIZE}"), CUT),
+        ("bytes 300000-99999999999999999999/700000".to_owned(), CUT),
     ] {
-        let nonsense = part(&data, DATE, &wrong, CUT);
+        let nonsense = part(&data, DATE, &wrong, sent_from);
         let script = vec![whole(&data, DATE, CUT), nonsense, whole(&data, DATE, SIZE)];
         let (hostile, upstream, site) = origin(script).await;
         site.fetch_right(&upstream, promise_of(&data), &data).await;
