@@ -348,4 +348,28 @@ mod tests {
         assert!(matches!(head(200, &[]), Err(Fault::NoLength)));
         assert!(matches!(head(404, &[]), Err(Fault::NotThere(404))));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_head_says_what_is_gone_on_with_is_the_rest_of_what_is_held(
+            status in proptest::sample::select(vec![200_u16, 206, 302, 404, 416, 503]),
+            fields in proptest::collection::vec((0..6_usize, "(bytes )?[0-9]{0,3}[-/ ]?[0-9]{0,3}[/]?[0-9*]{0,3}|[ -~]{0,20}"), 0..6),
+            dated in proptest::bool::ANY,
+        ) {
+            const NAMES: [HeaderName; 6] =
+                [CONTENT_LENGTH, CONTENT_RANGE, CONTENT_ENCODING, LOCATION, RETRY_AFTER, LAST_MODIFIED];
+            let mut headers = HeaderMap::new();
+            if dated {
+                headers.append(LAST_MODIFIED, DATE.parse().unwrap());
+            }
+            for (name, value) in fields {
+                headers.append(NAMES[name].clone(), value.parse().unwrap());
+            }
+            let answer = judge_get(StatusCode::from_u16(status).unwrap(), &headers, Some(&HELD), &NO_PROMISE, 1_000, 0);
+            if let Ok(Answer::Body(Body { origin, from: From::GoOn { skip } })) = answer {
+                assert_eq!(origin, HELD.origin);
+                assert!(skip == 0 && status == 206 || skip == HELD.bytes && status == 200);
+            }
+        }
+    }
 }

@@ -43,13 +43,13 @@ pub fn promise_of(data: &[u8]) -> Promise {
     Promise { size: Some(data.len() as u64), sha1: Some(sha1_of(data)), sha256: Some(sha256) }
 }
 
-/// Patience for tests: what is wrong shows soon, and no wait is long.
+/// More patience than an origin on this machine needs, and no wait between attempts that is long.
 pub fn limits() -> Limits {
     Limits {
-        stall: Duration::from_millis(400),
-        head: Duration::from_secs(5),
-        describe: Duration::from_millis(800),
-        slow_after: Duration::from_millis(300),
+        stall: Duration::from_secs(10),
+        head: Duration::from_secs(10),
+        describe: Duration::from_secs(3),
+        slow_after: Duration::from_secs(10),
         slow_bytes: 1_000,
         first_wait: Duration::from_millis(2),
         longest_wait: Duration::from_secs(2),
