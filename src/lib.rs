@@ -10,6 +10,7 @@ pub mod cli;
 pub mod daemon;
 pub mod domain;
 pub mod front;
+pub mod jobs;
 pub mod repository;
 pub mod store;
 pub mod supply;

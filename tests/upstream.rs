@@ -14,6 +14,8 @@ mod hostile;
 #[path = "upstream/nginx.rs"]
 mod nginx;
 #[cfg(test)]
+mod origin;
+#[cfg(test)]
 #[path = "upstream/proxy.rs"]
 mod proxy;
 #[cfg(test)]

@@ -12,6 +12,11 @@ const UPDATE: &str = "0fa1201d-4330-4fa8-8ae9-b877473b6441_204";
 const OTHER: &str = "e6cf1350-c01b-414d-a61f-263d14d133b4_1";
 const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
+/// A main that fetches nothing.
+fn main() -> Node {
+    Node::main("paris").with("[upstream]\nenabled = false\n").start()
+}
+
 fn wants(node: &Node) -> Vec<Value> {
     node.json_lines("want list")
 }
@@ -22,7 +27,7 @@ fn names(wants: &[Value]) -> Vec<&str> {
 
 #[test]
 fn wants_are_added_listed_and_forgotten_and_outlive_a_restart() {
-    let mut main = Node::main("paris").start();
+    let mut main = main();
     assert_eq!(main.status()["wants"], Value::Null);
     let kb = immutable("kb1", b"content");
     let (url, other_path) = (format!("http://h/c/{kb}"), format!("http://other/d/{kb}"));
@@ -63,7 +68,7 @@ fn wants_are_added_listed_and_forgotten_and_outlive_a_restart() {
 
 #[test]
 fn a_file_that_arrives_is_held_without_anybody_forgetting_its_want() {
-    let main = Node::main("paris").start();
+    let main = main();
     let kb = immutable("kb1", b"content");
     main.ok(&format!("want add --url http://h/{kb}"));
     main.write(&kb, b"content");
@@ -75,7 +80,7 @@ fn a_file_that_arrives_is_held_without_anybody_forgetting_its_want() {
 
 #[test]
 fn another_content_under_one_name_is_refused_and_listed() {
-    let main = Node::main("paris").start();
+    let main = main();
     main.ok(&format!("want add --url http://h/x.msu --sha256 {SHA256}"));
     let refused = main.cli(&format!("want add --url http://evil/x.msu --sha256 {}", "0".repeat(64)));
     assert_eq!(refused.exit, 4, "{refused:?}");
@@ -94,7 +99,7 @@ fn another_content_under_one_name_is_refused_and_listed() {
 
 #[test]
 fn a_list_is_taken_whole_and_one_with_a_mistake_not_at_all() {
-    let main = Node::main("paris").start();
+    let main = main();
     let list = main.place().join("wants.json");
     let files: Vec<_> = (0..1_200)
         .map(|n| {
@@ -133,6 +138,8 @@ fn a_list_is_taken_whole_and_one_with_a_mistake_not_at_all() {
 #[test]
 fn a_secondary_says_that_wants_belong_to_the_main() {
     let lyon = Node::secondary("lyon").start();
+    let refused = lyon.cli("want scan");
+    assert!(refused.exit == 4 && refused.err.contains("run `wuasync want scan` there"), "{refused:?}");
     let refused = lyon.cli("want add --url http://h/x.cab");
     assert_eq!(refused.exit, 4, "{refused:?}");
     assert!(refused.err.contains("only the main fetches from Microsoft"), "{refused:?}");

@@ -92,6 +92,7 @@ mod tests {
             "want add --url http://h/x.cab --update 0fa1201d-4330-4fa8-8ae9-b877473b6441_204 --size 7 --folder waptwua",
             "want add --from x.json",
             "want list",
+            "want scan",
             "wants list --conflicts",
             "want forget waptwua/x.cab",
             "want forget 0fa1201d-4330-4fa8-8ae9-b877473b6441_204",

@@ -6,8 +6,8 @@
 mod wants;
 
 pub use wants::{
-    ConflictReport, ForgetQuery, ForgetReply, WANTS, WantAnswer, WantOutcome, WantReply, WantReport, WantRequest,
-    WantStateReport, WantsPage, WantsQuery, WantsSummary,
+    ConflictReport, ForgetQuery, ForgetReply, ScanReply, WANTS, WantAnswer, WantOutcome, WantReply, WantReport,
+    WantRequest, WantStateReport, WantsPage, WantsQuery, WantsSummary,
 };
 
 use crate::domain::{
@@ -48,6 +48,9 @@ pub const PRUNE: &str = "/api/v1/sync/prune";
 pub const BACKUP: &str = "/api/v1/backup";
 /// POST: [`CheckReport`], sent when everything was looked at, which may take hours.
 pub const CHECK: &str = "/api/v1/check";
+
+/// POST: [`ScanReply`], at once; the files follow.
+pub const SCAN_WANTS: &str = "/api/v1/wants/scan";
 
 /// GET: [`ScrubReport`]. POST [`ScrubRequest`]: [`ScrubReport`], at once for a pass over every file, and
 /// after it was read for one file.

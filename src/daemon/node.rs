@@ -7,6 +7,7 @@ use super::{
     nightly,
     parent_file::{ParentFile, ParentFileError},
     random,
+    upstream::open_upstream,
 };
 use crate::{
     base::{
@@ -23,6 +24,7 @@ use crate::{
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
+    jobs::{ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -39,6 +41,7 @@ use crate::{
         tls::{LoadKeyError, TransportKey},
         transport::Congestion,
     },
+    upstream::SetupError,
 };
 use std::{
     io,
@@ -111,6 +114,9 @@ pub enum StartError {
         /// What is wrong.
         source: ReloadTlsError,
     },
+    /// The way to Microsoft.
+    #[error(transparent)]
+    Upstream(#[from] SetupError),
     /// Threads for connections.
     #[error("starting threads for connections")]
     Threads(#[source] io::Error),
@@ -162,6 +168,7 @@ impl StartError {
             | Self::Open(OpenRepositoryError::Folder { .. })
             | Self::Listen { .. }
             | Self::Sync(_)
+            | Self::Upstream(SetupError::Origin | SetupError::Proxy)
             | Self::Tls { .. } => ErrorCode::Invalid,
             Self::Open(_)
             | Self::Repository(_)
@@ -169,6 +176,7 @@ impl StartError {
             | Self::Parent(_)
             | Self::Key(_)
             | Self::Threads(_)
+            | Self::Upstream(_)
             | Self::Front(_)
             | Self::Address(_) => ErrorCode::Failed,
         }
@@ -191,6 +199,8 @@ pub(super) struct Node {
     pub counters: Arc<FrontCounters>,
     /// What reads every file again.
     pub scrub: Arc<Scrub>,
+    /// What fetches wanted files; only on a main that may fetch.
+    pub scan_wants: Option<Arc<ScanWants>>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
     tls: Option<Arc<TlsReloader>>,
@@ -230,10 +240,12 @@ impl Node {
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
+        let scan_wants = scan_wants(&config, &repository, clock.clone()).await?;
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
             counters,
             scrub,
+            scan_wants,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -265,6 +277,9 @@ impl Node {
         }
         self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
         self.tasks.spawn(self.scrub.clone().run());
+        if let Some(scan_wants) = &self.scan_wants {
+            self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
+        }
         match self.config.role {
             Role::Main => {
                 self.enrol_itself()?;
@@ -364,6 +379,22 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// What fetches wanted files, where this node may.
+async fn scan_wants(
+    config: &Config,
+    repository: &Arc<Repository>,
+    clock: SharedClock,
+) -> Result<Option<Arc<ScanWants>>, StartError> {
+    if config.role != Role::Main {
+        return Ok(None);
+    }
+    let upstream = config.upstream.clone();
+    let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, clock)).await;
+    let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+    let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
+    Ok(opened.map(|upstream| ScanWants::new(repository.clone(), upstream, limits)))
 }
 
 fn cores() -> usize {

@@ -76,6 +76,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::CHECK, post(check))
         .route(api::SCRUB, post(scrub))
         .route(api::WANTS, post(wants::add).delete(wants::forget))
+        .route(api::SCAN_WANTS, post(wants::scan))
         .with_state(api.clone());
     reads(api).merge(changes)
 }

@@ -2,8 +2,8 @@
 
 use super::{
     api::{
-        ApiError, ConflictReport, ErrorCode, ForgetQuery, ForgetReply, WantAnswer, WantOutcome, WantReply, WantReport,
-        WantRequest, WantStateReport, WantsPage, WantsQuery, WantsSummary,
+        ApiError, ConflictReport, ErrorCode, ForgetQuery, ForgetReply, ScanReply, WantAnswer, WantOutcome, WantReply,
+        WantReport, WantRequest, WantStateReport, WantsPage, WantsQuery, WantsSummary,
     },
     control::Peer,
     node::Node,
@@ -55,6 +55,9 @@ pub(super) async fn add(
     if !taken.is_empty() {
         let names: Vec<_> = taken.iter().map(|answer| format!("{}/{}", answer.folder, answer.name)).collect();
         audit(&api, peer, format!("wanted {}", named(&names))).await?;
+        if let Some(scan_wants) = &api.node.scan_wants {
+            scan_wants.wake();
+        }
     }
     Ok(Json(WantReply { files: answers }))
 }
@@ -163,6 +166,25 @@ fn report(wanted: WantedFile) -> WantReport {
         error: want.last_error,
         conflicts: conflicts.collect(),
     }
+}
+
+pub(super) async fn scan(State(api): State<Api>) -> Answer<ScanReply> {
+    let Some(scan_wants) = &api.node.scan_wants else {
+        let text = match api.node.repository.role() {
+            Role::Main => "fetching is off: set `upstream.enabled = true` and start the daemon again",
+            Role::Secondary => {
+                "this node is a secondary: only the main fetches from Microsoft; run `wuasync want scan` there"
+            }
+        };
+        return Err(ApiError::new(ErrorCode::Refused, text));
+    };
+    scan_wants.wake();
+    let node = api.node.clone();
+    blocking(move || {
+        let counts = node.repository.want_counts()?;
+        Ok::<_, RepositoryError>(ScanReply { open: counts.files.saturating_sub(counts.held) })
+    })
+    .await
 }
 
 pub(super) async fn forget(

@@ -12,8 +12,13 @@ use crate::{
         update::UpdateId,
         wants::{Asker, FileClaim, KnownFile, TaskKind, TaskResult, WantState},
     },
+    store::download::DownloadKey,
 };
-use std::{cmp::Reverse, collections::BTreeSet, sync::atomic::Ordering};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
 
 /// Wants that go at once when no more are remembered: the held ones that were asked for longest ago.
 const SWEEP: usize = 10_000;
@@ -120,6 +125,19 @@ impl Repository {
     /// A task has ended, with `received` bytes. After a failure its want waits, longer each time.
     pub fn end_task(&self, id: u64, result: &TaskResult, received: u64) -> Result<(), RepositoryError> {
         Ok(self.state.ledger.end_task(id, result, received, self.clock.unix_seconds())?)
+    }
+
+    /// Removes what arrived of files that nobody wants any more.
+    pub fn sweep_downloads(&self) -> Result<(), RepositoryError> {
+        let mut wanted: BTreeMap<FolderName, BTreeSet<DownloadKey>> = BTreeMap::new();
+        self.state.ledger.each_wanted_place(|folder, name| {
+            wanted.entry(folder.clone()).or_default().insert(DownloadKey::of(name));
+            Ok::<_, RepositoryError>(())
+        })?;
+        self.folders.values().try_for_each(|open| {
+            let keep = |key| wanted.get(&open.name).is_some_and(|keys| keys.contains(&key));
+            open.staging.downloads().sweep(&keep).map_err(RepositoryError::io("sweeping downloads of", &open.name))
+        })
     }
 
     /// How many files are wanted.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     base::{chain::chain, tasks::blocking},
+    domain::{name::FileName, origin::OriginUrl},
     store::download::{Digests, Download, DownloadKey, Downloads, Origin},
 };
 use reqwest::Url;
@@ -27,6 +28,13 @@ pub struct Wanted {
     pub key: DownloadKey,
     /// What it has to be.
     pub promise: Promise,
+}
+
+impl Wanted {
+    /// The file of this name, at this address.
+    pub fn of(url: &OriginUrl, name: &FileName, promise: Promise) -> Self {
+        Self { url: url.as_str().to_owned(), key: DownloadKey::of(name), promise }
+    }
 }
 
 /// A file that is whole and what was promised.

@@ -1,4 +1,4 @@
-//! `wuasync want add`, `want list` and `want forget`.
+//! `wuasync want add`, `want list`, `want forget` and `want scan`.
 
 use super::files::{folder_name, placed};
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        self, ForgetReply, WantAnswer, WantOutcome, WantReply, WantReport, WantRequest, WantStateReport, WantsPage,
+        self, ForgetReply, ScanReply, WantAnswer, WantOutcome, WantReply, WantReport, WantRequest, WantStateReport,
+        WantsPage,
     },
     domain::{
         digest::{Sha1, Sha256},
@@ -69,6 +70,8 @@ pub(crate) enum Want {
     List(ListArgs),
     /// Want a file no longer, and forget what was told of it; one that is here stays
     Forget(ForgetArgs),
+    /// Fetch now what is wanted and not here, as happens every `jobs.scan_wants`; run this at the main
+    Scan,
 }
 
 #[derive(Debug, clap::Args)]
@@ -121,6 +124,7 @@ pub(super) async fn run(command: Want, context: &Context) -> Result<Exit, CliErr
         Want::Add(args) => add(args, context).await,
         Want::List(args) => list(&args, context).await,
         Want::Forget(args) => forget(&args, context).await,
+        Want::Scan => scan(context).await,
     }
 }
 
@@ -335,6 +339,15 @@ async fn forget(args: &ForgetArgs, context: &Context) -> Result<Exit, CliError> 
     let mut client = Client::connect(&config).await?;
     let reply: ForgetReply = client.delete(&format!("{}?{query}", api::WANTS)).await?;
     context.out().answer(&reply, |_| forgotten(&reply))?;
+    Ok(Exit::Done)
+}
+
+async fn scan(context: &Context) -> Result<Exit, CliError> {
+    let reply: ScanReply = context.client().await?.post(api::SCAN_WANTS, &serde_json::json!({})).await?;
+    context.out().answer(&reply, |_| match reply.open {
+        0 => "every wanted file is here\n".to_owned(),
+        open => format!("{open} wanted files are not here yet; `wuasync want list` shows how they come\n"),
+    })?;
     Ok(Exit::Done)
 }
 

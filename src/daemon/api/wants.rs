@@ -177,3 +177,10 @@ pub struct WantsSummary {
     /// Files of which several contents were told.
     pub conflicts: u64,
 }
+
+/// A search for what is wanted has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanReply {
+    /// Wanted files that are not here.
+    pub open: u64,
+}
