@@ -98,3 +98,21 @@ fn a_main_that_is_killed_in_mid_fetch_goes_on_where_it_was() {
     assert!(again.contains(" 206 bytes=") && !again.contains("bytes=0-"), "{again}");
     assert_eq!(want(&main)["state"], "held");
 }
+
+#[test]
+fn a_file_that_is_wanted_while_a_slow_one_comes_does_not_wait_for_it() {
+    let nginx = Nginx::start(HOST, "location ~ slow { limit_rate 100k; }");
+    let mut main = main_of(&nginx).start();
+    let (slow, fast) = (noise(3, 20_000_000), noise(4, 100_000));
+    let (slow_name, fast_name) = (immutable("slow", &slow), immutable("fast", &fast));
+    nginx.put(&slow_name, &slow, DATE);
+    nginx.put(&fast_name, &fast, DATE);
+    main.ok(&format!("want add --url {}", url(&slow_name)));
+    wait("the slow one comes", || (arrived(&main) > 0).then_some(()));
+    main.ok(&format!("want add --url {}", url(&fast_name)));
+    main.serves(&fast_name, &fast);
+    let states = main.json_lines("want list").into_iter().map(|want| want["state"].clone());
+    assert_eq!(states.collect::<Vec<_>>(), ["held", "fetching"]);
+    main.stop();
+    assert!(!main.folder().join(&slow_name).exists() && arrived(&main) > 0, "it goes on at the next start");
+}

@@ -197,7 +197,9 @@ async fn a_member_whose_time_is_over_is_cut_off_and_stays_out_until_it_is_prolon
     assert!(main.shared.children().is_empty());
     main_place.write(&immutable("two", &two), &two);
     main.serves(&immutable("two", &two), &two).await;
-    lyon.raises("does not know this node").await;
+    let outside = endpoint_at(9, lyon_place.key);
+    let connection = outside.connect(main.address, main.key, Purpose::Member).await.unwrap();
+    assert_eq!(CloseCode::of(&connection.closed().await), Some(CloseCode::Revoked));
     assert_eq!(lyon.root_of(&immutable("two", &two)), None);
     member.expires_at = None;
     main.repository.admit(&member).unwrap();

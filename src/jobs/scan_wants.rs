@@ -9,13 +9,12 @@ use crate::{
     domain::{
         file::FileRecord,
         name::{FileName, FolderName},
-        origin::OriginUrl,
         wants::{FileFacts, KnownFile, TaskKind, TaskResult},
     },
     repository::{Alarm, Repository, RepositoryError},
     upstream::{Fetched, Growth, Promise, Upstream, Wanted},
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
     task::{JoinError, JoinSet},
@@ -63,66 +62,56 @@ impl ScanWants {
         }
         let mut every = tokio::time::interval(self.limits.every.max(Duration::from_secs(1)));
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while !cancel.is_cancelled() {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                _ = every.tick() => self.scan(&cancel).await,
-                () = self.wake.notified() => self.scan(&cancel).await,
-            }
-        }
-    }
-
-    /// Fetches until nothing more is due, or the ledger can't be read or written.
-    async fn scan(self: &Arc<Self>, cancel: &CancellationToken) {
+        let mut scan = Scan {
+            scan_wants: &self,
+            cancel: &cancel,
+            queue: VecDeque::new(),
+            is_more: false,
+            flights: JoinSet::new(),
+        };
         loop {
-            match self.round(cancel).await {
-                Ok(0) => return self.repository.attention.clear(&LOOKING),
-                Ok(_) if cancel.is_cancelled() => return,
-                Ok(_) => {}
+            let done = tokio::select! {
+                () = cancel.cancelled() => break,
+                _ = every.tick() => scan.look().await,
+                () = self.wake.notified() => scan.look().await,
+                Some(flight) = scan.flights.join_next() => scan.go_on(flight).await,
+            };
+            match done {
+                Ok(()) => self.repository.attention.clear(&LOOKING),
                 Err(error) => {
                     let what = format!("wants can't be read or noted: {}", chain(&error));
-                    return self.repository.attention.raise(LOOKING, what, "repair the state folder or its disk");
+                    self.repository.attention.raise(LOOKING, what, "repair the state folder or its disk");
                 }
             }
         }
+        while scan.flights.join_next().await.is_some() {}
     }
 
-    /// Fetches what is due at this moment; answers how many files that were.
-    async fn round(self: &Arc<Self>, cancel: &CancellationToken) -> Result<usize, RepositoryError> {
-        let due =
-            self.blocking(|repository| repository.wants_due(repository.clock().unix_seconds(), MOST_AT_ONCE)).await?;
-        let count = due.len();
-        let mut flights = JoinSet::new();
-        for row in due {
-            if flights.len() >= self.limits.max_flights {
-                ended(flights.join_next().await)?;
-            }
-            if cancel.is_cancelled() {
-                break;
-            }
-            flights.spawn(self.clone().fetch(row.file, cancel.clone()));
-        }
-        while let Some(flight) = flights.join_next().await {
-            ended(Some(flight))?;
-        }
-        Ok(count)
+    /// Notes a task for a file that is still due.
+    async fn begin(&self, file: &KnownFile) -> Result<Option<u64>, RepositoryError> {
+        let Some(first) = file.facts.urls_by_freshness().first().map(|url| (*url).clone()) else { return Ok(None) };
+        let (folder, name) = (file.folder.clone(), file.name.clone());
+        let begin = move |repository: &Repository| match repository.is_due(&folder, &name)? {
+            true => repository.begin_task(TaskKind::Want, &folder, &name, &first),
+            false => Ok(None),
+        };
+        self.blocking(begin).await
     }
 
     /// One file, to the end of its task. Its own failure is the task's; only rows that can't be written are
     /// an error.
-    async fn fetch(self: Arc<Self>, file: KnownFile, cancel: CancellationToken) -> Result<(), RepositoryError> {
-        let urls: Vec<OriginUrl> = file.facts.urls_by_freshness().into_iter().cloned().collect();
-        let Some(first) = urls.first().cloned() else { return Ok(()) };
-        let KnownFile { folder, name, facts } = file;
-        let (task_folder, task_name) = (folder.clone(), name.clone());
-        let begin =
-            move |repository: &Repository| repository.begin_task(TaskKind::Want, &task_folder, &task_name, &first);
-        let Some(id) = self.blocking(begin).await? else { return Ok(()) };
+    async fn fetch(
+        self: Arc<Self>,
+        id: u64,
+        file: KnownFile,
+        cancel: CancellationToken,
+    ) -> Result<(), RepositoryError> {
+        let KnownFile { folder, name, facts } = &file;
         tracing::info!(%folder, %name, "fetching what is wanted");
         let (growth, seen) = watch::channel(None);
         let result = tokio::select! {
             () = cancel.cancelled() => TaskResult::Interrupted,
-            brought = self.bring(&folder, &name, &facts, &urls, &growth) => match brought {
+            brought = self.bring(folder, name, facts, &growth) => match brought {
                 Ok(()) => TaskResult::Done,
                 Err(why) => TaskResult::failed(&why),
             },
@@ -142,13 +131,12 @@ impl ScanWants {
         folder: &FolderName,
         name: &FileName,
         facts: &FileFacts,
-        urls: &[OriginUrl],
         growth: &watch::Sender<Option<Growth>>,
     ) -> Result<(), String> {
         let downloads = self.repository.staging(folder).map_err(|error| chain(&error))?.downloads().clone();
         let promise = Promise { size: facts.size, sha1: facts.sha1, sha256: facts.sha256 };
         let mut why = String::new();
-        for url in urls {
+        for url in facts.urls_by_freshness() {
             let wanted = Wanted::of(url, name, promise);
             match self.upstream.fetch(&wanted, &downloads, growth).await {
                 Ok(fetched) => return self.enter(folder, name, fetched).await.map_err(|error| chain(&error)),
@@ -182,10 +170,40 @@ impl ScanWants {
     }
 }
 
-fn ended(flight: Option<Result<Result<(), RepositoryError>, JoinError>>) -> Result<(), RepositoryError> {
-    match flight {
-        Some(Ok(ended)) => ended,
-        Some(Err(panic)) => Err(RepositoryError::io("fetching", "a want")(io::Error::other(panic))),
-        None => Ok(()),
+type Flight = Result<(), RepositoryError>;
+
+/// What is due and what is being fetched.
+struct Scan<'s> {
+    scan_wants: &'s Arc<ScanWants>,
+    cancel: &'s CancellationToken,
+    queue: VecDeque<KnownFile>,
+    /// Whether the last look left something for another one.
+    is_more: bool,
+    flights: JoinSet<Flight>,
+}
+
+impl Scan<'_> {
+    /// Looks for what is due, and fetches as much of it as may be fetched at one time.
+    async fn look(&mut self) -> Result<(), RepositoryError> {
+        let due = |repository: &Repository| repository.wants_due(repository.clock().unix_seconds(), MOST_AT_ONCE);
+        self.queue = self.scan_wants.blocking(due).await?.into_iter().map(|row| row.file).collect();
+        self.is_more = self.queue.len() == MOST_AT_ONCE;
+        self.fill().await
+    }
+
+    /// One fetch has ended: the next one begins. A ledger is looked through once for many files.
+    async fn go_on(&mut self, flight: Result<Flight, JoinError>) -> Result<(), RepositoryError> {
+        flight.unwrap_or_else(|panic| Err(RepositoryError::io("fetching", "a want")(io::Error::other(panic))))?;
+        if self.queue.is_empty() && self.is_more { self.look().await } else { self.fill().await }
+    }
+
+    async fn fill(&mut self) -> Result<(), RepositoryError> {
+        while self.flights.len() < self.scan_wants.limits.max_flights {
+            let Some(file) = self.queue.pop_front() else { break };
+            if let Some(id) = self.scan_wants.begin(&file).await? {
+                self.flights.spawn(self.scan_wants.clone().fetch(id, file, self.cancel.clone()));
+            }
+        }
+        Ok(())
     }
 }

@@ -109,6 +109,12 @@ impl Repository {
         Ok(due)
     }
 
+    /// Whether a file is to be fetched at this moment.
+    pub fn is_due(&self, folder: &FolderName, name: &FileName) -> Result<bool, RepositoryError> {
+        let Some(row) = self.state.ledger.want_row(folder, name)? else { return Ok(false) };
+        Ok(stand(&self.state.index.read()?, row, self.clock.unix_seconds())?.state == WantState::Due)
+    }
+
     /// Begins a task; `None` while another one serves the same want. Whoever is to be counted among those
     /// that want the file asks first: a want that comes later knows nothing of the task.
     pub fn begin_task(

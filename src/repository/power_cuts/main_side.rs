@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    domain::state::{SignedHead, Verdict, judge},
+    domain::{
+        file::FileRecord,
+        state::{SignedHead, Verdict, judge},
+    },
     repository::testing::{indexed, rescan},
     store::disk::Replace,
 };
@@ -149,5 +152,26 @@ fn a_file_renamed_at_a_main_is_known_by_one_name_at_least_after_any_power_cut() 
         follow(&main, child).unwrap();
         assert_eq!(fetch(&main, child).unwrap(), [""; 0]);
         assert!(testing::is_held(child, &second));
+    });
+}
+
+#[test]
+fn a_fetched_file_that_was_said_to_be_here_is_here_after_any_power_cut() {
+    let kb = immutable("kb", b"fetched");
+    let prepared = disk_with(&[(kb.as_str(), b"half")]);
+    drop(open(&prepared, Role::Main).unwrap());
+    let file = FileRecord { root: root_of(b"fetched"), size: 7, modified: 1_600_000_000 };
+    let work = |disk: &SimulatedDisk| -> Done {
+        let main = open(disk, Role::Main)?;
+        let staged = main.staging(&folder())?.stage_bytes(b"fetched", file.modified)?;
+        main.enter(&folder(), &name(&kb), &staged, file)?;
+        Ok(())
+    };
+    at_every_power_cut(&prepared, Role::Main, work, |_, main, done| {
+        files_of(main, &[b"half", b"fetched"]);
+        let is_there = testing::is_held(main, &kb);
+        assert!(is_there || !done, "it was said to be here");
+        assert_eq!(indexed(main, &kb), is_there.then_some(file));
+        assert_eq!(main.head().unwrap().head().seq, u64::from(is_there));
     });
 }

@@ -6,7 +6,11 @@ use crate::{
     repository::{Alarm, Arrival, Repository, RepositoryError},
     store::staging::Staged,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind::{QuotaExceeded, StorageFull},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::mpsc, task::JoinError};
 
 /// Arrivals that wait for a commit; their bytes are on disk already.
@@ -149,7 +153,32 @@ impl Arrived {
 pub(super) fn failure_of(error: &RepositoryError) -> Failure {
     match error {
         RepositoryError::NoRoom { .. } => Failure::Full,
-        RepositoryError::Unsynced { source, .. } if source.kind() == io::ErrorKind::StorageFull => Failure::Full,
+        RepositoryError::Unsynced { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded) => {
+            Failure::Full
+        }
         _ => Failure::Here,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_full_disk_is_known_as_one_wherever_it_shows() {
+        let unsynced = |kind: io::ErrorKind| {
+            let folder = crate::domain::name::FolderName::new("waptwua").unwrap();
+            RepositoryError::Unsynced { folder, source: kind.into() }
+        };
+        for kind in [StorageFull, QuotaExceeded] {
+            for error in [RepositoryError::io("writing", "f")(kind.into()), unsynced(kind)] {
+                assert_eq!(failure_of(&error), Failure::Full, "{error:?}");
+            }
+        }
+        for error in [RepositoryError::io("writing", "f")(io::ErrorKind::Other.into()), unsynced(io::ErrorKind::Other)]
+        {
+            assert_eq!(failure_of(&error), Failure::Here, "{error:?}");
+        }
     }
 }
