@@ -57,7 +57,7 @@ impl Repository {
             other => other,
         };
         let stat = published.map_err(RepositoryError::io("publishing", name))?;
-        let synced = open.staging.sync_published([name].into_iter());
+        let synced = open.staging.sync_published([name]);
         synced.map_err(RepositoryError::io("syncing directories of", folder))?;
         let FileRecord { root, size, .. } = file;
         let holding = HoldingRecord { root, size, modified_ns: stat.modified_ns, inode: stat.inode, listed: true };
