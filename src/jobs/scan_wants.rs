@@ -157,7 +157,7 @@ impl ScanWants {
             let file = FileRecord { root: digests.root, size: digests.size, modified };
             repository.enter(&folder, &name, &staged, file)
         };
-        self.blocking(enter).await.map(drop)
+        self.blocking(enter).await
     }
 
     async fn blocking<T: Send + 'static>(

@@ -4,11 +4,7 @@
 //! Order of events: the bytes are synced, renamed, and the directory is synced; the row comes last. After
 //! a power cut in between the file lies under its name, and is adopted like one that anybody put there.
 
-use super::{
-    error::RepositoryError,
-    find::holds,
-    open::{Folder, Repository},
-};
+use super::{error::RepositoryError, find::holds, open::Repository};
 use crate::{
     catalog::HoldingRecord,
     domain::{
@@ -16,47 +12,40 @@ use crate::{
         member::Role,
         name::{FileName, FolderName},
     },
-    store::{disk::Replace, staging::Staged},
+    store::staging::Staged,
 };
-use std::io;
-
-/// What has become of a file that was fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entered {
-    /// It is held, and the index names it.
-    Yes,
-    /// Another copy was held before it came; this one was dropped.
-    HeldBefore,
-}
 
 impl Repository {
-    /// Gives staged bytes their name and signs what they are. Only on a main. A file that is held stays; one that
-    /// lies there and is held by nobody goes to the trash. Blocks while the disk syncs.
+    /// Gives staged bytes their name and signs what they are. Only on a main. A file that is held stays, and
+    /// the staged one is dropped; one that lies there and is held by nobody goes to the trash. Bytes that
+    /// can't be synced are dropped. Blocks while the disk syncs.
     pub fn enter(
         &self,
         folder: &FolderName,
         name: &FileName,
         staged: &Staged,
         file: FileRecord,
-    ) -> Result<Entered, RepositoryError> {
+    ) -> Result<(), RepositoryError> {
         if self.role != Role::Main {
             return Err(RepositoryError::NotMain);
         }
         let open = self.folder(folder)?;
-        if self.is_held_now(open, name)? {
-            open.staging.discard(staged).map_err(RepositoryError::io("discarding", name))?;
-            return Ok(Entered::HeldBefore);
+        let discard = || open.staging.discard(staged).map_err(RepositoryError::io("discarding", name));
+        let known = self.state.index.read()?.holding(folder, name)?;
+        if let Some(holding) = &known
+            && open.stat_file(name)?.is_some_and(|stat| holds(&stat, holding))
+        {
+            return discard();
         }
-        let unsynced = |source| RepositoryError::Unsynced { folder: folder.clone(), source };
-        open.staging.sync_staged(&[staged]).map_err(unsynced)?;
-        let publish = || open.staging.publish(staged, name, Replace::No);
-        let published = match publish() {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                open.staging.trash(name, self.clock.unix_seconds()).and_then(|_| publish())
-            }
-            other => other,
-        };
-        let stat = published.map_err(RepositoryError::io("publishing", name))?;
+        if let Err(source) = open.staging.sync_staged(&[staged]) {
+            discard()?;
+            return Err(RepositoryError::Unsynced { folder: folder.clone(), source });
+        }
+        if known.is_some() {
+            // Of a file that went or was edited: the row goes first, then the bytes.
+            self.state.index.write(|batch| batch.remove_holding(folder, name).map(drop))?;
+        }
+        let stat = self.publish_staged(open, staged, name, false)?;
         let synced = open.staging.sync_published([name]);
         synced.map_err(RepositoryError::io("syncing directories of", folder))?;
         let FileRecord { root, size, .. } = file;
@@ -65,13 +54,7 @@ impl Repository {
             changes.batch.put_holding(folder, name, &holding)?;
             changes.batch.set_missing(folder, name, None)?;
             changes.put_file(folder, name, &file)
-        })?;
-        Ok(Entered::Yes)
-    }
-
-    fn is_held_now(&self, open: &Folder, name: &FileName) -> Result<bool, RepositoryError> {
-        let Some(holding) = self.state.index.read()?.holding(&open.name, name)? else { return Ok(false) };
-        Ok(open.stat_file(name)?.is_some_and(|stat| holds(&stat, &holding)))
+        })
     }
 }
 
@@ -81,7 +64,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn enter(main: &Repository, file: &str, bytes: &[u8]) -> Result<Entered, RepositoryError> {
+    fn enter(main: &Repository, file: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
         let modified = 1_600_000_000;
         let staged = main.staging(&folder()).unwrap().stage_bytes(bytes, modified).unwrap();
         main.enter(
@@ -101,7 +84,7 @@ mod tests {
         let place = Place::new();
         let main = place.main();
         let kb = immutable("kb", b"kb");
-        assert_eq!(enter(&main, &kb, b"kb").unwrap(), Entered::Yes);
+        enter(&main, &kb, b"kb").unwrap();
         assert!(is_held(&main, &kb));
         let file = FileRecord { root: root_of(b"kb"), size: 2, modified: 1_600_000_000 };
         assert_eq!((indexed(&main, &kb), seq(&main)), (Some(file), 1));
@@ -116,9 +99,11 @@ mod tests {
         let (held, half) = (immutable("held", b"held"), immutable("half", b"half"));
         place.write(&held, b"held");
         adopt(&main, &[&held]).unwrap();
-        assert_eq!(enter(&main, &held, b"held").unwrap(), Entered::HeldBefore);
+        let head = main.head().unwrap();
+        enter(&main, &held, b"held").unwrap();
+        assert_eq!((main.head().unwrap(), staged_files(&place)), (head, 0));
         place.write(&half, b"ha");
-        assert_eq!(enter(&main, &half, b"half").unwrap(), Entered::Yes);
+        enter(&main, &half, b"half").unwrap();
         assert_eq!((place.read(&half).unwrap(), staged_files(&place)), (b"half".to_vec(), 0));
         assert!(is_held(&main, &held) && is_held(&main, &half));
     }

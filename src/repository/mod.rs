@@ -50,7 +50,6 @@ pub use backup::{ExportError, members_of};
 pub use blob::Blob;
 pub use check::{CheckSummary, Finding, LeftAlone};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
-pub use enter::Entered;
 pub use error::RepositoryError;
 pub use examine::{Adoptable, Examined};
 pub use find::Found;

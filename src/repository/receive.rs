@@ -83,7 +83,7 @@ impl Repository {
         let mut published: Vec<(FileName, MissingRecord, Stat)> = Vec::with_capacity(wanted.len());
         let mut failed = None;
         for arrival in &wanted {
-            match self.publish_arrival(open, arrival, replaced.contains(&arrival.name)) {
+            match self.publish_staged(open, &arrival.staged, &arrival.name, replaced.contains(&arrival.name)) {
                 Ok(stat) => published.push((arrival.name.clone(), arrival.wanted, stat)),
                 Err(error) => {
                     open.staging.discard(&arrival.staged).map_err(RepositoryError::io("discarding", &arrival.name))?;
@@ -135,15 +135,21 @@ impl Repository {
     }
 
     /// A version that was verified here is replaced; a file that nobody verified goes to the trash first.
-    fn publish_arrival(&self, open: &Folder, arrival: &Arrival, replaces: bool) -> Result<Stat, RepositoryError> {
-        let publish = |replace| open.staging.publish(&arrival.staged, &arrival.name, replace);
+    pub(super) fn publish_staged(
+        &self,
+        open: &Folder,
+        staged: &Staged,
+        name: &FileName,
+        replaces: bool,
+    ) -> Result<Stat, RepositoryError> {
+        let publish = |replace| open.staging.publish(staged, name, replace);
         let published = match publish(if replaces { Replace::Yes } else { Replace::No }) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                open.staging.trash(&arrival.name, self.clock.unix_seconds()).and_then(|_| publish(Replace::No))
+                open.staging.trash(name, self.clock.unix_seconds()).and_then(|_| publish(Replace::No))
             }
             other => other,
         };
-        published.map_err(RepositoryError::io("publishing", &arrival.name))
+        published.map_err(RepositoryError::io("publishing", name))
     }
 }
 

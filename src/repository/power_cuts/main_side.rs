@@ -6,7 +6,10 @@ use crate::{
         file::FileRecord,
         state::{SignedHead, Verdict, judge},
     },
-    repository::testing::{indexed, rescan},
+    repository::{
+        RepositoryError,
+        testing::{indexed, rescan},
+    },
     store::disk::Replace,
 };
 use std::cell::RefCell;
@@ -174,4 +177,25 @@ fn a_fetched_file_that_was_said_to_be_here_is_here_after_any_power_cut() {
         assert_eq!(indexed(main, &kb), is_there.then_some(file));
         assert_eq!(main.head().unwrap().head().seq, u64::from(is_there));
     });
+}
+
+#[test]
+fn fetched_bytes_whose_sync_failed_are_dropped_and_never_enter() {
+    let disk = disk_with(&[]);
+    let main = open(&disk, Role::Main).unwrap();
+    let file = FileRecord { root: root_of(b"fetched"), size: 7, modified: 1_600_000_000 };
+    let stage = |main: &Repository| main.staging(&folder()).unwrap().stage_bytes(b"fetched", file.modified).unwrap();
+    // Where its bytes are synced, found on a copy of the disk.
+    let tried = disk.crash(Lost::Nothing);
+    let other = open(&tried, Role::Main).unwrap();
+    let staged = stage(&other);
+    let before = tried.log().len();
+    other.enter(&folder(), &name("f"), &staged, file).unwrap();
+    let at = tried.log()[before..].iter().position(|line| line.starts_with("sync ")).unwrap();
+    let staged = stage(&main);
+    disk.fail_at(disk.log().len() + at, EIO);
+    let failed = main.enter(&folder(), &name("f"), &staged, file);
+    assert!(matches!(failed, Err(RepositoryError::Unsynced { .. })), "{failed:?}");
+    assert!(main.enter(&folder(), &name("f"), &staged, file).is_err(), "a second sync would prove nothing");
+    assert!(!testing::is_held(&main, "f"));
 }
