@@ -5,6 +5,7 @@ pub mod chain;
 pub mod clock;
 pub mod future;
 pub mod random_access;
+pub mod ranges;
 pub mod read_at;
 pub mod spacing;
 pub mod tasks;
