@@ -23,7 +23,7 @@ async fn pair(main_place: &Place, lyon_place: &Place) -> (TestNode, TestNode) {
 }
 
 fn is_not_served(node: &TestNode, text: &str) -> bool {
-    matches!(node.repository.find(&folder(), &name(text)).unwrap(), Found::NotYet)
+    matches!(node.repository.find(&folder(), &name(text)).unwrap(), Found::NotYet | Found::Missing(_))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,6 +51,11 @@ pub enum AskOutcome {
         /// What is known of it.
         facts: FileFacts,
     },
+    /// It is known, and wanted once somebody asks for it.
+    Told {
+        /// What is known of it.
+        facts: FileFacts,
+    },
     /// The claim was not taken.
     Refused(MergeError),
     /// No more files, or wants, are remembered.
@@ -92,12 +97,32 @@ impl Ledger {
         })
     }
 
-    /// `asker` wants a file that is known already; `false` if it is not, or no more wants are remembered.
+    /// `who` tells of these files, which nobody has to want yet. One answer for each claim, in order.
+    pub fn tell(
+        &self,
+        claims: &[(FolderName, FileClaim)],
+        who: &Asker,
+        now: u64,
+        limit: WantLimit,
+    ) -> Result<Vec<AskOutcome>, CatalogError> {
+        self.write(|transaction| {
+            let mut rows = Rows::open(transaction)?;
+            let tell = |(folder, claim): &(FolderName, FileClaim)| {
+                Ok(match rows.take(folder, claim, who, now, limit)? {
+                    Ok(facts) => AskOutcome::Told { facts },
+                    Err(refused) => refused,
+                })
+            };
+            claims.iter().map(tell).collect()
+        })
+    }
+
+    /// `askers` want a file that is known already; `false` if it is not, or no more wants are remembered.
     pub fn ask_known(
         &self,
         folder: &FolderName,
         name: &FileName,
-        asker: &Asker,
+        askers: &[Asker],
         now: u64,
         limit: WantLimit,
     ) -> Result<bool, CatalogError> {
@@ -106,7 +131,11 @@ impl Ledger {
             if rows.files.get((folder.as_str(), name.as_str()))?.is_none() {
                 return Ok(false);
             }
-            Ok(rows.want(folder, name, asker, now, limit)?.is_some())
+            let mut is_noted = true;
+            for asker in askers {
+                is_noted &= rows.want(folder, name, asker, now, limit)?.is_some();
+            }
+            Ok(is_noted)
         })
     }
 
@@ -295,25 +324,46 @@ impl<'t> Rows<'t> {
         now: u64,
         limit: WantLimit,
     ) -> Result<AskOutcome, CatalogError> {
+        let is_wanted = self.wants.get((folder.as_str(), claim.name().as_str()))?.is_some();
+        if !is_wanted && self.wants.len()? >= limit.wants {
+            return Ok(AskOutcome::Full);
+        }
+        match self.take(folder, claim, asker, now, limit)? {
+            Ok(facts) => {
+                self.want(folder, claim.name(), asker, now, limit)?;
+                Ok(AskOutcome::Wanted { is_new: !is_wanted, facts })
+            }
+            Err(refused) => Ok(refused),
+        }
+    }
+
+    /// What is known of a file with this claim; or why it was not taken.
+    fn take(
+        &mut self,
+        folder: &FolderName,
+        claim: &FileClaim,
+        who: &Asker,
+        now: u64,
+        limit: WantLimit,
+    ) -> Result<Result<FileFacts, AskOutcome>, CatalogError> {
         let name = claim.name();
         let known = self.facts(folder, name)?;
         let facts = match merge(known.as_ref(), claim, now) {
             Ok(facts) => facts,
             Err(refused) => {
                 if let MergeError::Conflict { .. } = refused {
-                    self.note_conflict(folder, name, Conflict::new(claim, asker, now))?;
+                    self.note_conflict(folder, name, Conflict::new(claim, who, now))?;
                 }
-                return Ok(AskOutcome::Refused(refused));
+                return Ok(Err(AskOutcome::Refused(refused)));
             }
         };
         if known.is_none() && self.files.len()? >= limit.files {
-            return Ok(AskOutcome::Full);
+            return Ok(Err(AskOutcome::Full));
         }
-        let Some(is_new) = self.want(folder, name, asker, now, limit)? else { return Ok(AskOutcome::Full) };
         if known.as_ref() != Some(&facts) {
             self.put_facts(folder, name, &facts)?;
         }
-        Ok(AskOutcome::Wanted { is_new, facts })
+        Ok(Ok(facts))
     }
 
     /// Whether the want is new; `None` if no more are remembered.

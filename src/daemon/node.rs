@@ -30,7 +30,7 @@ use crate::{
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
-    supply::local::Local,
+    supply::{FlightLimits, Flights, QuotaLimits, Supply, local::Local, source::Source},
     sync::{
         close::CloseCode,
         endpoint::{BindError, Endpoint, EndpointSettings},
@@ -41,7 +41,7 @@ use crate::{
         tls::{LoadKeyError, TransportKey},
         transport::Congestion,
     },
-    upstream::SetupError,
+    upstream::{FromUpstream, SetupError},
 };
 use std::{
     io,
@@ -199,6 +199,8 @@ pub(super) struct Node {
     pub counters: Arc<FrontCounters>,
     /// What reads every file again.
     pub scrub: Arc<Scrub>,
+    /// What is being fetched because somebody asked; only on a node that may fetch.
+    pub flights: Option<Arc<Flights>>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
     /// When it started, in seconds since 1970 UTC.
@@ -236,15 +238,20 @@ impl Node {
         let endpoint = Arc::new(Endpoint::bind_on(&lanes, config.sync.listen, key, settings)?);
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
-        let front = start_front(&config, &repository, clock.clone(), tls.clone(), cancel.clone())?;
+        let flights = flights(&config, &repository, clock.clone(), cancel.clone()).await?;
+        let supply = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
+        let front = start_front(&config, supply, clock.clone(), tls.clone(), cancel.clone())?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
-        let scan_wants = scan_wants(&config, &repository, clock.clone()).await?;
+        let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
+        let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
+        let scan_wants = scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits));
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
             counters,
             scrub,
+            flights,
             scan_wants,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
@@ -351,6 +358,9 @@ impl Node {
                 front.stopped().await;
             }
             self.endpoint.close(CloseCode::ShuttingDown).await;
+            if let Some(flights) = &self.flights {
+                flights.stopped().await;
+            }
             self.tasks.wait().await;
         });
         if ended.await.is_err() {
@@ -381,20 +391,27 @@ impl Node {
     }
 }
 
-/// What fetches wanted files, where this node may.
-async fn scan_wants(
+/// What is fetched because somebody asks, where this node may.
+async fn flights(
     config: &Config,
     repository: &Arc<Repository>,
     clock: SharedClock,
-) -> Result<Option<Arc<ScanWants>>, StartError> {
+    cancel: CancellationToken,
+) -> Result<Option<Arc<Flights>>, StartError> {
     if config.role != Role::Main {
         return Ok(None);
     }
-    let upstream = config.upstream.clone();
-    let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, clock)).await;
+    let (upstream, ticks) = (config.upstream.clone(), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, ticks)).await;
     let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
-    let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
-    Ok(opened.map(|upstream| ScanWants::new(repository.clone(), upstream, limits)))
+    let limits = FlightLimits {
+        max_flights: config.limits.max_flights as usize,
+        quota: QuotaLimits { per_client: config.limits.miss_per_client_per_day, all: config.limits.misses_per_day },
+    };
+    Ok(opened.map(|upstream| {
+        let spring = FromUpstream::new(repository.clone(), upstream, cancel.clone());
+        Flights::new(Arc::new(spring), clock, limits, cancel)
+    }))
 }
 
 fn cores() -> usize {
@@ -443,7 +460,7 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 
 fn start_front(
     config: &Config,
-    repository: &Arc<Repository>,
+    source: Arc<dyn Source>,
     clock: SharedClock,
     tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
@@ -455,8 +472,9 @@ fn start_front(
     for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
         listeners.push(Listener { socket: listen("http.tls.listen", *address)?, tls: tls.clone() });
     }
-    let front =
-        Front { source: Arc::new(Local::new(repository.clone())), health: Arc::new(serde_json::Map::new), clock };
+    let trusted = config.http.trusted_proxies.clone();
+    let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
+    let front = Front { source, health: Arc::new(serde_json::Map::new), is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
 }
 

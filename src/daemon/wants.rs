@@ -14,7 +14,7 @@ use crate::{
     domain::{
         member::Role,
         name::{FileName, FolderName},
-        wants::{Asker, FileClaim, WantState},
+        wants::{Asker, FileClaim, FileFacts, WantState},
     },
     repository::{RepositoryError, WantedFile},
 };
@@ -50,12 +50,13 @@ pub(super) async fn add(
     let claims = claims.collect::<Result<Vec<_>, ApiError>>()?;
     let asker = Asker::Administrator { uid: uid_of(&peer) };
     let node = api.node.clone();
-    let Json(answers) = blocking(move || answers(&node, &claims, &asker)).await?;
+    let on_miss = request.on_miss;
+    let Json(answers) = blocking(move || answers(&node, &claims, &asker, on_miss)).await?;
     let taken: Vec<_> = answers.iter().filter(|answer| answer.outcome != WantOutcome::Refused).collect();
     if !taken.is_empty() {
         let names: Vec<_> = taken.iter().map(|answer| format!("{}/{}", answer.folder, answer.name)).collect();
-        audit(&api, peer, format!("wanted {}", named(&names))).await?;
-        if let Some(scan_wants) = &api.node.scan_wants {
+        audit(&api, peer, format!("{} {}", if on_miss { "told of" } else { "wanted" }, named(&names))).await?;
+        if let Some(scan_wants) = api.node.scan_wants.as_ref().filter(|_| !on_miss) {
             scan_wants.wake();
         }
     }
@@ -75,8 +76,13 @@ fn folder_of(claim: &FileClaim, folders: &[FolderName]) -> Result<FolderName, Ap
     }
 }
 
-fn answers(node: &Node, claims: &[(FolderName, FileClaim)], asker: &Asker) -> Result<Vec<WantAnswer>, RepositoryError> {
-    let outcomes = node.repository.ask(claims, asker)?;
+fn answers(
+    node: &Node,
+    claims: &[(FolderName, FileClaim)],
+    asker: &Asker,
+    on_miss: bool,
+) -> Result<Vec<WantAnswer>, RepositoryError> {
+    let outcomes = if on_miss { node.repository.tell(claims, asker) } else { node.repository.ask(claims, asker) }?;
     let index = node.repository.state().index.read()?;
     let answers = claims.iter().zip(outcomes).map(|((folder, claim), outcome)| {
         let is_held = index.holding(folder, claim.name())?.is_some();
@@ -88,12 +94,10 @@ fn answers(node: &Node, claims: &[(FolderName, FileClaim)], asker: &Asker) -> Re
 
 fn told(outcome: AskOutcome, is_held: bool) -> (WantOutcome, Option<String>) {
     match outcome {
-        AskOutcome::Wanted { .. } if is_held => (WantOutcome::Held, None),
-        AskOutcome::Wanted { is_new, facts } => {
-            let outcome = if is_new { WantOutcome::Wanted } else { WantOutcome::Known };
-            let lack = "no digest vouches for it: it is fetched once --sha1 or --sha256 is told";
-            (outcome, (!facts.is_vouched()).then(|| lack.to_owned()))
-        }
+        AskOutcome::Wanted { .. } | AskOutcome::Told { .. } if is_held => (WantOutcome::Held, None),
+        AskOutcome::Wanted { is_new: true, facts } => (WantOutcome::Wanted, lack(&facts)),
+        AskOutcome::Wanted { is_new: false, facts } => (WantOutcome::Known, lack(&facts)),
+        AskOutcome::Told { facts } => (WantOutcome::Told, lack(&facts)),
         AskOutcome::Refused(error) => {
             let why = format!("{error}; `wuasync want forget` gives up what is known");
             (WantOutcome::Refused, Some(why))
@@ -103,6 +107,11 @@ fn told(outcome: AskOutcome, is_held: bool) -> (WantOutcome, Option<String>) {
             (WantOutcome::Refused, Some(why.to_owned()))
         }
     }
+}
+
+fn lack(facts: &FileFacts) -> Option<String> {
+    let lack = "no digest vouches for it: it is fetched once --sha1 or --sha256 is told";
+    (!facts.is_vouched()).then(|| lack.to_owned())
 }
 
 pub(super) async fn list(

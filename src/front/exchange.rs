@@ -3,7 +3,7 @@
 //! The exchange travels inside the response body; where the body is dropped, complete or cut, it is
 //! counted, logged, and the connection waits for the next request.
 
-use super::{body::FileBody, counters::FrontCounters, request::FileRequest};
+use super::{body::FileBody, counters::FrontCounters, growing::GrowingBody, request::FileRequest};
 use crate::base::clock::SharedClock;
 use bytes::Bytes;
 use http::{Method, StatusCode, request::Parts};
@@ -68,6 +68,11 @@ impl Exchange {
         Self { turn, counters, clock, began, peer, line, status: None, bytes: 0 }
     }
 
+    /// Who sent the request, as far as the connection tells.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// The body that ends this exchange.
     pub(super) fn answer(mut self, status: StatusCode, content: Content) -> AnswerBody {
         self.status = Some(status);
@@ -92,6 +97,8 @@ pub(super) enum Content {
     Bytes(Bytes),
     /// A range of a file.
     File(FileRequest, FileBody),
+    /// A range of a file that is still arriving.
+    Growing(FileRequest, GrowingBody),
 }
 
 impl Content {
@@ -121,6 +128,13 @@ impl Body for AnswerBody {
                 }
                 frame
             }
+            Content::Growing(file, body) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                if let Some(Err(error)) = &frame {
+                    tracing::info!(folder = %file.folder, name = %file.name, %error, "a response was cut short");
+                }
+                frame
+            }
         };
         if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
             exchange.bytes += data.map_or(0, |data| data.len() as u64);
@@ -132,6 +146,7 @@ impl Body for AnswerBody {
         match &self.content {
             Content::Bytes(bytes) => bytes.is_empty(),
             Content::File(_, body) => body.is_end_stream(),
+            Content::Growing(_, body) => body.is_end_stream(),
         }
     }
 
@@ -139,6 +154,7 @@ impl Body for AnswerBody {
         match &self.content {
             Content::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::File(_, body) => body.size_hint(),
+            Content::Growing(_, body) => body.size_hint(),
         }
     }
 }

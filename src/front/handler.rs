@@ -2,13 +2,19 @@
 
 use super::{
     body::FileBody,
+    client,
     exchange::{AnswerBody, Content, Exchange},
+    growing::GrowingBody,
     request::{self, FileRequest, ReadRequestError, Target},
     respond::{self, Meta, Plan},
 };
 use crate::{
     base::clock::SharedClock,
-    supply::source::{Answer, HeldFile, Source},
+    domain::digest::Root,
+    supply::{
+        Client,
+        source::{Answer, Ask, GrowingFile, HeldFile, Source},
+    },
 };
 use bytes::Bytes;
 use http::{
@@ -17,10 +23,13 @@ use http::{
     request::Parts,
 };
 use serde_json::{Map, Value};
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What `/healthz` says beside `"status": "ok"`.
 pub type Health = Arc<dyn Fn() -> Map<String, Value> + Send + Sync>;
+
+/// Whether what an address says of others is believed.
+pub type IsTrusted = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Everything that an answer is made of.
 #[derive(Clone)]
@@ -29,6 +38,8 @@ pub struct Front {
     pub source: Arc<dyn Source>,
     /// Called for every `/healthz`; must not block.
     pub health: Health,
+    /// Whose `X-Forwarded-For` is believed.
+    pub is_trusted: IsTrusted,
     /// The time of answers.
     pub clock: SharedClock,
 }
@@ -46,7 +57,10 @@ impl Front {
         let mut answered = match request::read(&head) {
             Err(refused) => refusal(refused),
             Ok(Target::Health) => self.healthy(),
-            Ok(Target::File(file)) => self.file(&head, file).await,
+            Ok(Target::File(file)) => {
+                let client = client::of(&head.headers, exchange.peer().ip(), &*self.is_trusted);
+                self.file(&head, file, Client::Host(client)).await
+            }
         };
         if head.method == Method::HEAD {
             answered.content = Content::EMPTY;
@@ -66,22 +80,34 @@ impl Front {
         answer(StatusCode::OK, "application/json", Value::Object(health).to_string().into())
     }
 
-    async fn file(&self, head: &Parts, file: FileRequest) -> Answered {
-        match self.source.find(&file.folder, &file.name).await {
+    async fn file(&self, head: &Parts, file: FileRequest, client: Client) -> Answered {
+        let FileRequest { folder, name } = file.clone();
+        let ask = Ask { folder, name, client, describe: head.method == Method::HEAD };
+        match self.source.find(&ask).await {
             Answer::Held(held) => self.held(head, file, held).await,
+            Answer::Growing(growing) => self.growing(head, file, growing),
             Answer::Unknown => refusal(ReadRequestError::NoFile),
-            Answer::NotYet { retry_after } => not_yet(retry_after),
+            Answer::NotYet { retry_after } => come_back(StatusCode::SERVICE_UNAVAILABLE, retry_after),
+            Answer::OverQuota { retry_after } => come_back(StatusCode::TOO_MANY_REQUESTS, retry_after),
         }
     }
 
+    /// A file that arrives while it is sent: what is not here is waited for.
+    fn growing(&self, head: &Parts, file: FileRequest, growing: GrowingFile) -> Answered {
+        let meta = self.meta(&file, growing.size, growing.modified, growing.root);
+        let Plan { status, headers, range } = respond::plan(&head.method, &head.headers, &meta);
+        let reader = if range.is_empty() { None } else { growing.reader(range) };
+        let content = reader.map_or(Content::EMPTY, |reader| Content::Growing(file, GrowingBody::new(reader)));
+        Answered { status, headers, content }
+    }
+
+    fn meta(&self, file: &FileRequest, size: u64, modified: Option<i64>, root: Option<Root>) -> Meta {
+        let content_type = respond::content_type(&file.name);
+        Meta { size, modified, root, content_type, now: self.clock.unix_seconds() }
+    }
+
     async fn held(&self, head: &Parts, file: FileRequest, held: HeldFile) -> Answered {
-        let meta = Meta {
-            size: held.size,
-            modified: held.modified,
-            root: held.root,
-            content_type: respond::content_type(&file.name),
-            now: self.clock.unix_seconds(),
-        };
+        let meta = self.meta(&file, held.size, Some(held.modified), held.root);
         let Plan { status, headers, range } = respond::plan(&head.method, &head.headers, &meta);
         if range.is_empty() {
             return Answered { status, headers, content: Content::EMPTY };
@@ -104,9 +130,9 @@ fn refusal(refused: ReadRequestError) -> Answered {
     answered
 }
 
-/// 503, with the wait in whole seconds, rounded up: a client that comes back too early asks in vain.
-fn not_yet(retry_after: Duration) -> Answered {
-    let mut answered = text(StatusCode::SERVICE_UNAVAILABLE);
+/// With the wait in whole seconds, rounded up: a client that comes back too early asks in vain.
+fn come_back(status: StatusCode, retry_after: Duration) -> Answered {
+    let mut answered = text(status);
     let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).max(1);
     answered.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     answered

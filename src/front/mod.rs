@@ -7,8 +7,10 @@
 //! `exchange` counts and logs.
 
 pub mod body;
+mod client;
 pub mod counters;
 mod exchange;
+mod growing;
 pub mod handler;
 mod preconditions;
 mod range;

@@ -22,9 +22,9 @@ const HTTP_DATES_END: u64 = 253_402_300_800;
 pub struct Meta {
     /// Exact length in bytes.
     pub size: u64,
-    /// Microsoft's Last-Modified, in seconds since 1970 UTC. Told as it is, even where it lies in the
-    /// future of a wrong clock: agents compare it between mirrors, to the second.
-    pub modified: i64,
+    /// Microsoft's Last-Modified, in seconds since 1970 UTC, where it told one. Told as it is, even where it
+    /// lies in the future of a wrong clock: agents compare it between mirrors, to the second.
+    pub modified: Option<i64>,
     /// Becomes the ETag.
     pub root: Option<Root>,
     /// The media type.
@@ -48,7 +48,10 @@ pub struct Plan {
 pub fn plan(method: &Method, headers: &HeaderMap, meta: &Meta) -> Plan {
     let validators = Validators {
         etag: meta.root.and_then(etag),
-        modified: u64::try_from(meta.modified).ok().filter(|seconds| *seconds < HTTP_DATES_END),
+        modified: meta
+            .modified
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|seconds| *seconds < HTTP_DATES_END),
         now: meta.now,
     };
     let selection = match preconditions::judge(headers, &validators) {
@@ -143,7 +146,7 @@ mod tests {
 
     fn meta(size: u64) -> Meta {
         let root = Some(Root([0xab; 32]));
-        Meta { size, modified: MODIFIED, root, content_type: "application/octet-stream", now: 1_000_000_000 }
+        Meta { size, modified: Some(MODIFIED), root, content_type: "application/octet-stream", now: 1_000_000_000 }
     }
 
     fn tag() -> String {
@@ -254,7 +257,7 @@ mod tests {
             (253_402_300_800, None),
             (i64::MAX, None),
         ] {
-            let plan = plan(&Method::GET, &HeaderMap::new(), &Meta { modified, ..meta(1) });
+            let plan = plan(&Method::GET, &HeaderMap::new(), &Meta { modified: Some(modified), ..meta(1) });
             assert_eq!(text(&plan, LAST_MODIFIED), date, "{modified}");
         }
     }
@@ -274,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_length_said_is_the_length_sent(size: u64, modified: i64, range in "bytes=[0-9]{0,20}-[0-9]{0,20}") {
+        fn the_length_said_is_the_length_sent(size: u64, modified: Option<i64>, range in "bytes=[0-9]{0,20}-[0-9]{0,20}") {
             let plan = plan(&Method::GET, &asked(&[(RANGE, &range)]), &Meta { modified, ..meta(size) });
             prop_assert!(plan.range.start <= plan.range.end && plan.range.end <= size);
             let length = (plan.range.end - plan.range.start).to_string();

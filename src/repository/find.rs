@@ -10,6 +10,7 @@ use crate::{
     catalog::HoldingRecord,
     domain::{
         digest::Root,
+        file::FileRecord,
         member::Role,
         name::{FileName, FolderName},
         state::{Body, Namespace},
@@ -38,7 +39,9 @@ pub enum Found {
         /// Its content.
         root: Option<Root>,
     },
-    /// Not yet: on its way, or still being written by another program.
+    /// On a secondary: the index names it with this content, and it is not here.
+    Missing(FileRecord),
+    /// Not yet: still being written by another program, or being looked at again.
     NotYet,
     /// No such file.
     Unknown,
@@ -66,8 +69,9 @@ impl Repository {
             return Ok(Found::NotYet);
         }
         let body = snapshot.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
-        if body.is_some_and(|body| Body::value_of(&body).is_some()) {
-            return Ok(Found::NotYet);
+        if let Some(value) = body.as_deref().and_then(Body::value_of) {
+            let file = FileRecord::decode(value).ok().filter(|_| self.role == Role::Secondary);
+            return Ok(file.map_or(Found::NotYet, Found::Missing));
         }
         match (self.role, file) {
             (Role::Main, Some(file)) if open.adopted.load(Ordering::Acquire) => {
@@ -213,7 +217,9 @@ mod tests {
         adopt(&main, &["f"]).unwrap();
         follow(&main, &child).unwrap();
         below.write("stranger", b"s");
-        assert!(is_not_yet(&child, "f") && is_unknown(&child, "g") && is_unknown(&child, "stranger"));
+        let Found::Missing(file) = find(&child, "f") else { panic!() };
+        assert_eq!((file.root, file.size), (root_of(b"bytes"), 5));
+        assert!(is_unknown(&child, "g") && is_unknown(&child, "stranger"));
         fetch(&main, &child).unwrap();
         assert!(matches!(find(&child, "f"), Found::Held { .. }));
         let other = FolderName::new("other").unwrap();

@@ -64,4 +64,4 @@ pub use scan::ScanSummary;
 pub use scrub::{Load, Rest, Scrub, ScrubFinding, ScrubProgress, Scrubbed, Sums};
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};
 pub use tend::{Tend, TendConfig};
-pub use wants::{WantCounts, WantedFile};
+pub use wants::{Prospect, WantCounts, WantedFile};

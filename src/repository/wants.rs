@@ -32,6 +32,24 @@ pub struct WantedFile {
     pub state: WantState,
 }
 
+/// Whether a file may be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prospect {
+    /// Nobody told of it.
+    Unknown,
+    /// No digest vouches for its content.
+    Unvouched,
+    /// It is held here.
+    Held,
+    /// Not before this moment, in seconds since 1970 UTC: it failed.
+    Waiting {
+        /// When it is tried again.
+        until: u64,
+    },
+    /// At once.
+    Now,
+}
+
 /// How many files are wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WantCounts {
@@ -59,9 +77,14 @@ impl Repository {
         Ok(outcomes)
     }
 
-    /// `asker` wants a file by its name; `false` if nobody told of it, or no more wants are remembered.
-    pub fn ask_known(&self, folder: &FolderName, name: &FileName, asker: &Asker) -> Result<bool, RepositoryError> {
-        Ok(self.state.ledger.ask_known(folder, name, asker, self.clock.unix_seconds(), self.want_limit)?)
+    /// `who` tells of files that are fetched once somebody asks for them; one answer for each, in order.
+    pub fn tell(&self, claims: &[(FolderName, FileClaim)], who: &Asker) -> Result<Vec<AskOutcome>, RepositoryError> {
+        Ok(self.state.ledger.tell(claims, who, self.clock.unix_seconds(), self.want_limit)?)
+    }
+
+    /// `askers` want a file by its name; `false` if nobody told of it, or no more wants are remembered.
+    pub fn ask_known(&self, folder: &FolderName, name: &FileName, askers: &[Asker]) -> Result<bool, RepositoryError> {
+        Ok(self.state.ledger.ask_known(folder, name, askers, self.clock.unix_seconds(), self.want_limit)?)
     }
 
     /// Forgets who wants a file and what was told of it; whether there was anything. A held file stays.
@@ -109,10 +132,22 @@ impl Repository {
         Ok(due)
     }
 
-    /// Whether a file is to be fetched at this moment.
-    pub fn is_due(&self, folder: &FolderName, name: &FileName) -> Result<bool, RepositoryError> {
-        let Some(row) = self.state.ledger.want_row(folder, name)? else { return Ok(false) };
-        Ok(stand(&self.state.index.read()?, row, self.clock.unix_seconds())?.state == WantState::Due)
+    /// Whether a file that somebody told of may be fetched at this moment.
+    pub fn prospect(&self, folder: &FolderName, name: &FileName) -> Result<Prospect, RepositoryError> {
+        let now = self.clock.unix_seconds();
+        if let Some(row) = self.state.ledger.want_row(folder, name)? {
+            return Ok(match stand(&self.state.index.read()?, row, now)?.state {
+                WantState::Held => Prospect::Held,
+                WantState::Unvouched => Prospect::Unvouched,
+                WantState::Waiting { until } => Prospect::Waiting { until },
+                WantState::Fetching | WantState::Due => Prospect::Now,
+            });
+        }
+        let Some(known) = self.known_file(folder, name)? else { return Ok(Prospect::Unknown) };
+        if self.state.index.read()?.holding(folder, name)?.is_some() {
+            return Ok(Prospect::Held);
+        }
+        Ok(if known.facts.is_vouched() { Prospect::Now } else { Prospect::Unvouched })
     }
 
     /// Begins a task; `None` while another one serves the same want. Whoever is to be counted among those

@@ -1,17 +1,29 @@
 //! What this repository holds.
 
-use super::source::{Answer, HeldFile, Source};
+use super::source::HeldFile;
 use crate::{
-    base::future::BoxFuture,
-    domain::name::{FileName, FolderName},
+    domain::{
+        file::FileRecord,
+        name::{FileName, FolderName},
+    },
     repository::{Found, Repository},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-/// When a host should ask again for a file that is on its way.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// What is here of a name.
+pub enum Here {
+    /// The whole file.
+    Held(HeldFile),
+    /// Nothing: the index names it with this content, and it has not arrived.
+    Missing(FileRecord),
+    /// Nothing that can be served yet: it is being written, hashed or healed.
+    NotYet,
+    /// Nothing.
+    Unknown,
+}
 
-/// Serves holdings.
+/// Looks into holdings.
+#[derive(Clone)]
 pub struct Local(Arc<Repository>);
 
 impl Local {
@@ -20,27 +32,23 @@ impl Local {
         Self(repository)
     }
 
-    fn look(repository: &Repository, folder: &FolderName, name: &FileName) -> Answer {
-        match repository.find(folder, name) {
-            Ok(Found::Held { file, size, modified, root }) => {
-                Answer::Held(HeldFile { size, modified, root, bytes: file })
-            }
-            Ok(Found::NotYet) => Answer::NotYet { retry_after: ASK_AGAIN },
-            Ok(Found::Unknown) => Answer::Unknown,
-            Err(error) => {
-                tracing::error!(%folder, %name, error = &error as &dyn std::error::Error, "looking for a file failed");
-                Answer::NotYet { retry_after: ASK_AGAIN }
-            }
-        }
+    /// Looks a file up.
+    pub async fn look(&self, folder: &FolderName, name: &FileName) -> Here {
+        let (repository, folder, name) = (self.0.clone(), folder.clone(), name.clone());
+        let looked = tokio::task::spawn_blocking(move || look(&repository, &folder, &name)).await;
+        looked.unwrap_or(Here::NotYet)
     }
 }
 
-impl Source for Local {
-    fn find<'a>(&'a self, folder: &'a FolderName, name: &'a FileName) -> BoxFuture<'a, Answer> {
-        Box::pin(async move {
-            let (repository, folder, name) = (self.0.clone(), folder.clone(), name.clone());
-            let looked = tokio::task::spawn_blocking(move || Self::look(&repository, &folder, &name)).await;
-            looked.unwrap_or(Answer::NotYet { retry_after: ASK_AGAIN })
-        })
+fn look(repository: &Repository, folder: &FolderName, name: &FileName) -> Here {
+    match repository.find(folder, name) {
+        Ok(Found::Held { file, size, modified, root }) => Here::Held(HeldFile { size, modified, root, bytes: file }),
+        Ok(Found::Missing(file)) => Here::Missing(file),
+        Ok(Found::NotYet) => Here::NotYet,
+        Ok(Found::Unknown) => Here::Unknown,
+        Err(error) => {
+            tracing::error!(%folder, %name, error = &error as &dyn std::error::Error, "looking for a file failed");
+            Here::NotYet
+        }
     }
 }

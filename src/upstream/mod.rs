@@ -17,6 +17,7 @@ mod limits;
 mod promise;
 mod resolver;
 pub mod rules;
+mod spring;
 mod transfer;
 mod trickle;
 
@@ -26,3 +27,4 @@ pub use fetch::{Fetched, Wanted};
 pub use growth::Growth;
 pub use limits::Limits;
 pub use promise::Promise;
+pub use spring::FromUpstream;

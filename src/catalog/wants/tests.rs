@@ -141,8 +141,8 @@ fn at_the_limit_known_files_are_asked_for_and_new_ones_are_not_taken() {
     let none = ledger.ask(&[(folder(), claim("c", &[]))], &member(), NOW, fewer).unwrap();
     assert_eq!((none, ledger.known_file(&folder(), &name("c")).unwrap()), (vec![AskOutcome::Full], None));
     ledger.drop_wants(&[place("a")]).unwrap();
-    assert!(ledger.ask_known(&folder(), &name("a"), &admin(), NOW, fewer).unwrap(), "what is known is asked by name");
-    assert!(!ledger.ask_known(&folder(), &name("c"), &admin(), NOW, fewer).unwrap());
+    assert!(ledger.ask_known(&folder(), &name("a"), &[admin()], NOW, fewer).unwrap(), "what is known is asked by name");
+    assert!(!ledger.ask_known(&folder(), &name("c"), &[admin()], NOW, fewer).unwrap());
 }
 
 #[test]

@@ -94,6 +94,9 @@ pub(crate) struct AddArgs {
     /// The folder that it belongs to [default: waptwua, else the only one]
     #[arg(long, value_parser = folder_name, conflicts_with = "from")]
     folder: Option<FolderName>,
+    /// Only tell where the file is: it is fetched when a host asks for it
+    #[arg(long)]
+    on_miss: bool,
     /// Read many files from JSON; see below for its shape
     #[arg(long, value_name = "FILE.json")]
     from: Option<PathBuf>,
@@ -129,11 +132,12 @@ pub(super) async fn run(command: Want, context: &Context) -> Result<Exit, CliErr
 }
 
 async fn add(args: AddArgs, context: &Context) -> Result<Exit, CliError> {
+    let on_miss = args.on_miss;
     let batches = batches(claims(args)?)?;
     let mut client = context.client().await?;
     let mut reply = WantReply::default();
     for files in batches {
-        let WantReply { files } = client.post(api::WANTS, &WantRequest { files }).await?;
+        let WantReply { files } = client.post(api::WANTS, &WantRequest { files, on_miss }).await?;
         reply.files.extend(files);
     }
     context.out().answer(&reply, |style| added(&reply, style))?;
@@ -142,7 +146,7 @@ async fn add(args: AddArgs, context: &Context) -> Result<Exit, CliError> {
 }
 
 fn claims(args: AddArgs) -> Result<Vec<FileClaim>, CliError> {
-    let AddArgs { url, update, sha256, sha1, size, folder, from } = args;
+    let AddArgs { url, update, sha256, sha1, size, folder, from, on_miss: _ } = args;
     if let Some(path) = from {
         return read_claims(&path);
     }
@@ -200,6 +204,7 @@ fn added(reply: &WantReply, style: Style) -> String {
     let counts = [
         (count(WantOutcome::Wanted), "wanted"),
         (count(WantOutcome::Known), "wanted before"),
+        (count(WantOutcome::Told), "told of, fetched when a host asks"),
         (count(WantOutcome::Held), "here already"),
         (count(WantOutcome::Refused), "refused"),
     ];
@@ -421,7 +426,9 @@ mod tests {
         let batches = batches(claims.clone()).unwrap();
         assert!(batches.len() > 3);
         for batch in &batches {
-            assert!(serde_json::to_string(&WantRequest { files: batch.clone() }).unwrap().len() <= 50 << 10);
+            assert!(
+                serde_json::to_string(&WantRequest { files: batch.clone(), on_miss: false }).unwrap().len() <= 50 << 10
+            );
         }
         assert_eq!(batches.concat(), claims);
         assert!(super::batches(vec![]).unwrap().is_empty());

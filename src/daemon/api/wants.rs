@@ -17,6 +17,9 @@ pub const WANTS: &str = "/api/v1/wants";
 pub struct WantRequest {
     /// What is told of each.
     pub files: Vec<FileClaim>,
+    /// Whether they are only told of: each is fetched when a host asks for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_miss: bool,
 }
 
 /// What became of a [`WantRequest`].
@@ -48,8 +51,10 @@ pub enum WantOutcome {
     Wanted,
     /// It was wanted before; this is one asking more.
     Known,
-    /// It is wanted, and here already.
+    /// It is here already.
     Held,
+    /// It is known, and fetched when a host asks for it.
+    Told,
     /// What was told contradicts what is known: nothing was changed.
     Refused,
 }

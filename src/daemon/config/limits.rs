@@ -32,8 +32,8 @@ impl Limits {
         Self {
             disk_reserve: keys.value("disk_reserve", read::size, default.disk_reserve),
             max_flights: keys.value("max_flights", read::count(1..=65_536), default.max_flights),
-            miss_per_client_per_day: keys.inert("miss_per_client_per_day", read::size, per_client),
-            misses_per_day: keys.inert("misses_per_day", read::size, default.misses_per_day),
+            miss_per_client_per_day: keys.value("miss_per_client_per_day", read::size, per_client),
+            misses_per_day: keys.value("misses_per_day", read::size, default.misses_per_day),
         }
     }
 }

@@ -8,11 +8,8 @@ use crate::front::{
 };
 use crate::{
     base::{clock::SystemClock, future::BoxFuture, read_at::ReadAt},
-    domain::{
-        digest::Root,
-        name::{FileName, FolderName},
-    },
-    supply::source::{Answer, HeldFile, Source},
+    domain::digest::Root,
+    supply::source::{Answer, Ask, HeldFile, Source},
 };
 use std::{
     collections::BTreeMap,
@@ -74,9 +71,9 @@ struct Files {
 }
 
 impl Source for Files {
-    fn find<'a>(&'a self, folder: &'a FolderName, name: &'a FileName) -> BoxFuture<'a, Answer> {
+    fn find<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
-            let entry = self.entries.get(name.as_str()).filter(|_| folder.as_str() == "waptwua");
+            let entry = self.entries.get(ask.name.as_str()).filter(|_| ask.folder.as_str() == "waptwua");
             match entry {
                 None => Answer::Unknown,
                 Some(Entry::NotYet(retry_after)) => Answer::NotYet { retry_after: *retry_after },
@@ -129,6 +126,7 @@ impl Site {
         let front = Front {
             source: Arc::new(Files { entries: files(), dropped: sender }),
             health: Arc::new(serde_json::Map::new),
+            is_trusted: Arc::new(|_| false),
             clock: Arc::new(SystemClock),
         };
         let shutdown = CancellationToken::new();

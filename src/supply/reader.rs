@@ -1,0 +1,99 @@
+//! One reader of a flight: takes what is here, waits for what is not, ends short where the rest never comes.
+
+use super::{
+    blocks::BLOCK_BYTES,
+    flight::Flight,
+    sight::{Progress, Sight, Step, next_step},
+};
+use bytes::Bytes;
+use std::{io, ops::Range, sync::Arc};
+use tokio::sync::watch;
+
+/// Reads a range of a file while it arrives.
+pub struct Reader {
+    flight: Arc<Flight>,
+    progress: watch::Receiver<Progress>,
+    number: u64,
+    start: u32,
+    size: u64,
+    left: Range<u64>,
+    is_waiting: bool,
+}
+
+impl Reader {
+    /// A reader of `range` of what `sight` shows.
+    pub fn new(flight: Arc<Flight>, sight: &Sight, range: Range<u64>) -> Self {
+        let left = range.start..range.end.min(sight.size);
+        let (progress, number) = (flight.watch(), flight.on_reader());
+        Self { flight, progress, number, start: sight.start, size: sight.size, left, is_waiting: false }
+    }
+
+    /// How many bytes are still to come.
+    pub fn left(&self) -> u64 {
+        self.left.end.saturating_sub(self.left.start)
+    }
+
+    /// The next bytes; none after the last one. An error ends the response short: nothing is ever made up.
+    pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let read = self.read().await;
+        match &read {
+            Ok(bytes) => self.left.start += bytes.len() as u64,
+            Err(_) => self.left.end = self.left.start,
+        }
+        Some(read)
+    }
+
+    async fn read(&mut self) -> io::Result<Bytes> {
+        let (sight, until) = self.readable().await?;
+        let at = self.left.start;
+        let first = at / BLOCK_BYTES * BLOCK_BYTES;
+        let block = first..(first + BLOCK_BYTES).min(self.size);
+        let is_whole = sight.here.contains(&block);
+        let range = at..until.min(block.end);
+        self.flight.blocks.read(&sight.bytes, self.start, range, is_whole.then_some(block)).await
+    }
+
+    /// Waits until something can be read, and up to where.
+    async fn readable(&mut self) -> io::Result<(Sight, u64)> {
+        loop {
+            let step = {
+                let progress = self.progress.borrow_and_update();
+                let step = next_step(&progress, self.start, &self.left);
+                match (step, &progress.sight) {
+                    (Step::Read(until), Some(sight)) => Ok((sight.clone(), until)),
+                    (Step::Wait, Some(sight)) => Err(sight.here.run_end(0)),
+                    _ => return Err(cut()),
+                }
+            };
+            match step {
+                Ok(readable) => {
+                    self.wait_at(None);
+                    return Ok(readable);
+                }
+                // The first gap is filled anyway.
+                Err(prefix) => self.wait_at(Some(self.left.start).filter(|at| *at != prefix)),
+            }
+            self.progress.changed().await.map_err(|_| cut())?;
+        }
+    }
+
+    fn wait_at(&mut self, position: Option<u64>) {
+        if self.is_waiting || position.is_some() {
+            self.flight.on_waiting(self.number, position);
+        }
+        self.is_waiting = position.is_some();
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.flight.on_reader_left(self.number);
+    }
+}
+
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the file will not arrive whole")
+}

@@ -1,0 +1,185 @@
+//! A host asks for a file that is not here, and gets it while it comes from Microsoft's place, here a real
+//! nginx: once, however many ask.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
+mod origin;
+mod processes;
+
+use origin::Nginx;
+use processes::{Node, http, immutable, noise};
+use serde_json::json;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+const HOST: &str = "dl.delivery.mp.microsoft.com";
+const DATE: i64 = 1_600_000_000;
+const HTTP_DATE: &str = "Sun, 13 Sep 2020 12:26:40 GMT";
+
+/// A main whose Microsoft is this nginx.
+fn main_of(nginx: &Nginx) -> Node {
+    Node::main("paris").with(&format!("[upstream]\nresolve = {{\"{HOST}\" = \"{}\"}}\n", nginx.address))
+}
+
+/// Puts a file at Microsoft's and tells the main where it is.
+fn tell(nginx: &Nginx, main: &Node, stem: &str, bytes: &[u8]) -> String {
+    let name = immutable(stem, bytes);
+    nginx.put(&name, bytes, DATE);
+    let told = main.json(&format!("want add --on-miss --url http://{HOST}/c/msdownload/{name}"));
+    assert_eq!(told["files"][0]["outcome"], "told");
+    name
+}
+
+/// A request whose answer is read when somebody wants it.
+struct Request(TcpStream);
+
+impl Request {
+    fn send(at: SocketAddr, name: &str, headers: &str) -> Self {
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        write!(stream, "GET /waptwua/{name} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n").unwrap();
+        Self(stream)
+    }
+
+    fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    fn read(&mut self, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        self.0.read_exact(&mut read).unwrap();
+        read
+    }
+
+    /// All that comes, however the connection ends.
+    fn rest(mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).ok();
+        rest
+    }
+}
+
+fn asked(nginx: &Nginx) -> Vec<String> {
+    nginx.asked().into_iter().filter(|line| line.starts_with("GET")).collect()
+}
+
+#[test]
+fn fifty_hosts_on_a_missing_file_get_it_while_it_comes_from_one_request() {
+    let nginx = Nginx::start(HOST, "limit_rate_after 1m; limit_rate 10m;");
+    let main = main_of(&nginx).start();
+    let bytes = noise(1, 20_000_000);
+    let kb = tell(&nginx, &main, "kb1", &bytes);
+    thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| {
+                let mut request = Request::send(main.http(), &kb, "");
+                let head = request.head();
+                assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: 20000000"), "{head}");
+                assert!(head.contains(&format!("last-modified: {HTTP_DATE}")) && !head.contains("etag"), "{head}");
+                assert!(request.read(500_000) == bytes[..500_000]);
+                assert!(!main.folder().join(&kb).exists(), "its first bytes come before the last");
+                assert!(request.rest() == bytes[500_000..]);
+            });
+        }
+    });
+    main.serves(&kb, &bytes);
+    assert_eq!(asked(&nginx), [format!("GET /c/msdownload/{kb} 200 - -")]);
+    let wanted = main.json_lines("want list").remove(0);
+    assert_eq!((&wanted["state"], &wanted["who"]), (&json!("held"), &json!(["host 127.0.0.1"])));
+    assert_eq!(main.status()["attention"], json!([]));
+}
+
+#[test]
+fn a_stock_agents_head_get_and_resume_of_a_missing_file_are_answered_as_of_one_that_is_here() {
+    let nginx = Nginx::start(HOST, "limit_rate 8m;");
+    let main = main_of(&nginx).start();
+    let bytes = noise(2, 12_000_000);
+    let kb = tell(&nginx, &main, "kb1", &bytes);
+    let (status, head, body) = http(main.http(), "HEAD", &format!("/waptwua/{kb}"));
+    assert_eq!((status, body.len()), (200, 0));
+    assert!(head.contains("content-length: 12000000") && head.contains(HTTP_DATE), "{head}");
+    let mut request = Request::send(main.http(), &kb, "");
+    assert!(request.head().starts_with("HTTP/1.1 200"));
+    let first = request.read(1_000_000);
+    assert!(first == bytes[..1_000_000]);
+    drop(request);
+    let mut rest = Request::send(main.http(), &kb, "Range: bytes=1000000-\r\n");
+    let head = rest.head();
+    assert!(head.starts_with("HTTP/1.1 206") && head.contains("bytes 1000000-11999999/12000000"), "{head}");
+    assert!(head.contains(HTTP_DATE), "the agent gives its file this date: {head}");
+    assert!(rest.rest() == bytes[1_000_000..]);
+    main.serves(&kb, &bytes);
+    assert_eq!(asked(&nginx).len(), 1);
+}
+
+#[test]
+fn of_a_file_that_is_not_what_its_name_promises_nobody_gets_the_end_and_nothing_is_published() {
+    let nginx = Nginx::start(HOST, "");
+    let main = main_of(&nginx).start();
+    let bytes = noise(3, 3_000_000);
+    let kb = tell(&nginx, &main, "kb1", &bytes);
+    let mut wrong = bytes.clone();
+    wrong[2_000_000] ^= 1;
+    nginx.put(&kb, &wrong, DATE);
+    let mut request = Request::send(main.http(), &kb, "");
+    assert!(request.head().starts_with("HTTP/1.1 200"));
+    assert!(request.rest().len() <= 3_000_000 / 65_536 * 65_536, "the last group is held back");
+    let (status, head, _) = http(main.http(), "GET", &format!("/waptwua/{kb}"));
+    assert_eq!(status, 503);
+    assert!(head.contains("retry-after: "), "{head}");
+    assert!(!main.folder().join(&kb).exists());
+    let wanted = main.json_lines("want list").remove(0);
+    assert!(wanted["error"].as_str().unwrap().contains("was promised, and the bytes have"), "{wanted}");
+    assert_eq!(asked(&nginx).len(), 1);
+}
+
+#[test]
+fn a_name_that_nobody_told_of_is_not_found_and_asks_nobody() {
+    let nginx = Nginx::start(HOST, "");
+    let main = main_of(&nginx).start();
+    let kb = immutable("kb1", b"unknown");
+    nginx.put(&kb, b"unknown", DATE);
+    for method in ["HEAD", "GET"] {
+        assert_eq!(http(main.http(), method, &format!("/waptwua/{kb}")).0, 404);
+    }
+    assert_eq!(nginx.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn a_flight_goes_on_when_the_one_who_asked_has_left() {
+    let nginx = Nginx::start(HOST, "limit_rate 4m;");
+    let main = main_of(&nginx).start();
+    let bytes = noise(4, 6_000_000);
+    let kb = tell(&nginx, &main, "kb1", &bytes);
+    let mut request = Request::send(main.http(), &kb, "");
+    request.head();
+    drop(request);
+    main.serves(&kb, &bytes);
+    assert_eq!(asked(&nginx).len(), 1);
+}
+
+#[test]
+fn a_client_that_has_had_its_share_of_a_day_waits_and_the_others_do_not() {
+    let nginx = Nginx::start(HOST, "");
+    let main = main_of(&nginx).with("[limits]\nmiss_per_client_per_day = \"1 MB\"\n").start();
+    let (first, second) = (noise(5, 1_500_000), noise(6, 100_000));
+    let (first_name, second_name) = (tell(&nginx, &main, "first", &first), tell(&nginx, &main, "second", &second));
+    main.serves(&first_name, &first);
+    let mut refused = Request::send(main.http(), &second_name, "");
+    let head = refused.head();
+    assert!(head.starts_with("HTTP/1.1 429") && head.contains("retry-after: "), "{head}");
+    let mut other = Request::send(main.http(), &second_name, "X-Forwarded-For: 192.0.2.7\r\n");
+    assert!(other.head().starts_with("HTTP/1.1 200"), "the proxy on this machine is believed");
+    assert!(other.rest() == second);
+    assert!(Request::send(main.http(), &first_name, "").rest().ends_with(&first), "what is here is free");
+}
