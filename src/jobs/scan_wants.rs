@@ -12,7 +12,7 @@ use crate::{
         wants::{FileFacts, KnownFile, TaskKind, TaskResult},
     },
     repository::{Alarm, Repository, RepositoryError},
-    upstream::{Fetched, Growth, Promise, Upstream, Wanted},
+    upstream::{Demand, Fetched, Growth, Promise, Upstream, Wanted},
 };
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 use tokio::{
@@ -121,7 +121,7 @@ impl ScanWants {
             TaskResult::Failed(why) => tracing::warn!(%folder, %name, why, "a wanted file can't be fetched"),
             TaskResult::Interrupted => {}
         }
-        let received = seen.borrow().as_ref().map_or(0, |growth| growth.arrived);
+        let received = seen.borrow().as_ref().map_or(0, |growth: &Growth| growth.here.len());
         self.blocking(move |repository| repository.end_task(id, &result, received)).await
     }
 
@@ -138,7 +138,7 @@ impl ScanWants {
         let mut why = String::new();
         for url in facts.urls_by_freshness() {
             let wanted = Wanted::of(url, name, promise);
-            match self.upstream.fetch(&wanted, &downloads, growth).await {
+            match self.upstream.fetch(&wanted, &downloads, growth, &Demand::none()).await {
                 Ok(fetched) => return self.enter(folder, name, fetched).await.map_err(|error| chain(&error)),
                 Err(error) => why = chain(&error),
             }
