@@ -1,10 +1,10 @@
-//! A file of unknown root that arrives in order: bytes in staging, with all digests of what is there.
+//! A file of unknown root on its way: bytes in staging at any position, and the digests of its beginning.
 //!
 //! Owns `downloads` in staging. Order of events: [`Downloads::begin`] (or [`Downloads::take_up`] after a
-//! restart), [`Download::write`] until [`Download::digests`] answers, then [`Download::finish`] or
-//! [`Download::discard`]. Never compares digests with what was promised, and never syncs what arrives:
-//! there is no record of how much has arrived, after a restart it is whatever the hash tree beside the
-//! bytes still proves.
+//! restart), [`Download::write_at`] until all of it is here, [`Download::catch_up`] until
+//! [`Download::digests`] answers, then [`Download::finish`] or [`Download::discard`]. Never compares digests
+//! with what was promised, and never syncs what arrives: there is no record of what has arrived, after a
+//! restart it is as much of the beginning as the hash tree beside the bytes still proves.
 
 pub use super::growing::Digests;
 use super::{
@@ -17,7 +17,7 @@ use super::{
     tree::{GROUP_BYTES, PAIR_BYTES, outboard_len},
 };
 use crate::{
-    base::read_at::ReadAt,
+    base::{ranges::Ranges, read_at::ReadAt},
     domain::{digest::Root, name::FileName, versioned},
 };
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,10 @@ const HEADER_BYTES: usize = 64;
 const CHECKED_BYTES: usize = 48;
 /// How often the room on the disk is looked at, in bytes that arrived.
 const CLAIM_EVERY: u64 = 16 << 20;
-/// One read of what an earlier run left; a multiple of [`PROVEN_BYTES`].
+/// One read of what is hashed from the disk; a multiple of [`PROVEN_BYTES`].
 const BLOCK_BYTES: u64 = 1 << 20;
+/// What one [`Download::catch_up`] hashes at most: some milliseconds of work.
+const CATCH_UP_BYTES: u64 = 4 << 20;
 /// What the lowest inner nodes speak of.
 const PROVEN_BYTES: u64 = 2 * GROUP_BYTES;
 
@@ -93,9 +95,10 @@ impl Downloads {
         Self { disk, stage, room, open: Arc::default() }
     }
 
-    /// What an earlier run left of a download, as far as it proves itself; none if that is nothing.
-    /// Reads and hashes all of it. `ResourceBusy` while somebody has it.
-    pub fn take_up(&self, key: DownloadKey) -> io::Result<Option<Download>> {
+    /// What an earlier run left of the beginning of a download, as far as it proves itself; none if that is
+    /// nothing. Reads and hashes all of it, `with_sha256` if that is wanted. `ResourceBusy` while somebody
+    /// has it.
+    pub fn take_up(&self, key: DownloadKey, with_sha256: bool) -> io::Result<Option<Download>> {
         let only = self.claim_key(key)?;
         let open = |path: &str| match self.disk.open(self.stage.at(path), Open::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -109,26 +112,29 @@ impl Downloads {
             read => read?,
         }
         let Some(origin) = Origin::decode(&header) else { return Ok(None) };
-        let digests = proven(&*data, &*tree, origin.size)?;
-        if digests.position() == 0 {
+        let digests = proven(&*data, &*tree, origin.size, with_sha256)?;
+        let claim_at = digests.position();
+        if claim_at == 0 {
             return Ok(None);
         }
-        data.set_len(digests.position())?;
-        let claim_at = digests.position();
-        Ok(Some(Download { downloads: self.clone(), only, key, origin, data, tree, digests, claim_at }))
+        data.set_len(claim_at)?;
+        let here = Ranges::of(0..claim_at);
+        Ok(Some(Download { downloads: self.clone(), only, key, origin, data, tree, here, digests, claim_at }))
     }
 
-    /// Begins a download from its first byte, whatever was left of an earlier one. Refused with
-    /// [`NoRoom`](super::room::NoRoom) where it would not fit; `ResourceBusy` while somebody has it.
-    pub fn begin(&self, key: DownloadKey, origin: Origin) -> io::Result<Download> {
+    /// Begins a download of which nothing is here, whatever was left of an earlier one. SHA-256 is computed
+    /// only `with_sha256`. Refused with [`NoRoom`](super::room::NoRoom) where it would not fit;
+    /// `ResourceBusy` while somebody has it.
+    pub fn begin(&self, key: DownloadKey, origin: Origin, with_sha256: bool) -> io::Result<Download> {
         let only = self.claim_key(key)?;
         self.remove(key)?;
         self.room.claim(origin.size)?;
         let create = |path: &str| self.room.note(origin.size, self.disk.open(self.stage.at(path), Open::CreateNew));
         let (data, tree) = (create(&layout::download_data(key.0))?, create(&layout::download_tree(key.0))?);
         self.room.note(origin.size, tree.write_all_at(&origin.encode()?, 0))?;
-        let digests = GrowingDigests::new(origin.size);
-        Ok(Download { downloads: self.clone(), only, key, origin, data, tree, digests, claim_at: CLAIM_EVERY })
+        let (here, digests) = (Ranges::default(), GrowingDigests::new(origin.size, with_sha256));
+        let claim_at = CLAIM_EVERY;
+        Ok(Download { downloads: self.clone(), only, key, origin, data, tree, here, digests, claim_at })
     }
 
     /// Removes what is left of a download. `ResourceBusy` while somebody has it.
@@ -193,8 +199,10 @@ pub struct Download {
     origin: Origin,
     data: Arc<dyn DiskFile>,
     tree: Arc<dyn DiskFile>,
+    here: Ranges,
+    /// Of the beginning; behind what is here of it where that was written as an island.
     digests: GrowingDigests,
-    /// From here on the room on the disk is to be looked at again.
+    /// When so many bytes are here, the room on the disk is to be looked at again.
     claim_at: u64,
 }
 
@@ -204,35 +212,85 @@ impl Download {
         self.origin
     }
 
-    /// How many bytes from the first are here.
-    pub fn arrived(&self) -> u64 {
-        self.digests.position()
+    /// Which bytes are here and can be read.
+    pub fn here(&self) -> &Ranges {
+        &self.here
     }
 
-    /// The bytes, for readers of what has arrived. Stays good after publishing and after discarding.
+    /// How many bytes from the first are here.
+    pub fn arrived(&self) -> u64 {
+        self.here.run_end(0)
+    }
+
+    /// Whether all bytes are here; they may still have to be hashed.
+    pub fn is_whole(&self) -> bool {
+        self.arrived() == self.origin.size
+    }
+
+    /// The bytes, for readers of what has arrived; elsewhere is nothing, or zeros. Stays good after
+    /// publishing and after discarding.
     pub fn data(&self) -> Arc<dyn ReadAt> {
         self.data.clone()
     }
 
-    /// Takes the next bytes, in order. `InvalidInput` beyond the length; `StorageFull` where the rest would
-    /// touch what is kept free. After an error the download is good for nothing but to be discarded, or
-    /// dropped and taken up.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let at = self.arrived();
-        let rest = self.origin.size.checked_sub(at + bytes.len() as u64).ok_or(io::ErrorKind::InvalidInput)?;
-        let room = &self.downloads.room;
-        if at >= self.claim_at {
-            room.claim(rest + bytes.len() as u64)?;
-            self.claim_at = at + CLAIM_EVERY;
+    /// Takes bytes that belong at `at`; those that are here already stay what they are. `InvalidInput`
+    /// beyond the length; `StorageFull` where the rest would touch what is kept free. After an error the
+    /// download is good for nothing but to be discarded, or dropped and taken up.
+    pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = at.checked_add(bytes.len() as u64).filter(|end| *end <= self.origin.size);
+        let whole = at..end.ok_or(io::ErrorKind::InvalidInput)?;
+        let here = self.here.len();
+        if here >= self.claim_at {
+            self.downloads.room.claim(self.origin.size - here)?;
+            self.claim_at = here + CLAIM_EVERY;
         }
-        room.note(self.origin.size, self.data.write_all_at(bytes, at))?;
-        let tree = &self.tree;
-        let mut on_pair =
-            |offset, pair: [u8; PAIR_BYTES]| room.note(rest, tree.write_all_at(&pair, HEADER_BYTES as u64 + offset));
-        self.digests.update(bytes, &mut on_pair)
+        while let Some(gap) = self.here.first_gap(&whole) {
+            let within = |position: u64| usize::try_from(position - at).map_err(io::Error::other);
+            let bytes = bytes.get(within(gap.start)?..within(gap.end)?).ok_or(io::ErrorKind::InvalidInput)?;
+            self.write_new(gap.start, bytes)?;
+            self.here.insert(gap);
+        }
+        Ok(())
     }
 
-    /// What the bytes are; none before the last one.
+    /// Bytes that follow what is hashed are hashed while they are written.
+    fn write_new(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let room = self.downloads.room.clone();
+        let write = || room.note(self.origin.size, self.data.write_all_at(bytes, at));
+        if at != self.digests.position() {
+            return write();
+        }
+        let (tree, rest) = (&self.tree, self.origin.size - at);
+        let mut on_pair =
+            |offset, pair: [u8; PAIR_BYTES]| room.note(rest, tree.write_all_at(&pair, HEADER_BYTES as u64 + offset));
+        self.digests.update(bytes, write, &mut on_pair)
+    }
+
+    /// Whether more of the beginning is here than is hashed.
+    pub fn is_behind(&self) -> bool {
+        self.arrived() > self.digests.position()
+    }
+
+    /// Hashes some of what is here of the beginning and not hashed yet, read back from the disk. As for
+    /// [`Download::write_at`] after an error.
+    pub fn catch_up(&mut self) -> io::Result<()> {
+        let end = self.arrived().min(self.digests.position().saturating_add(CATCH_UP_BYTES));
+        let mut block = Vec::new();
+        while let at = self.digests.position()
+            && at < end
+        {
+            block.resize(usize::try_from(BLOCK_BYTES.min(end - at)).map_err(io::Error::other)?, 0);
+            self.data.read_exact_at(&mut block, at)?;
+            let (room, tree, rest) = (&self.downloads.room, &self.tree, self.origin.size - at);
+            let mut on_pair = |offset, pair: [u8; PAIR_BYTES]| {
+                room.note(rest, tree.write_all_at(&pair, HEADER_BYTES as u64 + offset))
+            };
+            self.digests.update(&block, || Ok(()), &mut on_pair)?;
+        }
+        Ok(())
+    }
+
+    /// What the bytes are; none before the last one is hashed.
     pub fn digests(&self) -> Option<Digests> {
         self.digests.finish()
     }
@@ -269,11 +327,11 @@ impl ReadAt for Outboard<'_> {
 }
 
 /// Digests of the longest prefix whose tree is the one that was written beside it.
-fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64) -> io::Result<GrowingDigests> {
+fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64, with_sha256: bool) -> io::Result<GrowingDigests> {
     let (len, stored) = (data.stat()?.size.min(size), Outboard(tree));
-    let (mut digests, mut block) = (GrowingDigests::new(size), Vec::new());
-    let mut good = digests.clone();
-    while let Some(n) = next_step(digests.position(), len, size) {
+    let (mut digests, mut block) = (GrowingDigests::new(size, with_sha256), Vec::new());
+    let (mut good, mut largest) = (digests.clone(), BLOCK_BYTES);
+    while let Some(n) = next_step(digests.position(), len, size, largest) {
         block.resize(n, 0);
         match data.read_exact_at(&mut block, digests.position()) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
@@ -281,27 +339,32 @@ fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64) -> io::Result<Gro
         }
         // Each step ends with an inner node; a file of one group has none, and proves nothing.
         let mut proves = size > GROUP_BYTES;
-        digests.update(&block, &mut |offset, pair| {
+        let mut on_pair = |offset, pair: [u8; PAIR_BYTES]| {
             let mut beside = [0; PAIR_BYTES];
             let is_there = stored.read_exact_at(&mut beside, offset).is_ok();
             proves &= is_there && beside == pair;
             Ok(())
-        })?;
-        if !proves {
+        };
+        digests.update(&block, || Ok(()), &mut on_pair)?;
+        if proves {
+            good = digests.clone();
+        } else if n as u64 > PROVEN_BYTES {
+            // What is proven may end within the step, before a gap.
+            (digests, largest) = (good.clone(), PROVEN_BYTES);
+        } else {
             break;
         }
-        good = digests.clone();
     }
     Ok(good)
 }
 
 /// How many bytes to look at next: steps of two groups and of many end with an inner node, and so does
 /// the file.
-fn next_step(position: u64, len: u64, size: u64) -> Option<usize> {
+fn next_step(position: u64, len: u64, size: u64, largest: u64) -> Option<usize> {
     let rest = len - position;
     let step = match rest {
         0 => return None,
-        BLOCK_BYTES.. => BLOCK_BYTES,
+        _ if rest >= largest => largest,
         _ if len == size => rest,
         PROVEN_BYTES.. => PROVEN_BYTES,
         _ => return None,
@@ -332,11 +395,11 @@ mod tests {
     }
 
     fn begin(place: &Place, size: u64) -> Download {
-        place.staging.downloads().begin(key(), Origin { size, modified: STAMP }).unwrap()
+        place.staging.downloads().begin(key(), Origin { size, modified: STAMP }, true).unwrap()
     }
 
     fn take_up(place: &Place) -> Option<Download> {
-        place.staging.downloads().take_up(key()).unwrap()
+        place.staging.downloads().take_up(key(), true).unwrap()
     }
 
     fn data_path(place: &Place) -> PathBuf {
@@ -349,7 +412,7 @@ mod tests {
 
     fn digests_of(data: &[u8]) -> Digests {
         let (sha1, sha256) = (Sha1(sha1::Sha1::digest(data).into()), Sha256(sha2::Sha256::digest(data).into()));
-        Digests { size: data.len() as u64, root: blake3::hash(data).into(), sha1, sha256 }
+        Digests { size: data.len() as u64, root: blake3::hash(data).into(), sha1, sha256: Some(sha256) }
     }
 
     #[test]
@@ -358,9 +421,9 @@ mod tests {
             let (place, data) = (place(), blob(1, size));
             let outboards = outboards_in(&place.directory.path().join("state"));
             let mut download = begin(&place, size as u64);
-            for piece in data.chunks(100_000) {
+            for (n, piece) in data.chunks(100_000).enumerate() {
                 assert_eq!(download.digests(), None);
-                download.write(piece).unwrap();
+                download.write_at(n as u64 * 100_000, piece).unwrap();
             }
             assert_eq!(download.digests(), Some(digests_of(&data)));
             let staged = download.finish(1_600_000_000, &outboards).unwrap();
@@ -377,14 +440,14 @@ mod tests {
     fn after_a_restart_what_proves_itself_is_there_and_the_digests_go_on() {
         let (place, data) = (place(), blob(2, 3_000_000));
         for (arrived, kept) in [(3_000_000, 3_000_000), (2_500_000, 2_490_368), (131_071, 0)] {
-            begin(&place, 3_000_000).write(&data[..arrived]).unwrap();
+            begin(&place, 3_000_000).write_at(0, &data[..arrived]).unwrap();
             let Some(mut download) = take_up(&place) else {
                 assert_eq!(kept, 0);
                 continue;
             };
             assert_eq!(download.origin(), Origin { size: 3_000_000, modified: STAMP });
             assert_eq!(download.arrived(), kept as u64, "of {arrived}");
-            download.write(&data[kept..]).unwrap();
+            download.write_at(kept as u64, &data[kept..]).unwrap();
             assert_eq!(download.digests(), Some(digests_of(&data)));
         }
     }
@@ -392,20 +455,20 @@ mod tests {
     #[test]
     fn bytes_that_rotted_meanwhile_are_not_gone_on_with() {
         let (place, data) = (place(), blob(3, 3_000_000));
-        begin(&place, 3_000_000).write(&data[..2_900_000]).unwrap();
+        begin(&place, 3_000_000).write_at(0, &data[..2_900_000]).unwrap();
         let mut bytes = fs::read(data_path(&place)).unwrap();
         bytes[2_200_000] ^= 1;
         fs::write(data_path(&place), bytes).unwrap();
         let mut download = take_up(&place).unwrap();
         assert_eq!(download.arrived(), 2_097_152);
-        download.write(&data[2_097_152..]).unwrap();
+        download.write_at(2_097_152, &data[2_097_152..]).unwrap();
         assert_eq!(download.digests(), Some(digests_of(&data)));
         drop(download);
         let tree = place.stage(&layout::download_tree(key().0));
         let mut bytes = fs::read(&tree).unwrap();
         bytes[HEADER_BYTES + 7] ^= 1;
         fs::write(&tree, &bytes).unwrap();
-        assert_eq!(take_up(&place).unwrap().arrived(), 2_097_152, "the node at the top is complete with the file only");
+        assert_eq!(take_up(&place).unwrap().arrived(), 2_883_584, "the node at the top is complete with the file only");
         bytes[3] ^= 1;
         fs::write(&tree, &bytes).unwrap();
         assert!(take_up(&place).is_none());
@@ -416,10 +479,10 @@ mod tests {
         let (place, data) = (place(), blob(4, 400_000));
         let outboards = outboards_in(&place.directory.path().join("state"));
         let mut download = begin(&place, 400_000);
-        download.write(&data[..399_999]).unwrap();
+        download.write_at(0, &data[..399_999]).unwrap();
         assert_eq!(download.finish(0, &outboards).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let mut download = take_up(&place).unwrap();
-        let beyond = download.write(&data).unwrap_err();
+        let beyond = download.write_at(393_216, &data).unwrap_err();
         assert_eq!(beyond.kind(), io::ErrorKind::InvalidInput);
     }
 
@@ -427,11 +490,11 @@ mod tests {
     fn one_file_has_one_download_at_a_time() {
         let place = place();
         let mut first = begin(&place, 200_000);
-        first.write(&blob(5, 150_000)).unwrap();
+        first.write_at(0, &blob(5, 150_000)).unwrap();
         let downloads = place.staging.downloads();
-        assert_eq!(downloads.take_up(key()).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(downloads.take_up(key(), true).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
         let origin = Origin { size: 1, modified: None };
-        assert_eq!(downloads.begin(key(), origin).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(downloads.begin(key(), origin, true).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
         downloads.sweep(&|_| false).unwrap();
         assert_eq!(left(&place), 2, "what somebody has is not swept");
         drop(first);
@@ -442,12 +505,12 @@ mod tests {
     fn beginning_again_leaves_nothing_of_the_old_bytes_and_their_readers_keep_them() {
         let place = place();
         let mut old = begin(&place, 300_000);
-        old.write(&blob(6, 300_000)).unwrap();
+        old.write_at(0, &blob(6, 300_000)).unwrap();
         let reader = old.data();
         drop(old);
         let mut new = begin(&place, 200_000);
         assert_eq!(new.arrived(), 0);
-        new.write(b"new").unwrap();
+        new.write_at(0, b"new").unwrap();
         let mut bytes = vec![0; 300_000];
         reader.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, blob(6, 300_000));
@@ -471,13 +534,13 @@ mod tests {
         let place = place();
         let available = place.staging.space().unwrap().available;
         place.staging.keep_free(available / 2);
-        let refused = place.staging.downloads().begin(key(), Origin { size: available, modified: STAMP });
+        let refused = place.staging.downloads().begin(key(), Origin { size: available, modified: STAMP }, true);
         assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::StorageFull);
         assert_eq!(left(&place), 0);
         let mut download = begin(&place, 40_000_000);
-        download.write(&vec![0; 17 << 20]).unwrap();
+        download.write_at(0, &vec![0; 17 << 20]).unwrap();
         place.staging.keep_free(u64::MAX);
-        assert_eq!(download.write(b"more").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(download.write_at(17 << 20, b"more").unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert!(place.staging.shortage().unwrap().is_some());
     }
 

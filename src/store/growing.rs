@@ -1,4 +1,4 @@
-//! Digests of bytes that arrive in order: SHA-1, SHA-256, and the BLAKE3 tree from its left edge. Pure.
+//! Digests of bytes in order: SHA-1, SHA-256 where it is asked for, and the BLAKE3 tree from its left edge.
 //!
 //! The length has to be known from the start: it is what the shape of the tree depends on. An inner node
 //! is told as soon as everything beneath it is there.
@@ -7,9 +7,12 @@ use super::tree::{GROUP_BYTES, PAIR_BYTES, group_hash, pair_hash, pair_to_bytes}
 use crate::domain::digest::{Root, Sha1, Sha256};
 use blake3::{Hash, hazmat::HasherExt};
 use sha1::Digest;
-use std::{io, thread};
+use std::{
+    io,
+    thread::{self, ScopedJoinHandle},
+};
 
-/// From here on a second thread for SHA-256 pays for itself: it takes some 20 µs to begin.
+/// From here on a thread for each SHA pays for itself: it takes some 20 µs to begin.
 const APART_FROM: usize = 256 << 10;
 
 /// What a whole file's bytes are.
@@ -21,8 +24,8 @@ pub struct Digests {
     pub root: Root,
     /// What Microsoft's names promise.
     pub sha1: Sha1,
-    /// What Microsoft's metadata promise.
-    pub sha256: Sha256,
+    /// What Microsoft's metadata promise; where it was asked for.
+    pub sha256: Option<Sha256>,
 }
 
 /// An inner node of the tree: where its bytes belong in the outboard, and the bytes.
@@ -37,12 +40,13 @@ pub(super) struct GrowingDigests {
     /// Finished subtrees from the left: the first group of each, and its hash.
     subtrees: Vec<(u64, Hash)>,
     sha1: sha1::Sha1,
-    sha256: sha2::Sha256,
+    sha256: Option<sha2::Sha256>,
 }
 
 impl GrowingDigests {
-    pub(super) fn new(size: u64) -> Self {
-        let (sha1, sha256) = (sha1::Sha1::new(), sha2::Sha256::new());
+    /// Of no bytes; SHA-256 costs as much as all else, so it is computed only `with_sha256`.
+    pub(super) fn new(size: u64, with_sha256: bool) -> Self {
+        let (sha1, sha256) = (sha1::Sha1::new(), with_sha256.then(sha2::Sha256::new));
         Self { size, position: 0, group: blake3::Hasher::new(), subtrees: Vec::new(), sha1, sha256 }
     }
 
@@ -51,26 +55,44 @@ impl GrowingDigests {
         self.position
     }
 
-    /// Takes the next bytes. `InvalidInput` beyond the length.
-    pub(super) fn update(&mut self, bytes: &[u8], on_pair: &mut OnPair<'_>) -> io::Result<()> {
+    /// Takes the next bytes; `beside` is done at the same time. `InvalidInput` beyond the length. Of no use
+    /// after an error.
+    pub(super) fn update(
+        &mut self,
+        bytes: &[u8],
+        beside: impl FnOnce() -> io::Result<()>,
+        on_pair: &mut OnPair<'_>,
+    ) -> io::Result<()> {
         if bytes.len() as u64 > self.size - self.position {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if bytes.len() < APART_FROM {
-            self.sha256.update(bytes);
+            beside()?;
             self.sha1.update(bytes);
+            if let Some(sha256) = &mut self.sha256 {
+                sha256.update(bytes);
+            }
             return self.grow(bytes, on_pair);
         }
-        let mut sha256 = std::mem::take(&mut self.sha256);
+        let (mut sha1, mut sha256) = (std::mem::take(&mut self.sha1), self.sha256.take());
         thread::scope(|scope| {
-            let apart = thread::Builder::new().name("sha256".to_owned()).spawn_scoped(scope, move || {
-                sha256.update(bytes);
-                sha256
+            let apart = |name: &str| thread::Builder::new().name(name.to_owned());
+            let sha1 = apart("sha1").spawn_scoped(scope, move || {
+                sha1.update(bytes);
+                sha1
             })?;
-            self.sha1.update(bytes);
-            let grown = self.grow(bytes, on_pair);
-            self.sha256 = apart.join().map_err(|_| io::Error::other("the hashing thread panicked"))?;
-            grown
+            let sha256 = sha256.take().map(|mut sha256| {
+                apart("sha256").spawn_scoped(scope, move || {
+                    sha256.update(bytes);
+                    sha256
+                })
+            });
+            beside()?;
+            self.grow(bytes, on_pair)?;
+            let panicked = |_| io::Error::other("a hashing thread panicked");
+            self.sha1 = sha1.join().map_err(panicked)?;
+            self.sha256 = sha256.transpose()?.map(ScopedJoinHandle::join).transpose().map_err(panicked)?;
+            Ok(())
         })
     }
 
@@ -83,7 +105,7 @@ impl GrowingDigests {
             (true, _) => return None,
         };
         let sha1 = Sha1(self.sha1.clone().finalize().into());
-        let sha256 = Sha256(self.sha256.clone().finalize().into());
+        let sha256 = self.sha256.clone().map(|sha256| Sha256(sha256.finalize().into()));
         Some(Digests { size: self.size, root: root.into(), sha1, sha256 })
     }
 
@@ -165,19 +187,24 @@ mod tests {
     use proptest::prelude::*;
 
     /// The digests, and the outboard as it was told.
-    fn grown(data: &[u8], pieces: &[usize]) -> (Option<Digests>, Vec<u8>) {
+    fn grown(data: &[u8], pieces: &[usize], with_sha256: bool) -> (Option<Digests>, Vec<u8>) {
         let mut outboard = vec![0xee; outboard_of(data).0.len()];
-        let mut growing = GrowingDigests::new(data.len() as u64);
+        let mut growing = GrowingDigests::new(data.len() as u64, with_sha256);
         let (mut rest, mut pieces) = (data, pieces.iter().cycle());
         while !rest.is_empty() {
             assert_eq!(growing.finish(), None);
             let (now, later) = rest.split_at(rest.len().min(*pieces.next().unwrap()));
-            growing
-                .update(now, &mut |offset, pair| {
-                    outboard[offset as usize..][..PAIR_BYTES].copy_from_slice(&pair);
-                    Ok(())
-                })
-                .unwrap();
+            let mut is_done = false;
+            let beside = || {
+                is_done = true;
+                Ok(())
+            };
+            let mut on_pair = |offset, pair: [u8; PAIR_BYTES]| {
+                outboard[offset as usize..][..PAIR_BYTES].copy_from_slice(&pair);
+                Ok(())
+            };
+            growing.update(now, beside, &mut on_pair).unwrap();
+            assert!(is_done);
             rest = later;
         }
         (growing.finish(), outboard)
@@ -185,10 +212,14 @@ mod tests {
 
     fn expect_what_others_compute(data: &[u8], pieces: &[usize]) {
         let (outboard, root) = outboard_of(data);
-        let sha256 = Sha256(sha2::Sha256::digest(data).into());
-        let digests = Digests { size: data.len() as u64, root, sha1: Sha1(sha1::Sha1::digest(data).into()), sha256 };
         assert_eq!(root, blake3::hash(data).into());
-        assert_eq!(grown(data, pieces), (Some(digests), outboard), "{} in {pieces:?}", data.len());
+        for with_sha256 in [true, false] {
+            let sha256 = with_sha256.then(|| Sha256(sha2::Sha256::digest(data).into()));
+            let sha1 = Sha1(sha1::Sha1::digest(data).into());
+            let digests = Digests { size: data.len() as u64, root, sha1, sha256 };
+            let expected = (Some(digests), outboard.clone());
+            assert_eq!(grown(data, pieces, with_sha256), expected, "{} in {pieces:?}", data.len());
+        }
     }
 
     #[test]
@@ -204,9 +235,19 @@ mod tests {
 
     #[test]
     fn more_than_the_length_is_refused() {
-        let mut growing = GrowingDigests::new(5);
-        growing.update(b"1234", &mut |_, _| Ok(())).unwrap();
-        assert!(growing.update(b"56", &mut |_, _| Ok(())).is_err());
+        let mut growing = GrowingDigests::new(5, false);
+        growing.update(b"1234", || Ok(()), &mut |_, _| Ok(())).unwrap();
+        assert!(growing.update(b"56", || panic!("it is done"), &mut |_, _| Ok(())).is_err());
+    }
+
+    #[test]
+    fn what_is_done_beside_may_fail() {
+        for size in [5, APART_FROM] {
+            let mut growing = GrowingDigests::new(size as u64, true);
+            let failed = || Err(io::ErrorKind::StorageFull.into());
+            let error = growing.update(&vec![0; size], failed, &mut |_, _| Ok(())).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
     }
 
     proptest! {

@@ -197,7 +197,7 @@ fn a_download_goes_on_only_with_bytes_that_prove_themselves_after_any_power_cut(
     let key = DownloadKey::of(&name("f"));
     let begin = |disk: &SimulatedDisk, modified| {
         let staging = open(disk, None).map_err(io::Error::other)?;
-        staging.downloads().begin(key, Origin { size: 400_000, modified: Some(modified) })
+        staging.downloads().begin(key, Origin { size: 400_000, modified: Some(modified) }, true)
     };
     let outboards = |disk: &SimulatedDisk| {
         let state = disk.open_root(Path::new("/var/lib/wuasync"), true)?;
@@ -205,14 +205,17 @@ fn a_download_goes_on_only_with_bytes_that_prove_themselves_after_any_power_cut(
     };
     let prepare = || {
         let disk = folder_on_one_mount();
-        begin(&disk, 1).unwrap().write(&old[..300_000]).unwrap();
+        begin(&disk, 1).unwrap().write_at(0, &old[..300_000]).unwrap();
         let stage = disk.open_root(Path::new("/srv/www/.wuasync/waptwua"), false).unwrap();
         disk.sync_all(stage).unwrap();
         disk
     };
     let work = |disk: &SimulatedDisk| {
         let mut download = begin(disk, 2)?;
-        new.chunks(150_000).try_for_each(|piece| download.write(piece))?;
+        for at in [0, 250_000, 100_000] {
+            download.write_at(at as u64, &new[at..at + 150_000])?;
+        }
+        download.catch_up()?;
         let (staging, staged) = (open(disk, None).map_err(io::Error::other)?, download.finish(7, &outboards(disk)?)?);
         staging.sync_staged(&[&staged])?;
         staging.publish(&staged, &name("f"), Replace::Yes)?;
@@ -222,12 +225,12 @@ fn a_download_goes_on_only_with_bytes_that_prove_themselves_after_any_power_cut(
         let staging = open(left, None).unwrap();
         let found = files(&staging);
         assert!(found.iter().all(|(_, bytes)| *bytes == new) && (found.len() == 1 || !done));
-        let Some(mut download) = staging.downloads().take_up(key).unwrap() else { return };
+        let Some(mut download) = staging.downloads().take_up(key, true).unwrap() else { return };
         let data = if download.origin().modified == Some(1) { &old } else { &new };
         let mut bytes = vec![0; download.arrived() as usize];
         download.data().read_exact_at(&mut bytes, 0).unwrap();
         assert!(data.starts_with(&bytes), "bytes that never arrived");
-        download.write(&data[bytes.len()..]).unwrap();
+        download.write_at(bytes.len() as u64, &data[bytes.len()..]).unwrap();
         assert_eq!(download.digests().unwrap().root, blake3::hash(data).into());
         download.finish(7, &outboards(left).unwrap()).unwrap();
     });

@@ -11,11 +11,13 @@ use http::{
 };
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What is held when asking: the rest is asked for.
+/// What is asked for of a file of which something is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
-    /// How many bytes, from the first.
-    pub(super) bytes: u64,
+    /// The first byte that is asked for.
+    pub(super) from: u64,
+    /// Behind the last one.
+    pub(super) until: u64,
     /// Of which file.
     pub(super) origin: Origin,
 }
@@ -32,12 +34,14 @@ pub(super) struct Body {
 /// Where in the file a body begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    /// It is begun anew: what is held is of no use.
+    /// At the first byte of a file that is begun anew: what is held is of no use.
     Anew,
-    /// It goes on with what is held, after this many bytes that are held already.
-    GoOn {
-        /// Bytes to be passed over.
-        skip: u64,
+    /// At the first byte of the file of which something is held; that is passed over.
+    First,
+    /// Where it was asked for.
+    Asked {
+        /// Behind the body's last byte.
+        end: u64,
     },
 }
 
@@ -119,7 +123,7 @@ fn whole(headers: &HeaderMap, held: Option<&Held>, promise: &Promise, most: u64)
     }
     let origin = Origin { size, modified: modified(headers) };
     let from = match held {
-        Some(held) if held.origin == origin && origin.modified.is_some() => From::GoOn { skip: held.bytes },
+        Some(held) if held.origin == origin && origin.modified.is_some() => From::First,
         _ => From::Anew,
     };
     Ok(Body { origin, from })
@@ -132,13 +136,13 @@ fn rest(headers: &HeaderMap, held: &Held) -> Result<Body, Fault> {
     if size != held.origin.size || is_changed {
         return Err(Fault::Changed);
     }
-    if first != held.bytes || last < first || last >= size {
+    if first != held.from || last < first || last >= held.until {
         return Err(Fault::Malformed("another range than the one that was asked for"));
     }
     if length(headers)?.is_some_and(|length| length != last - first + 1) {
         return Err(Fault::Malformed("its length is not that of its range"));
     }
-    Ok(Body { origin: held.origin, from: From::GoOn { skip: 0 } })
+    Ok(Body { origin: held.origin, from: From::Asked { end: last + 1 } })
 }
 
 /// In seconds, or at a time.
@@ -205,7 +209,7 @@ mod tests {
 
     const DATE: &str = "Sun, 13 Sep 2020 12:26:40 GMT";
     const STAMP: Option<i64> = Some(1_600_000_000);
-    const HELD: Held = Held { bytes: 40, origin: Origin { size: 100, modified: STAMP } };
+    const HELD: Held = Held { from: 40, until: 100, origin: Origin { size: 100, modified: STAMP } };
     const NO_PROMISE: Promise = Promise { size: None, sha1: None, sha256: None };
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -230,7 +234,7 @@ mod tests {
     fn a_whole_answer_begins_anew_or_goes_on_behind_what_is_held_of_the_same_file() {
         let answer = &[("content-length", "100"), ("last-modified", DATE)];
         assert_eq!(get(200, answer, None, None).unwrap(), body(100, STAMP, From::Anew));
-        assert_eq!(get(200, answer, Some(&HELD), None).unwrap(), body(100, STAMP, From::GoOn { skip: 40 }));
+        assert_eq!(get(200, answer, Some(&HELD), None).unwrap(), body(100, STAMP, From::First));
         for other in [
             &[("content-length", "101"), ("last-modified", DATE)][..],
             &[("content-length", "100"), ("last-modified", "Sun, 13 Sep 2020 12:26:41 GMT")],
@@ -247,11 +251,12 @@ mod tests {
             let all: Vec<_> = [("content-range", range)].into_iter().chain(more.iter().copied()).collect();
             get(206, &all, Some(&HELD), None)
         };
-        let goes_on = body(100, STAMP, From::GoOn { skip: 0 });
+        let goes_on = body(100, STAMP, From::Asked { end: 100 });
         for right in [&[][..], &[("last-modified", DATE), ("content-length", "60")]] {
             assert_eq!(rest("bytes 40-99/100", right).unwrap(), goes_on);
         }
-        assert_eq!(rest("bytes 40-49/100", &[("content-length", "10")]).unwrap(), goes_on);
+        let begins = body(100, STAMP, From::Asked { end: 50 });
+        assert_eq!(rest("bytes 40-49/100", &[("content-length", "10")]).unwrap(), begins);
         for malformed in [
             "bytes 0-99/100",
             "bytes 41-99/100",
@@ -271,6 +276,10 @@ mod tests {
         let later = ("last-modified", "Sun, 13 Sep 2020 12:26:41 GMT");
         assert!(matches!(rest("bytes 40-99/100", &[later]), Err(Fault::Changed)));
         assert!(matches!(get(416, &[], Some(&HELD), None), Err(Fault::Changed)));
+        let middle = Held { until: 60, ..HELD };
+        let middle = |range| get(206, &[("content-range", range)], Some(&middle), None);
+        assert_eq!(middle("bytes 40-59/100").unwrap(), body(100, STAMP, From::Asked { end: 60 }));
+        assert!(matches!(middle("bytes 40-60/100"), Err(Fault::Malformed(_))), "more than was asked for");
         let unasked = get(206, &[("content-range", "bytes 0-99/100")], None, None);
         assert!(matches!(unasked, Err(Fault::Unexpected(206))));
     }
@@ -366,9 +375,10 @@ mod tests {
                 headers.append(NAMES[name].clone(), value.parse().unwrap());
             }
             let answer = judge_get(StatusCode::from_u16(status).unwrap(), &headers, Some(&HELD), &NO_PROMISE, 1_000, 0);
-            if let Ok(Answer::Body(Body { origin, from: From::GoOn { skip } })) = answer {
-                assert_eq!(origin, HELD.origin);
-                assert!(skip == 0 && status == 206 || skip == HELD.bytes && status == 200);
+            if let Ok(Answer::Body(Body { origin, from })) = answer {
+                assert!(from == From::Anew || origin == HELD.origin);
+                assert_eq!(matches!(from, From::Asked { .. }), status == 206);
+                assert!(!matches!(from, From::Asked { end } if end <= HELD.from || end > HELD.until));
             }
         }
     }

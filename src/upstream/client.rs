@@ -133,7 +133,7 @@ impl Upstream {
         Ok(url)
     }
 
-    /// Asks for a file, or, `with_range`, for the rest of what is `held`.
+    /// Asks for a file, or, `with_range`, for what is asked for of what is `held`.
     pub(super) async fn get(
         &self,
         first: &Url,
@@ -167,11 +167,12 @@ impl Upstream {
     }
 }
 
-/// `Range` and `If-Range` for what follows what is held.
+/// `Range` and `If-Range`; open where it ends with the file.
 fn range_of(held: &Held) -> Option<(String, String)> {
     let modified = u64::try_from(held.origin.modified?).ok()?;
     let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(modified));
-    Some((format!("bytes={}-", held.bytes), date))
+    let last = if held.until == held.origin.size { String::new() } else { (held.until - 1).to_string() };
+    Some((format!("bytes={}-{last}", held.from), date))
 }
 
 fn client(limits: &Limits, tls: ClientConfig) -> ClientBuilder {

@@ -4,11 +4,13 @@ use super::{
     answer::{From, Held},
     attempts::Attempts,
     client::Upstream,
+    course::Course,
+    demand::Demand,
     error::{Fault, UpstreamError, Verdict},
-    growth::Growth,
+    growth::{Growth, Teller},
     promise::Promise,
     rules::shown,
-    transfer::Transfer,
+    transfer::{Around, Transfer},
 };
 use crate::{
     base::{chain::chain, tasks::blocking},
@@ -50,6 +52,10 @@ impl Upstream {
     /// a few times, while that can help. `growth` is told of everything that arrives, once the origin has
     /// answered: the digests are compared only at the end.
     ///
+    /// It is one answer from the first missing byte to the last, unless `demand` tells of a reader that waits
+    /// more than 8 MiB beyond where that answer is: then it is left, at most four times, the bytes from there
+    /// on come first, and what was left out comes afterwards.
+    ///
     /// Dropped or failed, it leaves what arrived for the next fetch; of a file that is not what was
     /// promised, and where the disk is full, nothing is left.
     pub async fn fetch(
@@ -57,6 +63,7 @@ impl Upstream {
         wanted: &Wanted,
         downloads: &Downloads,
         growth: &watch::Sender<Option<Growth>>,
+        demand: &Demand,
     ) -> Result<Fetched, UpstreamError> {
         let attempts = Attempts::new(&self.limits);
         let mut fetch = Fetch {
@@ -64,7 +71,9 @@ impl Upstream {
             wanted,
             downloads,
             growth,
+            demand: demand.clone(),
             attempts,
+            course: Course::new(),
             held: None,
             start: growth.borrow().as_ref().map_or(0, |growth| growth.start),
             is_told: false,
@@ -84,7 +93,9 @@ struct Fetch<'a> {
     wanted: &'a Wanted,
     downloads: &'a Downloads,
     growth: &'a watch::Sender<Option<Growth>>,
+    demand: Demand,
     attempts: Attempts,
+    course: Course,
     held: Option<Download>,
     /// Which beginning of the file is told of.
     start: u32,
@@ -103,7 +114,8 @@ impl Fetch<'_> {
         let first = self.upstream.first(&self.wanted.url)?;
         self.take_up().await?;
         loop {
-            let fault = match self.attempt(&first).await.and_then(|()| self.verify()) {
+            let attempted = self.attempt(&first).await;
+            let fault = match attempted.and_then(|()| self.verify()) {
                 Ok(digests) => {
                     if let Some(download) = self.held.take() {
                         return Ok(Fetched { download, digests });
@@ -125,8 +137,9 @@ impl Fetch<'_> {
     }
 
     async fn take_up(&mut self) -> Result<(), Fault> {
-        let (downloads, key) = (self.downloads.clone(), self.wanted.key);
-        self.held = on_disk("reading what an earlier run left", move || downloads.take_up(key)).await?;
+        let (downloads, key, with_sha256) = (self.downloads.clone(), self.wanted.key, self.with_sha256());
+        let take_up = move || downloads.take_up(key, with_sha256);
+        self.held = on_disk("reading what an earlier run left", take_up).await?;
         self.answers = u32::from(self.held.is_some());
         self.furthest = self.arrived();
         Ok(())
@@ -134,41 +147,70 @@ impl Fetch<'_> {
 
     /// `Ok` if the file is whole.
     async fn attempt(&mut self, first: &Url) -> Result<(), Fault> {
-        let held = self.held();
-        if held.is_some_and(|held| held.bytes == held.origin.size) {
-            return self.confirm().await;
+        if self.arrived() > 0 && self.held.as_ref().is_some_and(Download::is_whole) {
+            self.confirm().await?;
+        } else {
+            self.answer(first).await?;
         }
-        let held = held.filter(|held| held.origin.modified.is_some());
+        while self.held.as_ref().is_some_and(|held| !held.is_whole()) {
+            self.answer(first).await?;
+        }
+        self.catch_up().await
+    }
+
+    /// One answer, to its end or until it is left.
+    async fn answer(&mut self, first: &Url) -> Result<(), Fault> {
+        let held = self.next();
         let (response, body) = self.upstream.get(first, held.as_ref(), self.with_ranges, &self.wanted.promise).await?;
-        let skip = match body.from {
-            From::GoOn { skip } => skip,
-            From::Anew => {
+        let size = body.origin.size;
+        let (asked, end) = match (body.from, held) {
+            (From::Asked { end }, Some(held)) => (held.from..held.until, end),
+            (From::Asked { .. } | From::Anew, _) => {
                 self.begin(body.origin).await?;
-                0
+                (0..size, size)
+            }
+            (From::First, _) => {
+                // The origin does not understand ranges: what is far ahead comes no sooner.
+                self.course.stop_jumping();
+                (0..size, size)
             }
         };
         let Some(download) = self.held.take() else { return Err(Fault::Changed) };
         self.answers += 1;
         self.start += u32::from(self.answers == 1 || !self.is_told);
         self.is_told = true;
-        let (start, growth) = (self.start, self.growth);
-        let mut tell = move |download: &Download| tell(growth, start, download);
-        tell(&download);
-        let transfer = Transfer::new(self.upstream, response, skip, &download);
-        let (download, transferred) = transfer.run(download, &mut tell).await;
+        let mut teller = Teller::new(self.growth, self.start);
+        teller.on_growth(&download, self.upstream.clock.monotonic());
+        let around = Around { course: &mut self.course, demand: &mut self.demand, teller };
+        let transfer = Transfer::new(self.upstream, response, asked, end, &download);
+        let (download, transferred) = transfer.run(download, around).await;
         self.held = download;
         transferred
     }
 
+    /// What to ask for; none if that is the whole file, as if nothing was known of it.
+    fn next(&mut self) -> Option<Held> {
+        let held = self.held.as_ref().filter(|held| held.origin().modified.is_some())?;
+        let (origin, course) = (held.origin(), &mut self.course);
+        let piece = self.demand.look(|waiting| course.next(origin.size, held.here(), waiting))?;
+        let is_all = piece == (0..origin.size);
+        (!is_all).then_some(Held { from: piece.start, until: piece.end, origin })
+    }
+
     async fn begin(&mut self, origin: Origin) -> Result<(), Fault> {
-        if self.held().is_some() && !self.attempts.on_start_over() {
+        if self.arrived() > 0 && !self.attempts.on_start_over() {
             return Err(Fault::Changed);
         }
         // Let go of, so that it can be begun again.
         self.held = None;
-        let (downloads, key) = (self.downloads.clone(), self.wanted.key);
-        self.held = Some(on_disk("beginning a download", move || downloads.begin(key, origin)).await?);
+        self.course.begin_anew();
+        let (downloads, key, with_sha256) = (self.downloads.clone(), self.wanted.key, self.with_sha256());
+        let begin = move || downloads.begin(key, origin, with_sha256);
+        self.held = Some(on_disk("beginning a download", begin).await?);
         self.answers = 0;
+        if origin.modified.is_none() {
+            self.course.stop_jumping();
+        }
         Ok(())
     }
 
@@ -176,13 +218,22 @@ impl Fetch<'_> {
     async fn confirm(&mut self) -> Result<(), Fault> {
         if !self.wanted.promise.names_bytes() {
             let described = self.upstream.describe(&self.wanted.url).await?;
-            let is_same = self.held().is_some_and(|held| held.origin == described && described.modified.is_some());
-            if !is_same {
+            let is_same = self.held.as_ref().is_some_and(|held| held.origin() == described);
+            if !is_same || described.modified.is_none() {
                 return Err(Fault::Changed);
             }
         }
         if let Some(download) = self.held.as_ref().filter(|_| !self.is_told) {
-            tell(self.growth, self.start + 1, download);
+            self.growth.send_replace(Some(Growth::of(download, self.start + 1)));
+        }
+        Ok(())
+    }
+
+    /// Hashes what of a whole file is not hashed yet.
+    async fn catch_up(&mut self) -> Result<(), Fault> {
+        while let Some(mut download) = self.held.take_if(|held| held.is_behind()) {
+            let caught_up = move || download.catch_up().map(|()| download);
+            self.held = Some(on_disk("hashing what has arrived", caught_up).await?);
         }
         Ok(())
     }
@@ -198,6 +249,7 @@ impl Fetch<'_> {
         match (&fault, fault.verdict()) {
             // Pieces of two files that an origin took for one: once more, from one answer.
             (Fault::WrongDigest { .. }, _) if self.answers > 1 && self.attempts.on_start_over() => {
+                self.course.stop_jumping();
                 self.discard().await?;
                 Ok(fault)
             }
@@ -218,6 +270,7 @@ impl Fetch<'_> {
             }
             (Fault::Malformed(_), Verdict::Again) => {
                 self.with_ranges = false;
+                self.course.stop_jumping();
                 Ok(fault)
             }
             (_, Verdict::Again) => Ok(fault),
@@ -225,13 +278,13 @@ impl Fetch<'_> {
         }
     }
 
-    fn held(&self) -> Option<Held> {
-        let download = self.held.as_ref().filter(|download| download.arrived() > 0)?;
-        Some(Held { bytes: download.arrived(), origin: download.origin() })
+    fn with_sha256(&self) -> bool {
+        self.wanted.promise.sha256.is_some()
     }
 
+    /// How many bytes are here, wherever they belong.
     fn arrived(&self) -> u64 {
-        self.held.as_ref().map_or(0, Download::arrived)
+        self.held.as_ref().map_or(0, |held| held.here().len())
     }
 
     async fn discard(&mut self) -> Result<(), Fault> {
@@ -247,11 +300,6 @@ impl Fetch<'_> {
         let (downloads, key) = (self.downloads.clone(), self.wanted.key);
         on_disk("discarding a download", move || downloads.discard(key)).await
     }
-}
-
-fn tell(growth: &watch::Sender<Option<Growth>>, start: u32, download: &Download) {
-    let (origin, arrived) = (download.origin(), download.arrived());
-    growth.send_replace(Some(Growth { start, origin, arrived, bytes: download.data() }));
 }
 
 async fn on_disk<T: Send + 'static>(

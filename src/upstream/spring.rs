@@ -7,12 +7,13 @@
 
 use super::{
     client::Upstream,
+    demand::Demand,
     fetch::{Fetched, Wanted},
     growth::Growth,
     promise::Promise,
 };
 use crate::{
-    base::{chain::chain, future::BoxFuture, ranges::Ranges, tasks},
+    base::{chain::chain, future::BoxFuture, tasks},
     domain::{
         file::FileRecord,
         member::HostName,
@@ -91,7 +92,7 @@ impl FromUpstream {
                 },
             }
         });
-        let received = seen.borrow().as_ref().map_or(0, |growth: &Growth| growth.arrived);
+        let received = seen.borrow().as_ref().map_or(0, |growth: &Growth| growth.here.len());
         let ended = match noted {
             Ok(task) => self.end(flight, task, result.clone(), received).await,
             Err(error) => Err(error),
@@ -162,10 +163,11 @@ impl FromUpstream {
         let (folder, name) = (&flight.folder, &flight.name);
         let downloads = self.repository.staging(folder).map_err(|error| chain(&error))?.downloads().clone();
         let promise = Promise { size: facts.size, sha1: facts.sha1, sha256: facts.sha256 };
+        let demand = Demand::from(flight.demand());
         let mut why = String::new();
         for url in facts.urls_by_freshness() {
             let wanted = Wanted::of(url, name, promise);
-            match self.upstream.fetch(&wanted, &downloads, growth).await {
+            match self.upstream.fetch(&wanted, &downloads, growth, &demand).await {
                 Ok(fetched) => {
                     if let Some(growth) = &*growth.borrow() {
                         flight.tell_verified(&sight(growth, facts));
@@ -246,7 +248,7 @@ fn sight(growth: &Growth, facts: &FileFacts) -> Sight {
         modified: growth.origin.modified,
         root: None,
         may_flow: facts.sha1.is_some(),
-        here: Arc::new(Ranges::of(0..growth.arrived)),
+        here: growth.here.clone(),
         bytes: Arc::new(growth.clone()),
     }
 }

@@ -1,148 +1,218 @@
 //! The body of one answer, into a download: the network and the disk at the same time.
 //!
 //! What arrives while the disk is busy is gathered, up to a bound; beyond it the origin waits. What is there
-//! is written at once when the disk is idle, so that nobody waits for a block to be full.
+//! is written at once when the disk is idle, so that nobody waits for a block to be full. The body is left
+//! as soon as the course says so.
 
-use super::{client::Upstream, error::Fault, limits::Limits, trickle::Trickle};
+use super::{client::Upstream, course::Course, demand::Demand, error::Fault, growth::Teller, trickle::Trickle};
 use crate::{
-    base::{clock::SharedClock, tasks::blocking},
+    base::{ranges::Ranges, tasks::blocking},
     store::download::Download,
 };
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use reqwest::Response;
-use std::{io, time::Instant};
-use tokio::{task::JoinHandle, time::timeout_at};
+use std::{io, ops::Range, time::Instant};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::{sleep_until, timeout_at},
+};
 
 /// What may wait for the disk, in bytes: enough that hashing costs nothing beside system calls.
 const GATHERED_BYTES: usize = 1 << 20;
 
+/// A download at the disk, and how that went.
+type Writing = JoinHandle<(Download, io::Result<()>)>;
+
+/// What is asked at intervals whether the body is still the right one, and who is told what it brings.
+pub(super) struct Around<'a> {
+    pub(super) course: &'a mut Course,
+    pub(super) demand: &'a mut Demand,
+    pub(super) teller: Teller<'a>,
+}
+
 /// One body on its way; after it, the download, unless the disk lost it.
 pub(super) struct Transfer<'a> {
     body: Response,
-    clock: &'a SharedClock,
-    limits: &'a Limits,
+    upstream: &'a Upstream,
     trickle: Trickle,
-    /// Bytes at its beginning that are here already.
-    skip: u64,
-    /// Bytes of the file that are still to come.
-    rest: u64,
+    /// Where in the file the next byte of the body belongs.
+    at: u64,
+    /// Behind the last byte that is of use.
+    until: u64,
+    /// Behind the body's last byte.
+    end: u64,
     size: u64,
+    /// What is here, and what is gathered.
+    here: Ranges,
+    /// What belongs before `at` and is not written yet.
     gathered: Vec<u8>,
     /// Since when the origin is waited for.
     waiting: Option<Instant>,
 }
 
 impl<'a> Transfer<'a> {
-    pub(super) fn new(upstream: &'a Upstream, body: Response, skip: u64, download: &Download) -> Self {
-        let (limits, size) = (&upstream.limits, download.origin().size);
+    /// `body` brings the bytes of `asked`, or, where it has an earlier `end`, only some of them. What of them
+    /// is here is passed over.
+    pub(super) fn new(
+        upstream: &'a Upstream,
+        body: Response,
+        asked: Range<u64>,
+        end: u64,
+        download: &Download,
+    ) -> Self {
+        let here = download.here().clone();
         Self {
             body,
-            clock: &upstream.clock,
-            limits,
-            trickle: Trickle::new(limits),
-            skip,
-            rest: size - download.arrived(),
-            size,
+            upstream,
+            trickle: Trickle::new(&upstream.limits),
+            at: asked.start,
+            until: end_of_last_gap(&here, &asked),
+            end,
+            size: download.origin().size,
+            here,
             gathered: Vec::new(),
             waiting: None,
         }
     }
 
-    /// Writes the body into `download`, telling `on_growth` after each write. The download comes back
-    /// unless writing failed. `Ok` if the file is whole.
+    /// Writes the body into `download`, and tells of it. The download comes back unless writing failed. `Ok`
+    /// if the body has brought everything that it can, or was left.
     pub(super) async fn run(
         mut self,
         download: Download,
-        on_growth: &mut (dyn FnMut(&Download) + Send),
+        mut around: Around<'_>,
     ) -> (Option<Download>, Result<(), Fault>) {
-        let (mut idle, mut writing) = (Some(download), None::<JoinHandle<(Download, io::Result<()>)>>);
-        let mut ended = None;
+        let (mut idle, mut writing) = (Some(download), None::<Writing>);
+        let mut ended = self.is_left(&mut around).then_some(Ok(()));
         loop {
-            if !self.gathered.is_empty()
-                && let Some(mut download) = idle.take()
+            if writing.is_none()
+                && let Some(download) = idle.take()
             {
-                let bytes = std::mem::take(&mut self.gathered);
-                writing = Some(blocking(move || {
-                    let written = download.write(&bytes);
-                    (download, written)
-                }));
+                match self.work(download, ended.is_some()) {
+                    Ok(work) => writing = Some(work),
+                    Err(download) => idle = Some(download),
+                }
             }
-            match (writing.as_mut(), ended.take()) {
-                (None, Some(end)) => return (idle, end),
-                (Some(busy), Some(end)) => {
-                    let written = written(busy.await, on_growth);
+            if writing.is_none()
+                && let Some(end) = ended.take()
+            {
+                around.teller.tell();
+                return (idle, end);
+            }
+            let (may_read, due) = (self.gathered.len() < GATHERED_BYTES, around.teller.due());
+            tokio::select! {
+                done = done(&mut writing) => {
                     writing = None;
-                    match written {
-                        Ok(download) => (idle, ended) = (Some(download), Some(end)),
+                    match done {
+                        Ok(download) => {
+                            around.teller.on_growth(&download, self.now());
+                            idle = Some(download);
+                        }
                         Err(fault) => return (None, Err(fault)),
                     }
                 }
-                (Some(busy), None) => {
-                    let may_read = self.gathered.len() < GATHERED_BYTES;
-                    tokio::select! {
-                        done = busy => {
-                            writing = None;
-                            match written(done, on_growth) {
-                                Ok(download) => idle = Some(download),
-                                Err(fault) => return (None, Err(fault)),
-                            }
-                        }
-                        end = self.gather(), if may_read => ended = end,
-                    }
-                }
-                (None, None) => ended = self.gather().await,
+                end = self.gather(), if ended.is_none() && may_read => ended = end,
+                () = around.demand.changed(), if ended.is_none() => ended = self.is_left(&mut around).then_some(Ok(())),
+                () = moment(due) => around.teller.tell(),
             }
         }
     }
 
+    /// Whether a reader far ahead is served first.
+    fn is_left(&self, around: &mut Around<'_>) -> bool {
+        let Around { course, demand, .. } = around;
+        demand.look(|waiting| course.leaves(self.at, self.size, &self.here, waiting))
+    }
+
+    /// Something for the disk to do, if there is anything: what is gathered, or, unless the body has `ended`,
+    /// what is here and not hashed.
+    fn work(&mut self, mut download: Download, ended: bool) -> Result<Writing, Download> {
+        if self.gathered.is_empty() && (ended || !download.is_behind()) {
+            return Err(download);
+        }
+        let bytes = std::mem::take(&mut self.gathered);
+        let at = self.at - bytes.len() as u64;
+        Ok(blocking(move || {
+            let written = download.write_at(at, &bytes).and_then(|()| download.catch_up());
+            (download, written)
+        }))
+    }
+
     /// Waits for the next bytes; how it ended, if it did. May be dropped while it waits.
     async fn gather(&mut self) -> Option<Result<(), Fault>> {
-        let since = *self.waiting.get_or_insert_with(|| self.clock.monotonic());
-        let deadline = tokio::time::Instant::from_std(since + self.limits.stall);
+        let limits = &self.upstream.limits;
+        let since = *self.waiting.get_or_insert_with(|| self.upstream.clock.monotonic());
+        let deadline = tokio::time::Instant::from_std(since + limits.stall);
         let Ok(read) = timeout_at(deadline, self.body.chunk()).await else {
-            return Some(Err(Fault::Stalled(self.limits.stall)));
+            return Some(Err(Fault::Stalled(limits.stall)));
         };
         self.waiting = None;
-        let waited = self.clock.monotonic().saturating_duration_since(since);
+        let waited = self.now().saturating_duration_since(since);
         match read {
             Ok(Some(bytes)) => {
                 if !self.trickle.on_bytes(waited, bytes.len() as u64) {
-                    let (least, within) = (self.limits.slow_bytes, self.limits.slow_after);
+                    let (least, within) = (limits.slow_bytes, limits.slow_after);
                     return Some(Err(Fault::Slow { least, within }));
                 }
-                self.take(bytes)
+                self.take(&bytes)
             }
-            Ok(None) if self.rest == 0 => Some(Ok(())),
+            Ok(None) if self.at >= self.until => Some(Ok(())),
             Ok(None) => Some(Err(self.cut(None))),
             Err(error) => Some(Err(self.cut(Some(error.without_url())))),
         }
     }
 
-    fn take(&mut self, mut bytes: Bytes) -> Option<Result<(), Fault>> {
-        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
-        bytes.advance(skipped);
-        self.skip -= skipped as u64;
-        match self.rest.checked_sub(bytes.len() as u64) {
-            Some(rest) => self.rest = rest,
-            None => return Some(Err(Fault::WrongSize { promised: self.size, found: None })),
+    fn take(&mut self, bytes: &Bytes) -> Option<Result<(), Fault>> {
+        let end = self.at + bytes.len() as u64;
+        if end > self.size {
+            return Some(Err(Fault::WrongSize { promised: self.size, found: None }));
         }
-        self.gathered.extend_from_slice(&bytes);
-        None
+        if end > self.end {
+            return Some(Err(Fault::Malformed("more bytes than its range has")));
+        }
+        let range = std::mem::replace(&mut self.at, end)..end;
+        // What is here is passed over before it costs anything, unless that would leave a gap in what is gathered.
+        if !self.gathered.is_empty() || !self.here.contains(&range) {
+            self.gathered.extend_from_slice(bytes);
+        }
+        self.here.insert(range);
+        // A body that goes on over what is here brings nothing more.
+        (self.at >= self.until && self.until < self.end).then_some(Ok(()))
     }
 
     fn cut(&self, error: Option<reqwest::Error>) -> Fault {
         let source = error.map(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>);
-        Fault::Cut { arrived: self.size - self.rest, size: self.size, source }
+        Fault::Cut { arrived: self.here.len(), size: self.size, source }
+    }
+
+    fn now(&self) -> Instant {
+        self.upstream.clock.monotonic()
     }
 }
 
-fn written(
-    done: Result<(Download, io::Result<()>), tokio::task::JoinError>,
-    on_growth: &mut (dyn FnMut(&Download) + Send),
-) -> Result<Download, Fault> {
+fn end_of_last_gap(here: &Ranges, range: &Range<u64>) -> u64 {
+    let mut end = range.start;
+    while let Some(gap) = here.first_gap(&(end..range.end)) {
+        end = gap.end;
+    }
+    end
+}
+
+async fn done(writing: &mut Option<Writing>) -> Result<Download, Fault> {
+    let Some(writing) = writing else { return std::future::pending().await };
+    written(writing.await)
+}
+
+fn written(done: Result<(Download, io::Result<()>), JoinError>) -> Result<Download, Fault> {
     let doing = "writing what arrives";
     let (download, written) = done.map_err(|error| Fault::Disk { doing, source: io::Error::other(error) })?;
     written.map_err(|source| Fault::Disk { doing, source })?;
-    on_growth(&download);
     Ok(download)
+}
+
+async fn moment(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(tokio::time::Instant::from_std(due)).await,
+        None => std::future::pending().await,
+    }
 }

@@ -331,7 +331,7 @@ async fn a_disk_without_room_is_said_before_and_during_and_nothing_is_left() {
     let (growth, mut grown) = tokio::sync::watch::channel(None);
     let fetch = site.fetch_telling(&upstream, promise_of(&data), &growth);
     let fill = async {
-        grown.wait_for(|growth| growth.as_ref().is_some_and(|growth| growth.arrived > 0)).await.unwrap();
+        grown.wait_for(|growth| growth.as_ref().is_some_and(|growth| growth.arrived() > 0)).await.unwrap();
         site.staging.keep_free(u64::MAX);
     };
     let (fetched, ()) = tokio::join!(fetch, fill);

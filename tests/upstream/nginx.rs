@@ -59,7 +59,7 @@ async fn a_file_goes_on_after_a_restart_in_mid_transfer() {
     let slow = Limits { slow_bytes: 0, ..limits() };
     let upstream = upstream(Settings { limits: slow, ..settings(nginx.address) });
     let (growth, mut grown) = watch::channel(None);
-    let some = |growth: &Option<Growth>| growth.as_ref().is_some_and(|growth| growth.arrived > 1_000_000);
+    let some = |growth: &Option<Growth>| growth.as_ref().is_some_and(|growth| growth.arrived() > 1_000_000);
     tokio::select! {
         _ = site.fetch_telling(&upstream, promise_of(&data), &growth) => panic!("it ended"),
         there = grown.wait_for(some) => drop(there.unwrap()),
@@ -83,7 +83,7 @@ async fn a_file_that_changed_before_the_rest_was_asked_for_is_the_new_one() {
     tokio::pin!(fetch);
     tokio::select! {
         _ = &mut fetch => panic!("it ended"),
-        there = grown.wait_for(|growth| growth.as_ref().is_some_and(|it: &Growth| it.arrived > 0)) => drop(there.unwrap()),
+        there = grown.wait_for(|growth| growth.as_ref().is_some_and(|it: &Growth| it.arrived() > 0)) => drop(there.unwrap()),
     }
     put(&nginx, &new);
     site.publish(fetch.await.unwrap(), &new);

@@ -109,7 +109,7 @@ async fn a_file_that_changes_in_mid_transfer_is_begun_anew_and_never_mixed() {
         let (hostile, upstream, site) = origin(vec![whole(&old, DATE, CUT), second, third.clone()]).await;
         let (growth, mut grown) = watch::channel(None);
         let first = tokio::spawn(async move {
-            let growth = grown.wait_for(|it: &Option<Growth>| it.as_ref().is_some_and(|it| it.arrived > 0)).await;
+            let growth = grown.wait_for(|it: &Option<Growth>| it.as_ref().is_some_and(|it| it.arrived() > 0)).await;
             growth.unwrap().clone().unwrap()
         });
         let fetched = site.fetch_telling(&upstream, any(), &growth).await.unwrap_or_else(|e| panic!("{name}: {e:?}"));
@@ -164,7 +164,7 @@ async fn interrupted(
     let (growth, mut grown) = watch::channel(None);
     tokio::select! {
         _ = site.fetch_telling(&upstream, promise_of(data), &growth) => panic!("it ended"),
-        there = grown.wait_for(|it: &Option<Growth>| it.as_ref().is_some_and(|it| it.arrived == CUT as u64)) => {
+        there = grown.wait_for(|it: &Option<Growth>| it.as_ref().is_some_and(|it| it.arrived() == CUT as u64)) => {
             assert!(data.starts_with(&read(there.unwrap().as_ref().unwrap())));
         }
     }

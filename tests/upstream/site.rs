@@ -16,7 +16,7 @@ use wuasync::{
         outboards::Outboards,
         staging::Staging,
     },
-    upstream::{Fault, Fetched, Growth, Limits, Promise, Settings, Upstream, UpstreamError, Wanted},
+    upstream::{Demand, Fault, Fetched, Growth, Limits, Promise, Settings, Upstream, UpstreamError, Wanted},
 };
 
 pub const HOST: &str = "dl.windowsupdate.com";
@@ -113,8 +113,19 @@ impl Site {
         promise: Promise,
         growth: &watch::Sender<Option<Growth>>,
     ) -> Result<Fetched, UpstreamError> {
+        self.fetch_for(upstream, promise, growth, &Demand::none()).await
+    }
+
+    /// For readers that wait where `demand` says.
+    pub async fn fetch_for(
+        &self,
+        upstream: &Upstream,
+        promise: Promise,
+        growth: &watch::Sender<Option<Growth>>,
+        demand: &Demand,
+    ) -> Result<Fetched, UpstreamError> {
         let wanted = Wanted { url: format!("http://{HOST}/c/msdownload/{NAME}?x=1"), key: Self::key(), promise };
-        let fetch = upstream.fetch(&wanted, self.staging.downloads(), growth);
+        let fetch = upstream.fetch(&wanted, self.staging.downloads(), growth, demand);
         tokio::time::timeout(PATIENCE, fetch).await.expect("a fetch ends")
     }
 
@@ -166,7 +177,7 @@ impl Site {
 
 /// Bytes that can be read of a growing file.
 pub fn read(growth: &Growth) -> Vec<u8> {
-    let mut bytes = vec![0; growth.arrived as usize];
+    let mut bytes = vec![0; growth.arrived() as usize];
     growth.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
