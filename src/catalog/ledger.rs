@@ -55,6 +55,7 @@ impl Ledger {
             transaction.open_table(tables::CONFLICTS)?;
             transaction.open_table(tables::WANTS)?;
             transaction.open_table(tables::TASKS)?;
+            transaction.open_table(tables::ASKS)?;
             Ok(())
         })?;
         Ok(ledger)

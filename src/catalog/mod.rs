@@ -4,6 +4,7 @@
 //! ledger (`ledger.redb`) can't and is backed up. Knows nothing of files or paths: the bytes of
 //! both come through [`crate::base::random_access::RandomAccess`].
 
+mod asks;
 mod backend;
 mod batch;
 mod error;
@@ -24,8 +25,8 @@ pub use error::{CatalogError, OpenCatalogError};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
-    AuditRecord, ConflictsRecord, DamageRecord, DamageTotals, HoldingRecord, InviteRecord, JobRecord, LogRecord,
-    MissingRecord, ScrubRecord, Totals,
+    AskRecord, AuditRecord, ConflictsRecord, DamageRecord, DamageTotals, HoldingRecord, InviteRecord, JobRecord,
+    LogRecord, MissingRecord, ScrubRecord, Totals,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
 pub use tasks::TaskLimit;

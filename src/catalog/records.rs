@@ -176,6 +176,17 @@ pub struct JobRecord {
     pub outcome: String,
 }
 
+/// A file that hosts asked for in vain. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskRecord {
+    /// When it was asked for first.
+    pub first: u64,
+    /// When it was asked for last.
+    pub last: u64,
+    /// How often.
+    pub times: u64,
+}
+
 /// Claims about one file that were not taken, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictsRecord(pub Vec<Conflict>);
@@ -190,6 +201,7 @@ record!(ScrubRecord, 1);
 record!(InviteRecord, 1);
 record!(AuditRecord, 1);
 record!(JobRecord, 1);
+record!(AskRecord, 1);
 record!(FileFacts, 1);
 record!(ConflictsRecord, 1);
 record!(Want, 1);

@@ -47,5 +47,7 @@ pub(super) const SHA1_FILES: TableDefinition<'_, (&[u8; 20], &str, &str), ()> = 
 pub(super) const CONFLICTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("conflicts");
 /// Who needs a file.
 pub(super) const WANTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("wants");
+/// Files that hosts of a secondary asked for in vain.
+pub(super) const ASKS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("asks");
 /// Attempts to fetch files, by running number.
 pub(super) const TASKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks");

@@ -2,7 +2,7 @@
 
 use super::{
     api::ErrorCode,
-    config::{self, Config, Tls},
+    config::{self, Config, Mode, Tls},
     lock::{LockError, StateLock},
     nightly,
     parent_file::{ParentFile, ParentFileError},
@@ -24,18 +24,18 @@ use crate::{
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
-    jobs::{ScanLimits, ScanWants},
+    jobs::{AskAgain, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
-    supply::{FlightLimits, Flights, QuotaLimits, Supply, local::Local, source::Source},
+    supply::{FlightLimits, Flights, QuotaLimits, Supply, local::Local, source::Source, spring::Spring},
     sync::{
         close::CloseCode,
         endpoint::{BindError, Endpoint, EndpointSettings},
         lanes::Lanes,
-        pull::{Parent, ParentAddress, heal_from_children},
+        pull::{FromParent, Parent, ParentAddress, heal_from_children},
         serve::{Doorkeeper, Server},
         shared::Shared,
         tls::{LoadKeyError, TransportKey},
@@ -201,6 +201,8 @@ pub(super) struct Node {
     pub scrub: Arc<Scrub>,
     /// What is being fetched because somebody asked; only on a node that may fetch.
     pub flights: Option<Arc<Flights>>,
+    /// What others are given from.
+    _supply: Arc<dyn Source>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
     /// When it started, in seconds since 1970 UTC.
@@ -238,9 +240,16 @@ impl Node {
         let endpoint = Arc::new(Endpoint::bind_on(&lanes, config.sync.listen, key, settings)?);
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
-        let flights = flights(&config, &repository, clock.clone(), cancel.clone()).await?;
-        let supply = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
-        let front = start_front(&config, supply, clock.clone(), tls.clone(), cancel.clone())?;
+        let flights = flights(&config, &shared, clock.clone(), cancel.clone()).await?;
+        let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
+        shared.give_from(&supply);
+        if let Some(flights) = &flights {
+            shared.leave_to(flights);
+        }
+        if config.mirror.mode == Mode::OnMiss {
+            shared.fetch_only_on_miss();
+        }
+        let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
@@ -252,6 +261,7 @@ impl Node {
             counters,
             scrub,
             flights,
+            _supply: supply,
             scan_wants,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
@@ -294,6 +304,11 @@ impl Node {
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
             }
             Role::Secondary => {
+                if let Some(flights) = &self.flights {
+                    let again =
+                        AskAgain::new(self.repository.clone(), flights.clone(), self.shared.parent_connection());
+                    self.tasks.spawn(again.run(self.cancel.clone()));
+                }
                 if let Some(file) = ParentFile::read(self.repository.state())? {
                     self.follow(file.parent);
                 }
@@ -394,24 +409,25 @@ impl Node {
 /// What is fetched because somebody asks, where this node may.
 async fn flights(
     config: &Config,
-    repository: &Arc<Repository>,
+    shared: &Arc<Shared>,
     clock: SharedClock,
     cancel: CancellationToken,
 ) -> Result<Option<Arc<Flights>>, StartError> {
-    if config.role != Role::Main {
-        return Ok(None);
-    }
-    let (upstream, ticks) = (config.upstream.clone(), clock.clone());
-    let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, ticks)).await;
-    let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
     let limits = FlightLimits {
         max_flights: config.limits.max_flights as usize,
         quota: QuotaLimits { per_client: config.limits.miss_per_client_per_day, all: config.limits.misses_per_day },
     };
-    Ok(opened.map(|upstream| {
-        let spring = FromUpstream::new(repository.clone(), upstream, cancel.clone());
-        Flights::new(Arc::new(spring), clock, limits, cancel)
-    }))
+    let spring: Arc<dyn Spring> = match config.role {
+        Role::Main => {
+            let (upstream, ticks) = (config.upstream.clone(), clock.clone());
+            let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, ticks)).await;
+            let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+            let Some(upstream) = opened else { return Ok(None) };
+            Arc::new(FromUpstream::new(shared.repository.clone(), upstream, cancel.clone()))
+        }
+        Role::Secondary => Arc::new(FromParent::new(shared.clone(), cancel.clone())),
+    };
+    Ok(Some(Flights::new(spring, clock, limits, cancel)))
 }
 
 fn cores() -> usize {

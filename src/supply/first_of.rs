@@ -8,7 +8,7 @@ use super::{
     source::{Answer, Ask, GrowingFile, Source},
     spring::Description,
 };
-use crate::base::future::BoxFuture;
+use crate::{base::future::BoxFuture, domain::file::FileRecord};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -36,16 +36,25 @@ impl Supply {
 
     async fn look(&self, ask: &Ask) -> Answer {
         for _ in 0..LOOKS {
-            let is_known = match self.local.look(&ask.folder, &ask.name).await {
+            let indexed = match self.local.look(&ask.folder, &ask.name).await {
                 Here::Held(held) => return Answer::Held(held),
                 Here::NotYet => return Answer::NotYet { retry_after: ASK_AGAIN },
-                Here::Missing(_) => true,
-                Here::Unknown => false,
+                Here::Missing(file) => Some(file),
+                Here::Unknown => None,
             };
+            let is_known = indexed.is_some();
             let Some(flights) = &self.flights else {
                 return if is_known { Answer::NotYet { retry_after: ASK_AGAIN } } else { Answer::Unknown };
             };
             match flights.join(&ask.folder, &ask.name, &ask.client).await {
+                Joined::Flight(_)
+                    if ask.describe
+                        && let Some(file) = indexed =>
+                {
+                    let FileRecord { root, size, modified } = file;
+                    let (modified, root) = (Some(modified), Some(root));
+                    return Answer::Growing(GrowingFile { size, modified, root, flight: None });
+                }
                 Joined::Flight(flight) => match first_word(flights, flight, ask).await {
                     Some(answer) => return answer,
                     None => continue,

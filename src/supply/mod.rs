@@ -7,6 +7,7 @@
 //! and never writes bytes.
 
 mod blocks;
+pub mod course;
 mod first_of;
 pub mod flight;
 pub mod flights;

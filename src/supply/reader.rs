@@ -56,8 +56,14 @@ impl Reader {
         self.flight.blocks.read(&sight.bytes, self.start, range, is_whole.then_some(block)).await
     }
 
-    /// Waits until something can be read, and up to where.
-    async fn readable(&mut self) -> io::Result<(Sight, u64)> {
+    /// Reads `range` from here on.
+    pub fn seek(&mut self, range: Range<u64>) {
+        self.left = range.start..range.end.min(self.size);
+    }
+
+    /// Waits until something can be read where this reader is, and up to where; whoever reads it goes on with
+    /// [`Reader::seek`]. Nothing is lost when the future is dropped. There must be something left.
+    pub async fn readable(&mut self) -> io::Result<(Sight, u64)> {
         loop {
             let step = {
                 let progress = self.progress.borrow_and_update();

@@ -26,6 +26,8 @@ pub struct Sight {
     pub here: Arc<Ranges>,
     /// The bytes.
     pub bytes: Arc<dyn ReadAt>,
+    /// The hash tree over what is here, where the content is known and has more than one group.
+    pub outboard: Option<Arc<dyn ReadAt>>,
 }
 
 impl Sight {
@@ -124,7 +126,8 @@ mod tests {
 
     fn sight(here: Range<u64>) -> Sight {
         let here = Arc::new(Ranges::of(here));
-        Sight { start: 1, size: SIZE, modified: None, root: None, may_flow: true, here, bytes: Arc::new(Vec::new()) }
+        let bytes = Arc::new(Vec::new());
+        Sight { start: 1, size: SIZE, modified: None, root: None, may_flow: true, here, bytes, outboard: None }
     }
 
     fn step(phase: Phase, sight: Sight, wanted: Range<u64>) -> Step {

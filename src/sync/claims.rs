@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Content that is arriving, by its root.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub(super) struct Claims {
     taken: Mutex<BTreeMap<Root, CancellationToken>>,
     released: Notify,
 }

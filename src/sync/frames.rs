@@ -36,6 +36,12 @@ pub const NODE_CHILDREN: usize = 64;
 pub const MAX_GET_ITEMS: usize = 1024;
 /// Most ranges of one file in one frame.
 pub const MAX_RANGES: usize = 256;
+/// Most bytes in a folder's name.
+pub const MAX_FOLDER_BYTES: usize = 64;
+/// Most bytes in a file's name: 8 components of 255.
+pub const MAX_NAME_BYTES: usize = 2_047;
+/// Most bytes in a piece, and in a segment of a file that was asked for: what arrives is passed on often.
+pub const MAX_PIECE_BYTES: u32 = 1 << 20;
 /// Most bytes in an encoded member record inside a frame.
 pub const MAX_MEMBER_FRAME_BYTES: usize = crate::domain::member::MAX_MEMBER_BYTES;
 
@@ -107,6 +113,11 @@ frame_table! {
     0x0031 Granted,
     0x0032 Refused,
     0x0033 BadGroup,
+    0x0034 Ask,
+    0x0035 Coming,
+    0x0036 Piece,
+    0x0037 Seek,
+    0x0038 NotNow,
     0x0040 Join,
     0x0041 Joined,
     0x0042 JoinRefused,
@@ -311,6 +322,59 @@ pub struct BadGroup {
     pub root: Root,
     /// Where the group starts, in bytes.
     pub offset: u64,
+}
+
+/// Asks for a file by its name, whether or not the signed state names it: somebody waits for it. Answered by
+/// [`Coming`], [`NotNow`] or [`Refused`]; understood by a peer whose [`Welcome`] says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The folder.
+    pub folder: Text<MAX_FOLDER_BYTES>,
+    /// The file's name there.
+    pub name: Text<MAX_NAME_BYTES>,
+    /// Whether length and date are enough.
+    pub describe: bool,
+    /// From where on its bytes are wanted; the end of a group, or 0.
+    pub from: u64,
+}
+
+/// A file that was asked for is here, or arrives: what follows goes from where it is wanted to the end, as
+/// soon as it is here, until a [`Seek`]. Where its content is known, [`Granted`] frames with their segments;
+/// else [`Piece`] frames with plain bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coming {
+    /// The whole file's length in bytes.
+    pub size: u64,
+    /// Its Last-Modified in seconds since 1970 UTC, where the origin told one.
+    pub modified: Option<i64>,
+    /// Its content, where the signed state names it. A hint: it counts only as a signed state names it.
+    pub root: Option<Root>,
+}
+
+/// Bytes of a file whose content is not known yet; they follow as raw bytes. What they are worth shows when
+/// all of them are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// Where they belong.
+    pub offset: u64,
+    /// How many there are, at most [`MAX_PIECE_BYTES`].
+    pub length: u32,
+}
+
+/// Wants other bytes of the file than those that were under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seek {
+    /// Where they begin: the end of a group, or 0.
+    pub start: u64,
+    /// Where they end, exclusive.
+    pub end: u64,
+}
+
+/// A file that was asked for can't be had, or its rest can't.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotNow {
+    /// When asking again makes sense.
+    pub retry_after_seconds: u32,
 }
 
 /// Asks to become a member, on the word of a token.

@@ -10,6 +10,7 @@
 
 mod acceptor;
 pub mod bounded;
+mod claims;
 pub mod close;
 pub mod endpoint;
 pub mod frames;

@@ -8,17 +8,19 @@ use crate::{
         state::Namespace,
     },
     repository::Repository,
+    supply::{Flights, source::Source},
 };
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
+use tokio::sync::watch;
 
-use super::{close::CloseCode, frames::NamespaceName};
+use super::{claims::Claims, close::CloseCode, frames::NamespaceName};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,14 @@ pub struct Transfer {
     pub size_bytes: u64,
 }
 
+/// A connection to the parent that has greeted.
+#[derive(Debug, Clone)]
+pub struct ParentConnection {
+    pub(super) connection: quinn::Connection,
+    /// Whether it gives files by their names.
+    pub(super) gives_on_miss: bool,
+}
+
 /// A member with its connection, of which it has one.
 struct Connected {
     id: u64,
@@ -87,7 +97,12 @@ pub struct Shared {
     children: Mutex<BTreeMap<NodeKey, Connected>>,
     next_child: AtomicU64,
     parent: Mutex<ParentState>,
-    parent_connection: Mutex<Option<quinn::Connection>>,
+    parent_connection: watch::Sender<Option<ParentConnection>>,
+    source: OnceLock<Weak<dyn Source>>,
+    flights: OnceLock<Weak<Flights>>,
+    only_on_miss: AtomicBool,
+    /// Large content that is arriving.
+    pub(super) claims: Claims,
     transfers: Mutex<BTreeMap<(FolderName, FileName), Transfer>>,
     /// Content bytes that arrived and verified since start.
     pub received_bytes: AtomicU64,
@@ -108,7 +123,11 @@ impl Shared {
             children: Mutex::default(),
             next_child: AtomicU64::new(0),
             parent: Mutex::default(),
-            parent_connection: Mutex::default(),
+            parent_connection: watch::Sender::default(),
+            source: OnceLock::new(),
+            flights: OnceLock::new(),
+            only_on_miss: AtomicBool::new(false),
+            claims: Claims::default(),
             transfers: Mutex::default(),
             received_bytes: AtomicU64::new(0),
             content_may_be_there: tokio::sync::Notify::new(),
@@ -160,12 +179,45 @@ impl Shared {
         update(&mut lock(&self.parent));
     }
 
-    pub(super) fn parent_connection(&self) -> Option<quinn::Connection> {
-        lock(&self.parent_connection).clone()
+    /// Files are given to members that ask for them by name from `source`; said once. Whoever says it keeps it.
+    pub fn give_from(&self, source: &Arc<dyn Source>) {
+        self.source.set(Arc::downgrade(source)).ok();
     }
 
-    pub(super) fn set_parent_connection(&self, connection: Option<quinn::Connection>) {
-        *lock(&self.parent_connection) = connection;
+    /// What flies is left to these flights; said once. Whoever says it keeps them.
+    pub fn leave_to(&self, flights: &Arc<Flights>) {
+        self.flights.set(Arc::downgrade(flights)).ok();
+    }
+
+    /// From here on files are fetched only when somebody asks for them.
+    pub fn fetch_only_on_miss(&self) {
+        self.only_on_miss.store(true, Relaxed);
+    }
+
+    pub(super) fn is_only_on_miss(&self) -> bool {
+        self.only_on_miss.load(Relaxed)
+    }
+
+    pub(super) fn source(&self) -> Option<Arc<dyn Source>> {
+        self.source.get().and_then(Weak::upgrade)
+    }
+
+    /// Whether a file flies because somebody asked for it.
+    pub(super) fn is_flying(&self, folder: &FolderName, name: &FileName) -> bool {
+        self.flights.get().and_then(Weak::upgrade).is_some_and(|flights| flights.of(folder, name).is_some())
+    }
+
+    /// The connection to the parent, whenever it comes and goes.
+    pub fn parent_connection(&self) -> watch::Receiver<Option<ParentConnection>> {
+        self.parent_connection.subscribe()
+    }
+
+    pub(super) fn connection_to_parent(&self) -> Option<quinn::Connection> {
+        self.parent_connection.borrow().as_ref().map(|parent| parent.connection.clone())
+    }
+
+    pub(super) fn set_parent_connection(&self, connection: Option<ParentConnection>) {
+        self.parent_connection.send_replace(connection);
     }
 
     /// What is arriving.

@@ -293,6 +293,17 @@ mod tests {
             Granted { size: 1 << 34, ranges: vec![(0, 65_536)], more: false }.into(),
             Refused { reason: RefusedReason::Failed }.into(),
             BadGroup { root, offset: 65_536 }.into(),
+            Ask {
+                folder: Text::new("waptwua").unwrap(),
+                name: Text::new("kb.cab").unwrap(),
+                describe: false,
+                from: 65_536,
+            }
+            .into(),
+            Coming { size: 1 << 34, modified: Some(-2), root: Some(root) }.into(),
+            Piece { offset: 65_536, length: 300 }.into(),
+            Seek { start: 65_536, end: 1 << 33 }.into(),
+            NotNow { retry_after_seconds: 300 }.into(),
             Join {
                 secret: Secret::new([0xdd; 32]),
                 name,

@@ -4,7 +4,6 @@ use super::{
     answer::{From, Held},
     attempts::Attempts,
     client::Upstream,
-    course::Course,
     demand::Demand,
     error::{Fault, UpstreamError, Verdict},
     growth::{Growth, Teller},
@@ -16,6 +15,7 @@ use crate::{
     base::{chain::chain, tasks::blocking},
     domain::{name::FileName, origin::OriginUrl},
     store::download::{Digests, Download, DownloadKey, Downloads, Origin},
+    supply::course::Course,
 };
 use reqwest::Url;
 use std::io;

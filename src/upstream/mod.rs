@@ -1,16 +1,15 @@
 //! HTTP to Microsoft, or to what stands in for it: one file at a time, verified while it arrives.
 //!
-//! Owns where may be asked ([`rules`], `address`), what an answer means (`answer`), what to ask for next
-//! (`course`), when to try again (`attempts`, `trickle`), and the connections. Never decides what is wanted, and never publishes: a whole
-//! file is handed over as a [`Download`](crate::store::download::Download). Order of events for one file:
-//! take up what an earlier run left, ask, judge the answer, write and hash what arrives, leave the body for
-//! another where readers wait far ahead, try again as often as it takes, compare the digests with the promise.
+//! Owns where may be asked ([`rules`], `address`), what an answer means (`answer`), when to try
+//! again (`attempts`, `trickle`), and the connections; and how flights of a main go (`spring`). Never decides
+//! what is wanted. Order of events for one file: take up what an earlier run left, ask, judge the answer, write
+//! and hash what arrives, leave the body for another where readers wait far ahead, try again as often as it
+//! takes, compare the digests with the promise.
 
 mod address;
 mod answer;
 mod attempts;
 mod client;
-mod course;
 mod demand;
 pub mod error;
 mod fetch;

@@ -250,6 +250,7 @@ fn sight(growth: &Growth, facts: &FileFacts) -> Sight {
         may_flow: facts.sha1.is_some(),
         here: growth.here.clone(),
         bytes: Arc::new(growth.clone()),
+        outboard: None,
     }
 }
 

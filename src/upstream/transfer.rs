@@ -4,10 +4,11 @@
 //! is written at once when the disk is idle, so that nobody waits for a block to be full. The body is left
 //! as soon as the course says so.
 
-use super::{client::Upstream, course::Course, demand::Demand, error::Fault, growth::Teller, trickle::Trickle};
+use super::{client::Upstream, demand::Demand, error::Fault, growth::Teller, trickle::Trickle};
 use crate::{
     base::{ranges::Ranges, tasks::blocking},
     store::download::Download,
+    supply::course::Course,
 };
 use bytes::Bytes;
 use reqwest::Response;

@@ -26,8 +26,12 @@ pub struct Mirror {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Mode {
     /// Every file of every folder that it mirrors.
+    /// All of them.
     #[serde(rename = "all")]
     All,
+    /// Those that hosts asked for.
+    #[serde(rename = "on-miss")]
+    OnMiss,
 }
 
 impl Default for Mirror {
@@ -50,6 +54,7 @@ impl Mirror {
 fn mode(node: &Node) -> Result<Mode, Mistake> {
     match read::text(node)?.as_str() {
         "all" => Ok(Mode::All),
-        other => Err(Mistake::at(node, format!("{other:?} is not in this version; only \"all\" is"))),
+        "on-miss" => Ok(Mode::OnMiss),
+        other => Err(Mistake::at(node, format!("{other:?} is no mode; write \"all\" or \"on-miss\""))),
     }
 }

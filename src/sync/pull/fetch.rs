@@ -115,6 +115,8 @@ impl Fetcher<'_> {
             let repository = self.shared.repository.clone();
             let (page, cursor) = tasks::blocking(move || next_page(&repository, cursor)).await??;
             (self.queue, self.cursor) = (page, cursor);
+            // Whoever waits for it brings it, and tells when that is over.
+            self.queue.retain(|item| !self.shared.is_flying(&item.folder, &item.name));
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
         staging::Staged,
     },
     sync::{
+        claims::Claim,
         frames::{GetItem, MAX_RANGES},
         shared::{Transfer, TransferGuard},
         wire::FrameReader,
@@ -39,10 +40,13 @@ pub(super) enum Fetched {
     Absent,
     /// The index wants other content under this name meanwhile.
     Unwanted,
+    /// Somebody waits for it, and brings it himself.
+    TakenOver,
 }
 
 /// Fetches what is missing of a file, for as long as the index wants it.
 pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Fetched, PullError> {
+    let Some(claim) = stream.shared.claims.try_take(item.wanted.root) else { return Ok(Fetched::TakenOver) };
     let (partial, missing) = open_partial(stream, item).await?;
     let left = missing.iter().map(|range| range.end - range.start).sum::<u64>();
     if left < item.wanted.size {
@@ -62,9 +66,13 @@ pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Fetched, PullE
         let mut reader = stream.ask(vec![GetItem { root: item.wanted.root, ranges }]).await?;
         let Some(granted) = read_grant(&mut reader, item, asked).await? else { return Ok(Fetched::Absent) };
         for range in granted {
-            if !receive_range(stream, &mut reader, item, &partial, range, &guard).await? {
-                tracing::info!(folder = %item.folder, name = %item.name, "a transfer is given up: its content is wanted no longer");
-                return Ok(Fetched::Unwanted);
+            match receive_range(stream, &mut reader, item, &partial, range, (&guard, &claim)).await? {
+                Received::All => {}
+                Received::Unwanted => {
+                    tracing::info!(folder = %item.folder, name = %item.name, "a transfer is given up: its content is wanted no longer");
+                    return Ok(Fetched::Unwanted);
+                }
+                Received::TakenOver => return Ok(Fetched::TakenOver),
             }
         }
     }
@@ -85,16 +93,24 @@ async fn open_partial(stream: &Stream, item: &Item) -> Result<(Arc<Partial>, Vec
     opened.await?
 }
 
+/// What became of a segment.
+enum Received {
+    All,
+    /// The file is wanted no longer: what has arrived is left to the next sweep.
+    Unwanted,
+    /// Another one goes on with what has arrived.
+    TakenOver,
+}
+
 /// Reads one segment; the next bytes are read from the wire while the last are verified and written.
-/// `false` if the file is wanted no longer: what has arrived is left to the next sweep.
 async fn receive_range(
     stream: &Stream,
     reader: &mut FrameReader<RecvStream>,
     item: &Item,
     partial: &Arc<Partial>,
     range: Range<u64>,
-    guard: &TransferGuard,
-) -> Result<bool, PullError> {
+    (guard, claim): (&TransferGuard, &Claim<'_>),
+) -> Result<Received, PullError> {
     let start = range.start;
     let mut left = encoded_len(item.wanted.size, &range);
     let mut decoder = SegmentDecoder::new(item.wanted.root, item.wanted.size, range);
@@ -118,7 +134,7 @@ async fn receive_range(
             }
         };
         let (verified, next) = tokio::join!(verifying, next);
-        let Some((back, count)) = verified?? else { return Ok(false) };
+        let Some((back, count)) = verified?? else { return Ok(Received::Unwanted) };
         guard.advance(count);
         stream.shared.received_bytes.fetch_add(count, Relaxed);
         let back = match back {
@@ -126,7 +142,10 @@ async fn receive_range(
             Err(error) => return Err(on_bad(stream, item, start, error).await),
         };
         if left == 0 {
-            return if back.is_done() { Ok(true) } else { Err(PullError::Lie("segment")) };
+            return if back.is_done() { Ok(Received::All) } else { Err(PullError::Lie("segment")) };
+        }
+        if claim.is_asked_for() {
+            return Ok(Received::TakenOver);
         }
         (decoder, bytes) = (back, next?);
     }

@@ -9,10 +9,12 @@ mod desk;
 mod fetch;
 mod heal;
 mod large;
+mod miss;
 mod parent;
 mod plan;
 mod session;
 mod stream;
 
 pub use heal::heal_from_children;
+pub use miss::FromParent;
 pub use parent::{Parent, ParentAddress, PullError};

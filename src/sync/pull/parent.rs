@@ -8,8 +8,9 @@ use crate::{
     sync::{
         close::CloseCode,
         endpoint::{ConnectError, Endpoint},
-        serve::serve_parent,
-        shared::Shared,
+        frames::Welcome,
+        serve::{GIVES_ON_MISS, serve_parent},
+        shared::{ParentConnection, Shared},
         tls::Purpose,
         wire::{ReadFrameError, WriteFrameError},
     },
@@ -190,11 +191,12 @@ impl Parent {
         tasks: &TaskTracker,
     ) -> Result<Infallible, PullError> {
         let greeting = tokio::time::timeout(GREETING, session::greet(&self.shared, connection)).await;
-        let (stream, name) = greeting.map_err(|_| PullError::Late)??;
-        self.on_connected(connection, address, name);
+        let (stream, welcome) = greeting.map_err(|_| PullError::Late)??;
+        self.on_connected(connection, address, &welcome);
+        let fetches = !self.shared.is_only_on_miss();
         tokio::select! {
             ended = session::follow(&self.shared, connection, &self.address.line, stream, tasks) => ended,
-            ended = fetch::run(&self.shared, connection, tasks) => ended,
+            ended = fetch::run(&self.shared, connection, tasks), if fetches => ended,
             ended = serve_parent(&self.shared, connection, self.address.key) => Err(ended.into()),
         }
     }
@@ -219,7 +221,8 @@ impl Parent {
         Err(last)
     }
 
-    fn on_connected(&self, connection: &Connection, address: String, name: String) {
+    fn on_connected(&self, connection: &Connection, address: String, welcome: &Welcome) {
+        let name = welcome.name.to_string();
         tracing::info!(%address, %name, "connected to the parent");
         let now = self.shared.clock().unix_seconds();
         self.shared.update_parent(|parent| {
@@ -230,7 +233,9 @@ impl Parent {
             parent.lost_since = None;
             parent.last_error = None;
         });
-        self.shared.set_parent_connection(Some(connection.clone()));
+        let gives_on_miss = welcome.features & GIVES_ON_MISS != 0;
+        let connection = ParentConnection { connection: connection.clone(), gives_on_miss };
+        self.shared.set_parent_connection(Some(connection));
         self.shared.repository.attention.clear(&Alarm::ParentUnreachable);
     }
 

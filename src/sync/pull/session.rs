@@ -12,7 +12,7 @@ use crate::{
     },
     repository::{Alarm, Change, FollowError},
     sync::{
-        frames::{Entries, Frame, Head, Hello, Progress},
+        frames::{Entries, Frame, Head, Hello, Progress, Welcome},
         pace::{Pace, sleep_until},
         serve::{
             SERVES_PARENT,
@@ -41,15 +41,13 @@ pub(super) const FOLLOWING: Alarm = Alarm::Failing("following the parent");
 /// The stream of states, after its greeting.
 pub(super) type StateStream = (FrameWriter<SendStream>, FrameReader<RecvStream>);
 
-/// Opens the stream of states; answers with it and the parent's name.
-pub(super) async fn greet(shared: &Shared, connection: &Connection) -> Result<(StateStream, String), PullError> {
+/// Opens the stream of states; answers with it and what the parent said of itself.
+pub(super) async fn greet(shared: &Shared, connection: &Connection) -> Result<(StateStream, Welcome), PullError> {
     let (send, receive) = connection.open_bi().await?;
     let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
     writer.write_frame(hello(shared)?).await?;
     match reader.read_frame().await? {
-        Some(Frame::Welcome(welcome)) if welcome.version == PROTOCOL => {
-            Ok(((writer, reader), welcome.name.to_string()))
-        }
+        Some(Frame::Welcome(welcome)) if welcome.version == PROTOCOL => Ok(((writer, reader), welcome)),
         Some(other) => Err(PullError::OutOfPlace(other.name())),
         None => Err(PullError::Ended),
     }

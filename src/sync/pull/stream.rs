@@ -48,7 +48,7 @@ impl Stream {
                 let item = item.clone();
                 match large::fetch(&self, &item).await {
                     Ok(Fetched::Whole(staged)) => self.desk.on_partial(item, staged).await,
-                    Ok(Fetched::Absent) => self.desk.on_failed(vec![item], Failure::Absent).await,
+                    Ok(Fetched::Absent | Fetched::TakenOver) => self.desk.on_failed(vec![item], Failure::Absent).await,
                     Ok(Fetched::Unwanted) => self.desk.on_settled(item).await,
                     Err(error) => {
                         let why = self.judge(&item, error)?;

@@ -1,6 +1,6 @@
 //! Accepts connections and sorts their streams.
 
-use super::{blobs, damage::DamageDesk, descent, joining::Doorkeeper, session};
+use super::{ask, blobs, damage::DamageDesk, descent, joining::Doorkeeper, session};
 use crate::{
     domain::{member::MemberRecord, name::FolderName},
     repository::{Admission, RepositoryError},
@@ -21,6 +21,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Content streams of one member that are served at once, each with two steps in memory: a member
 /// uses eight.
 pub(super) const CONTENT_STREAMS: usize = 16;
+/// Files that are given to one member at once because somebody waits for them; each has one step in memory.
+const ASK_STREAMS: usize = 64;
 /// Eight streams move a step each through a link of 112 kbit/s in this time; slower members are let go.
 const STALL: Duration = Duration::from_secs(300);
 /// How often a member's time is looked at, whether or not rows change.
@@ -129,6 +131,7 @@ impl Server {
             state: Semaphore::new(1),
             descent: Semaphore::new(1),
             content: Semaphore::new(CONTENT_STREAMS),
+            asks: Semaphore::new(ASK_STREAMS),
         });
         let mut expiry = tokio::time::interval(EXPIRY_EVERY);
         // Dropped with this task: no stream outlives its connection.
@@ -172,6 +175,7 @@ struct Serving {
     state: Semaphore,
     descent: Semaphore,
     content: Semaphore,
+    asks: Semaphore,
 }
 
 impl Serving {
@@ -218,6 +222,10 @@ impl Serving {
             Some(Frame::Get(get)) => {
                 let _one = self.content.acquire().await;
                 blobs::serve(&self.shared, member, get, reader, writer).await
+            }
+            Some(Frame::Ask(ask)) => {
+                let _one = self.asks.acquire().await;
+                ask::serve(&self.shared, member, ask, reader, writer).await
             }
             Some(Frame::BadGroup(bad)) => {
                 self.damage.on_report(member.name.as_str(), bad).await;

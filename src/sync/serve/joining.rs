@@ -117,7 +117,7 @@ impl Doorkeeper {
     }
 
     async fn ask_parent(&self, join: Join) -> Option<Result<Joined, JoinRefusedReason>> {
-        let (send, receive) = self.shared.parent_connection()?.open_bi().await.ok()?;
+        let (send, receive) = self.shared.connection_to_parent()?.open_bi().await.ok()?;
         let mut writer = FrameWriter::new(send);
         writer.write_frame(join).await.ok()?;
         writer.get_mut().finish().ok();

@@ -3,6 +3,7 @@
 //! No transaction stays open while the member reads: one that reads slowly, or never, costs one frame.
 
 use super::{
+    ask::GIVES_ON_MISS,
     connection::{ServeError, patiently},
     rights,
     upward::SERVES_PARENT,
@@ -60,7 +61,7 @@ pub(super) async fn serve(
     let namespaces = rights::allowed(&shared.repository, member, &hello.namespaces).map_err(ServeError::Folder)?;
     let Ok(name) = shared.name.parse() else { return Err(ServeError::OutOfPlace("nameless")) };
     let mut changes = shared.repository.changes();
-    patiently(writer.write_frame(Welcome { version: PROTOCOL, features: 0, name })).await?;
+    patiently(writer.write_frame(Welcome { version: PROTOCOL, features: GIVES_ON_MISS, name })).await?;
     let mut follower = Follower {
         namespaces: namespaces.into_iter().collect(),
         at: (hello.epoch, hello.seq),

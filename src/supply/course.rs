@@ -13,11 +13,11 @@ use std::{
 /// Who waits no more than this beyond a body's position waits for it, in bytes.
 const AHEAD_BYTES: u64 = 8 << 20;
 /// How often one fetch jumps.
-pub(super) const MOST_JUMPS: u32 = 4;
+pub const MOST_JUMPS: u32 = 4;
 
-/// What has been asked for in one fetch. `n` jumps make at most `1 + 2 * n` requests where nothing fails.
+/// What has been asked for in one flight. `n` jumps make at most `1 + 2 * n` requests where nothing fails.
 #[derive(Debug)]
-pub(super) struct Course {
+pub struct Course {
     /// The piece that was asked for last.
     piece: Range<u64>,
     /// Where to go from a body that was left.
@@ -26,23 +26,24 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new() -> Self {
+    /// Nothing was asked for yet.
+    pub fn new() -> Self {
         Self { piece: 0..0, toward: None, jumps_left: MOST_JUMPS }
     }
 
     /// The rest is one body after the other, each to the end of its gap.
-    pub(super) fn stop_jumping(&mut self) {
+    pub fn stop_jumping(&mut self) {
         self.jumps_left = 0;
     }
 
     /// Nothing of what was asked for counts any more.
-    pub(super) fn begin_anew(&mut self) {
+    pub fn begin_anew(&mut self) {
         (self.piece, self.toward) = (0..0, None);
     }
 
     /// What to ask for: a piece of which nothing is here, up to what is here or to the end. None if
     /// everything is here. A piece that was cut goes on first.
-    pub(super) fn next(&mut self, size: u64, here: &Ranges, waiting: &BTreeSet<u64>) -> Option<Range<u64>> {
+    pub fn next(&mut self, size: u64, here: &Ranges, waiting: &BTreeSet<u64>) -> Option<Range<u64>> {
         let cut = here.first_gap(&self.piece).map(|gap| gap.start);
         let toward = self.toward.take().filter(|at| here.run_end(*at) == *at);
         let at = match toward.or(cut) {
@@ -56,7 +57,7 @@ impl Course {
 
     /// Whether the body that is at `position` is to be left, for a reader far ahead; [`Course::next`] then
     /// goes there.
-    pub(super) fn leaves(&mut self, position: u64, size: u64, here: &Ranges, waiting: &BTreeSet<u64>) -> bool {
+    pub fn leaves(&mut self, position: u64, size: u64, here: &Ranges, waiting: &BTreeSet<u64>) -> bool {
         self.toward = self.jump(position, size, here, waiting);
         self.toward.is_some()
     }

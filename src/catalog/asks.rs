@@ -1,0 +1,88 @@
+//! Rows of files that hosts of a secondary asked for while they could not be had.
+
+use super::{
+    error::CatalogError,
+    ledger::{Ledger, row_of},
+    records::AskRecord,
+    snapshot::file_key,
+    tables,
+    wants::FilePlace,
+};
+use crate::domain::name::{FileName, FolderName};
+use redb::{ReadableTable, ReadableTableMetadata};
+
+/// Most files that are remembered; those that were asked for first stay.
+const MAX_ASKS: u64 = 10_000;
+
+impl Ledger {
+    /// A file was asked for at `now` (seconds since 1970 UTC) and could not be had.
+    pub fn note_ask(&self, folder: &FolderName, name: &FileName, now: u64) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            let mut asks = transaction.open_table(tables::ASKS)?;
+            let place = (folder.as_str(), name.as_str());
+            let known = asks.get(place)?.map(|value| AskRecord::decode(value.value()).map_err(row_of("asks")));
+            let record = match known.transpose()? {
+                Some(known) => AskRecord { last: now, times: known.times.saturating_add(1), ..known },
+                None if asks.len()? >= MAX_ASKS => return Ok(()),
+                None => AskRecord { first: now, last: now, times: 1 },
+            };
+            asks.insert(place, record.encode().map_err(row_of("asks"))?.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// At most `most` files that were asked for in vain, those first that were asked for first.
+    pub fn asks(&self, most: usize) -> Result<Vec<(FilePlace, AskRecord)>, CatalogError> {
+        let table = self.reading()?.open_table(tables::ASKS)?;
+        let mut asks = Vec::new();
+        for row in table.iter()? {
+            let (key, value) = row?;
+            let record = AskRecord::decode(value.value()).map_err(row_of("asks"))?;
+            asks.push((file_key("asks", key.value().0, key.value().1)?, record));
+        }
+        asks.sort_by_key(|(_, record)| record.first);
+        asks.truncate(most);
+        Ok(asks)
+    }
+
+    /// What is remembered of one file that was asked for in vain.
+    pub fn ask_of(&self, folder: &FolderName, name: &FileName) -> Result<Option<AskRecord>, CatalogError> {
+        let table = self.reading()?.open_table(tables::ASKS)?;
+        let value = table.get((folder.as_str(), name.as_str()))?;
+        value.map(|value| AskRecord::decode(value.value()).map_err(row_of("asks"))).transpose()
+    }
+
+    /// A file that was asked for in vain is here, or nobody knows it.
+    pub fn drop_ask(&self, folder: &FolderName, name: &FileName) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            transaction.open_table(tables::ASKS)?.remove((folder.as_str(), name.as_str()))?;
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::tests::Memory;
+    use std::sync::Arc;
+
+    fn name(text: &str) -> FileName {
+        FileName::new(text).unwrap()
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_is_remembered_once_until_it_is_dropped() {
+        let ledger = Ledger::open(Arc::new(Memory::default())).unwrap();
+        let folder = FolderName::new("waptwua").unwrap();
+        for (text, at) in [("b", 10), ("a", 20), ("b", 30)] {
+            ledger.note_ask(&folder, &name(text), at).unwrap();
+        }
+        let asks = ledger.asks(9).unwrap();
+        assert_eq!(asks[0], ((folder.clone(), name("b")), AskRecord { first: 10, last: 30, times: 2 }));
+        assert_eq!(ledger.asks(1).unwrap().len(), 1);
+        ledger.drop_ask(&folder, &name("b")).unwrap();
+        assert_eq!(ledger.ask_of(&folder, &name("b")).unwrap(), None);
+        assert_eq!(ledger.ask_of(&folder, &name("a")).unwrap().unwrap().times, 1);
+    }
+}

@@ -1,0 +1,29 @@
+//! Files that hosts of a secondary asked for while they could not be had: kept, to be asked for later.
+
+use super::{error::RepositoryError, open::Repository};
+use crate::{
+    catalog::{AskRecord, FilePlace},
+    domain::name::{FileName, FolderName},
+};
+
+impl Repository {
+    /// A host asked for a file that can't be had.
+    pub fn note_ask(&self, folder: &FolderName, name: &FileName) -> Result<(), RepositoryError> {
+        Ok(self.state.ledger.note_ask(folder, name, self.clock.unix_seconds())?)
+    }
+
+    /// At most `most` files that were asked for in vain, those first that were asked for first.
+    pub fn asks(&self, most: usize) -> Result<Vec<(FilePlace, AskRecord)>, RepositoryError> {
+        Ok(self.state.ledger.asks(most)?)
+    }
+
+    /// What is remembered of one file that was asked for in vain.
+    pub fn ask_of(&self, folder: &FolderName, name: &FileName) -> Result<Option<AskRecord>, RepositoryError> {
+        Ok(self.state.ledger.ask_of(folder, name)?)
+    }
+
+    /// A file that was asked for in vain is here, or nobody knows it.
+    pub fn drop_ask(&self, folder: &FolderName, name: &FileName) -> Result<(), RepositoryError> {
+        Ok(self.state.ledger.drop_ask(folder, name)?)
+    }
+}
