@@ -7,7 +7,7 @@ mod origin;
 mod processes;
 
 use origin::Nginx;
-use processes::{Node, http, immutable, noise};
+use processes::{Node, http, immutable, noise, wait};
 use serde_json::json;
 use std::{
     io::{Read, Write},
@@ -182,4 +182,137 @@ fn a_client_that_has_had_its_share_of_a_day_waits_and_the_others_do_not() {
     assert!(other.head().starts_with("HTTP/1.1 200"), "the proxy on this machine is believed");
     assert!(other.rest() == second);
     assert!(Request::send(main.http(), &first_name, "").rest().ends_with(&first), "what is here is free");
+}
+
+fn is_connected(node: &Node, connected: bool) {
+    wait("it notices", || (node.status()["parent"]["connected"] == connected).then_some(()));
+}
+
+/// A secondary that keeps what hosts asked for.
+fn on_miss(name: &str) -> Node {
+    Node::secondary(name).with("[mirror]\nmode = \"on-miss\"\n")
+}
+
+/// A main, a secondary below it, and one below that.
+fn tiers(nginx: &Nginx, lyon: Node, annecy: Node) -> [Node; 3] {
+    let main = main_of(nginx).start();
+    lyon.joins(&main);
+    let lyon = lyon.start();
+    is_connected(&lyon, true);
+    let via = lyon.ready()["sync"].as_str().unwrap().to_owned();
+    let token = main.token(&format!("pair invite annecy --via lyon --address {via}"));
+    annecy.ok(&format!("join {token}"));
+    let annecy = annecy.start();
+    is_connected(&annecy, true);
+    [main, lyon, annecy]
+}
+
+#[test]
+fn fifty_hosts_on_a_file_that_three_tiers_miss_get_it_while_it_comes_from_one_request() {
+    let nginx = Nginx::start(HOST, "limit_rate_after 1m; limit_rate 60m;");
+    let [main, lyon, annecy] = tiers(&nginx, Node::secondary("lyon"), Node::secondary("annecy"));
+    let bytes = noise(7, 200_000_000);
+    let kb = tell(&nginx, &main, "kb1", &bytes);
+    thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| {
+                let mut request = Request::send(annecy.http(), &kb, "");
+                let head = request.head();
+                assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: 200000000"), "{head}");
+                assert!(head.contains(HTTP_DATE), "{head}");
+                assert!(request.read(500_000) == bytes[..500_000]);
+                for node in [&main, &lyon, &annecy] {
+                    assert!(!node.folder().join(&kb).exists(), "its first bytes come before the last");
+                }
+                assert!(request.rest() == bytes[500_000..]);
+            });
+        }
+    });
+    for node in [&main, &lyon, &annecy] {
+        node.serves(&kb, &bytes);
+        assert_eq!(node.status()["attention"], json!([]));
+    }
+    assert_eq!(asked(&nginx), [format!("GET /c/msdownload/{kb} 200 - -")]);
+    let wanted = main.json_lines("want list").remove(0);
+    assert_eq!((&wanted["state"], &wanted["who"]), (&json!("held"), &json!(["member lyon"])));
+    assert!(lyon.metric("received_bytes_total") < 210_000_000, "it comes once");
+    assert!(annecy.metric("received_bytes_total") < 210_000_000, "it comes once");
+}
+
+#[test]
+fn sites_that_keep_what_is_asked_for_get_that_and_nothing_else_through_each_other() {
+    let nginx = Nginx::start(HOST, "");
+    let [main, lyon, annecy] = tiers(&nginx, on_miss("lyon"), on_miss("annecy"));
+    let (asked_for, small, other) = (noise(8, 9_000_000), noise(9, 3_000), noise(10, 100_000));
+    let names = [immutable("asked", &asked_for), immutable("small", &small), immutable("other", &other)];
+    for (name, bytes) in names.iter().zip([&asked_for, &small, &other]) {
+        main.write(name, bytes);
+        main.serves(name, bytes);
+    }
+    wait("annecy knows them", || (annecy.status()["folders"][0]["missing_files"] == 3).then_some(()));
+    let mut request = Request::send(annecy.http(), &names[0], "Range: bytes=8000000-8000009\r\n");
+    let head = request.head();
+    assert!(head.starts_with("HTTP/1.1 206") && head.contains("etag: "), "what is signed has its tag: {head}");
+    assert!(request.rest() == asked_for[8_000_000..8_000_010]);
+    let (status, head, _) = http(annecy.http(), "HEAD", &format!("/waptwua/{}", names[1]));
+    assert!(status == 200 && head.contains("content-length: 3000"), "{head}");
+    for (name, bytes) in [(&names[0], &asked_for), (&names[1], &small)] {
+        annecy.serves(name, bytes);
+        lyon.serves(name, bytes);
+        wait("it is kept", || annecy.folder().join(name).exists().then_some(()));
+    }
+    assert!(!annecy.folder().join(&names[2]).exists() && !lyon.folder().join(&names[2]).exists());
+    assert_eq!(Request::send(annecy.http(), &immutable("none", b"none"), "").head().split(' ').nth(1), Some("404"));
+    assert_eq!(nginx.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_asked_for_while_the_parent_is_away_comes_by_itself_when_it_is_back() {
+    let nginx = Nginx::start(HOST, "");
+    let mut main = main_of(&nginx).start();
+    let lyon = Node::secondary("lyon");
+    lyon.joins(&main);
+    let mut lyon = lyon.start();
+    is_connected(&lyon, true);
+    let bytes = noise(11, 3_000_000);
+    let kb = tell(&nginx, &main, "kb1", &bytes);
+    main.stop();
+    is_connected(&lyon, false);
+    let (status, head, _) = lyon.get(&kb);
+    assert_eq!(status, 503);
+    assert!(head.contains("retry-after: "), "{head}");
+    lyon.stop();
+    lyon.start_again();
+    assert!(!lyon.folder().join(&kb).exists());
+    main.start_on_its_ports();
+    wait("it is here though nobody asked again", || lyon.folder().join(&kb).exists().then_some(()));
+    lyon.serves(&kb, &bytes);
+    assert_eq!(asked(&nginx).len(), 1);
+}
+
+#[test]
+fn a_main_that_is_killed_in_mid_flight_leaves_nothing_wrong_and_goes_on_when_it_is_back() {
+    let nginx = Nginx::start(HOST, "limit_rate 6m;");
+    let mut main = main_of(&nginx).start();
+    let lyon = Node::secondary("lyon");
+    lyon.joins(&main);
+    let lyon = lyon.start();
+    is_connected(&lyon, true);
+    let bytes = noise(12, 30_000_000);
+    let kb = tell(&nginx, &main, "kb1", &bytes);
+    let mut request = Request::send(lyon.http(), &kb, "");
+    assert!(request.head().starts_with("HTTP/1.1 200"));
+    assert!(request.read(6_000_000) == bytes[..6_000_000]);
+    main.kill();
+    for node in [&main, &lyon] {
+        assert!(!node.folder().join(&kb).exists());
+    }
+    main.start_on_its_ports();
+    // Whether the response goes on or ends short, what it has is right.
+    let rest = request.rest();
+    assert!(rest == bytes[6_000_000..][..rest.len()]);
+    lyon.serves(&kb, &bytes);
+    main.serves(&kb, &bytes);
+    let again = asked(&nginx).remove(1);
+    assert!(again.contains(" 206 bytes=") && !again.contains("bytes=0-"), "what had arrived is kept: {again}");
 }
