@@ -11,6 +11,9 @@ mod faults;
 #[path = "upstream/hostile.rs"]
 mod hostile;
 #[cfg(test)]
+#[path = "upstream/jumps.rs"]
+mod jumps;
+#[cfg(test)]
 #[path = "upstream/nginx.rs"]
 mod nginx;
 #[cfg(test)]

@@ -437,6 +437,69 @@ mod tests {
     }
 
     #[test]
+    fn pieces_in_any_order_make_one_file_and_what_is_here_stays_what_it_is() {
+        let (place, data) = (place(), blob(7, 12_000_000));
+        let outboards = outboards_in(&place.directory.path().join("state"));
+        let mut download = begin(&place, 12_000_000);
+        let mut here = Ranges::default();
+        for (at, len) in [(11_900_000, 100_000), (5_000_000, 2_000_000), (0, 70_000), (6_999_999, 3), (70_000, 0)] {
+            download.write_at(at as u64, &data[at..at + len]).unwrap();
+            here.insert(at as u64..(at + len) as u64);
+            assert_eq!((download.here(), download.is_behind()), (&here, false));
+        }
+        // Whatever comes again is passed over.
+        let mut other = data[60_000..5_100_000].to_vec();
+        other[..10_000].fill(0);
+        other[4_940_000..].fill(0);
+        download.write_at(60_000, &other).unwrap();
+        assert!(download.is_behind(), "two million bytes are to be read back");
+        download.write_at(7_000_002, &data[7_000_002..]).unwrap();
+        assert!(download.is_whole() && download.digests().is_none());
+        let mut steps = 0;
+        while download.is_behind() {
+            download.catch_up().unwrap();
+            steps += 1;
+        }
+        assert_eq!(steps, 2, "7,000,000 bytes, 4 MiB at a time");
+        assert_eq!(download.digests(), Some(digests_of(&data)));
+        let staged = download.finish(0, &outboards).unwrap();
+        place.staging.publish(&staged, &name(NAME), Replace::No).unwrap();
+        assert!(fs::read(place.folder(NAME)).unwrap() == data);
+        assert!(outboards.read(blake3::hash(&data).into(), 12_000_000).unwrap().is_some());
+    }
+
+    #[test]
+    fn after_a_restart_islands_are_forgotten() {
+        let (place, data) = (place(), blob(8, 3_000_000));
+        let mut download = begin(&place, 3_000_000);
+        download.write_at(2_900_000, &data[2_900_000..]).unwrap();
+        download.write_at(0, &data[..400_000]).unwrap();
+        drop(download);
+        let mut download = take_up(&place).unwrap();
+        assert_eq!((download.here(), download.arrived()), (&Ranges::of(0..393_216), 393_216));
+        assert_eq!(fs::metadata(data_path(&place)).unwrap().len(), 393_216);
+        download.write_at(393_216, &data[393_216..]).unwrap();
+        assert_eq!(download.digests(), Some(digests_of(&data)));
+        drop(download);
+        begin(&place, 3_000_000).write_at(2_900_000, &data[2_900_000..]).unwrap();
+        assert!(take_up(&place).is_none());
+    }
+
+    #[test]
+    fn sha256_is_computed_where_it_is_asked_for() {
+        let (place, data) = (place(), blob(9, 300_000));
+        let origin = Origin { size: 300_000, modified: STAMP };
+        let downloads = place.staging.downloads();
+        let mut download = downloads.begin(key(), origin, false).unwrap();
+        download.write_at(0, &data).unwrap();
+        assert_eq!(download.digests(), Some(Digests { sha256: None, ..digests_of(&data) }));
+        drop(download);
+        assert_eq!(take_up(&place).unwrap().digests(), Some(digests_of(&data)));
+        let without = downloads.take_up(key(), false).unwrap().unwrap();
+        assert_eq!(without.digests().unwrap().sha256, None);
+    }
+
+    #[test]
     fn after_a_restart_what_proves_itself_is_there_and_the_digests_go_on() {
         let (place, data) = (place(), blob(2, 3_000_000));
         for (arrived, kept) in [(3_000_000, 3_000_000), (2_500_000, 2_490_368), (131_071, 0)] {

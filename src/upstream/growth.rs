@@ -67,7 +67,11 @@ impl<'a> Teller<'a> {
 
     /// Tells of what is here, or keeps it until [`Teller::due`].
     pub(super) fn on_growth(&mut self, download: &Download, now: Instant) {
-        self.untold = Some(Growth::of(download, self.start));
+        self.keep(Growth::of(download, self.start), now);
+    }
+
+    fn keep(&mut self, growth: Growth, now: Instant) {
+        self.untold = Some(growth);
         if self.due().is_none_or(|due| now >= due) {
             self.told_at = Some(now);
             self.tell();
@@ -91,12 +95,35 @@ impl<'a> Teller<'a> {
 mod tests {
     use super::*;
 
+    fn growth(here: Ranges) -> Growth {
+        let origin = Origin { size: 9, modified: None };
+        Growth { start: 1, origin, here: Arc::new(here), bytes: Arc::new(b"123456789".to_vec()) }
+    }
+
+    #[test]
+    fn what_arrives_is_told_at_once_and_what_follows_closely_a_little_later() {
+        let (sender, told) = watch::channel(None);
+        let told = move || told.borrow().as_ref().map(Growth::arrived);
+        let (mut teller, start) = (Teller::new(&sender, 1), Instant::now());
+        let keep = |teller: &mut Teller<'_>, ms, bytes| {
+            teller.keep(growth(Ranges::of(0..bytes)), start + Duration::from_millis(ms));
+        };
+        keep(&mut teller, 0, 1);
+        assert_eq!((told(), teller.due()), (Some(1), None));
+        keep(&mut teller, 1, 2);
+        keep(&mut teller, 3, 3);
+        assert_eq!((told(), teller.due()), (Some(1), Some(start + TELL_EVERY)));
+        teller.tell();
+        assert_eq!((told(), teller.due()), (Some(3), None));
+        keep(&mut teller, 4, 4);
+        assert_eq!((told(), teller.due()), (Some(4), None));
+    }
+
     #[test]
     fn what_has_not_arrived_can_not_be_read() {
-        let origin = Origin { size: 9, modified: None };
         let mut here = Ranges::of(0..4);
         here.insert(7..8);
-        let growth = Growth { start: 1, origin, here: Arc::new(here), bytes: Arc::new(b"123456789".to_vec()) };
+        let growth = growth(here);
         let mut buf = [0; 6];
         assert_eq!((growth.arrived(), growth.read_at(&mut buf, 1).unwrap(), &buf), (4, 3, b"234\0\0\0"));
         assert_eq!((growth.read_at(&mut buf, 7).unwrap(), &buf), (1, b"834\0\0\0"));

@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
 };
 
@@ -22,6 +23,8 @@ pub enum Part {
     Bytes(Vec<u8>),
     /// Nothing more, and the connection stays open until the client closes it.
     Hold,
+    /// Nothing more, until the test says so.
+    Until(Arc<Notify>),
     /// The connection is reset.
     Reset,
     /// One byte after the other, this far apart.
@@ -110,6 +113,10 @@ async fn play(stream: &mut TcpStream, part: Part, told: &Mutex<Told>) -> std::io
         Part::Hold => {
             drain(stream).await;
             Err(std::io::ErrorKind::ConnectionAborted.into())
+        }
+        Part::Until(go_on) => {
+            go_on.notified().await;
+            Ok(())
         }
         Part::Reset => {
             socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();

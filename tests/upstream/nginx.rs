@@ -9,16 +9,16 @@ use wuasync::upstream::{Growth, Limits, Promise, Settings};
 /// Long enough for many reads, short enough for a test.
 const SIZE: usize = 8_000_000;
 
-fn start(more: &str) -> Nginx {
+pub fn start(more: &str) -> Nginx {
     Nginx::start(HOST, more)
 }
 
-fn put(nginx: &Nginx, data: &[u8]) {
+pub fn put(nginx: &Nginx, data: &[u8]) {
     nginx.put(NAME, data, STAMP);
 }
 
 /// Waits until so much was asked.
-async fn asked(nginx: &Nginx, lines: usize) -> Vec<String> {
+pub async fn asked(nginx: &Nginx, lines: usize) -> Vec<String> {
     let read = async {
         while nginx.asked().len() < lines {
             tokio::task::yield_now().await;

@@ -12,14 +12,14 @@ const CUT: usize = 300_000;
 /// What of `CUT` bytes proves itself after a restart.
 const PROVEN: usize = 262_144;
 
-fn whole(data: &[u8], date: &str, sent: usize) -> Vec<Part> {
+pub fn whole(data: &[u8], date: &str, sent: usize) -> Vec<Part> {
     let (size, bytes) = (data.len(), data[..sent].to_vec());
     let date = if date.is_empty() { String::new() } else { format!("Last-Modified: {date}\r\n") };
     vec![Part::Text(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n{date}\r\n")), Part::Bytes(bytes)]
 }
 
 /// 206 for `range`, with the bytes of `data` from `from`.
-fn part(data: &[u8], date: &str, range: &str, from: usize) -> Vec<Part> {
+pub fn part(data: &[u8], date: &str, range: &str, from: usize) -> Vec<Part> {
     let head = format!(
         "HTTP/1.1 206 Partial Content\r\nContent-Range: {range}\r\nContent-Length: {}\r\nLast-Modified: {date}\r\n\r\n",
         data.len() - from
@@ -27,15 +27,15 @@ fn part(data: &[u8], date: &str, range: &str, from: usize) -> Vec<Part> {
     vec![Part::Text(head), Part::Bytes(data[from..].to_vec())]
 }
 
-fn rest(data: &[u8], date: &str, from: usize) -> Vec<Part> {
+pub fn rest(data: &[u8], date: &str, from: usize) -> Vec<Part> {
     part(data, date, &format!("bytes {from}-{}/{}", data.len() - 1, data.len()), from)
 }
 
-fn from(byte: usize) -> Option<String> {
+pub fn from(byte: usize) -> Option<String> {
     Some(format!("bytes={byte}-"))
 }
 
-fn any() -> Promise {
+pub fn any() -> Promise {
     Promise::default()
 }
 
