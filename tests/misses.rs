@@ -316,3 +316,62 @@ fn a_main_that_is_killed_in_mid_flight_leaves_nothing_wrong_and_goes_on_when_it_
     let again = asked(&nginx).remove(1);
     assert!(again.contains(" 206 bytes=") && !again.contains("bytes=0-"), "what had arrived is kept: {again}");
 }
+
+#[test]
+fn status_explains_a_file_before_while_and_after_it_comes() {
+    let nginx = Nginx::start(HOST, "limit_rate 2m;");
+    let main = main_of(&nginx).start();
+    let bytes = noise(13, 6_000_000);
+    let kb = immutable("kb1", &bytes);
+    let unknown = main.cli(&format!("status {kb}"));
+    assert_eq!(unknown.exit, 1);
+    assert!(unknown.err.contains("nobody asked for it"), "{unknown:?}");
+    tell(&nginx, &main, "kb1", &bytes);
+    let story = |main: &Node| main.json(&format!("status {kb}"));
+    assert_eq!(story(&main)["verdict"], "it is known, and fetched when a host asks for it");
+    let mut request = Request::send(main.http(), &kb, "");
+    request.head();
+    let flying = story(&main);
+    assert!(flying["verdict"].as_str().unwrap().contains("it is arriving from http://"), "{flying}");
+    assert_eq!((&flying["flight"]["first"], &flying["flight"]["size"]), (&json!("host 127.0.0.1"), &json!(6_000_000)));
+    assert_eq!(flying["flight"]["readers"], 1);
+    assert!(main.ok(&format!("status {kb}")).out.contains("asked     1 times since"), "{flying}");
+    assert_eq!(main.status()["transfers"][0]["name"], json!(kb));
+    assert!(request.rest() == bytes);
+    wait("it has landed", || story(&main)["flight"].is_null().then_some(()));
+    let here = story(&main);
+    assert_eq!(here["verdict"], "it is here, verified, and hosts get it");
+    assert_eq!((&here["tasks"][0]["kind"], &here["tasks"][0]["status"]), (&json!("miss"), &json!("done")));
+}
+
+#[test]
+fn what_microsoft_does_not_serve_is_imported_and_reaches_every_site() {
+    let main = Node::main("paris").start();
+    let lyon = Node::secondary("lyon");
+    lyon.joins(&main);
+    let lyon = lyon.start();
+    let bytes = noise(14, 3_000_000);
+    let (own, kb) = (main.place().join("windows-oob.msu"), immutable("kb", &bytes));
+    std::fs::write(&own, &bytes).unwrap();
+    let reply = main.json(&format!("files import {}", own.display()));
+    assert_eq!((&reply["name"], &reply["was_here"]), (&json!("windows-oob.msu"), &json!(false)));
+    assert_eq!(reply["root"], json!(blake3::hash(&bytes).to_hex().to_string()));
+    let again = main.json(&format!("files import {}", own.display()));
+    assert_eq!(again["was_here"], true);
+    main.ok(&format!("files import {} --name {kb}", own.display()));
+    for node in [&main, &lyon] {
+        node.serves("windows-oob.msu", &bytes);
+        node.serves(&kb, &bytes);
+    }
+    std::fs::write(&own, b"other bytes").unwrap();
+    let taken = main.cli(&format!("files import {}", own.display()));
+    assert!(taken.exit == 4 && taken.err.contains("other content"), "{taken:?}");
+    let wrong = main.cli(&format!("files import {} --name {}", own.display(), immutable("x", b"x")));
+    assert!(wrong.exit == 4 && wrong.err.contains("the name promises SHA-1"), "{wrong:?}");
+    let there = lyon.cli(&format!("files import {}", own.display()));
+    assert!(there.exit == 4 && there.err.contains("run `wuasync files import` there"), "{there:?}");
+    main.serves("windows-oob.msu", &bytes);
+    let staged = std::fs::read_dir(main.place().join("www/.wuasync/waptwua/downloads")).unwrap().count();
+    assert_eq!(staged, 0, "what is refused leaves nothing");
+    assert_eq!(main.ok("check").exit, 0);
+}

@@ -6,17 +6,22 @@ use crate::daemon::{
 };
 use bytes::Bytes;
 use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Body, Frame, SizeHint},
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt::Write,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
+    pin::Pin,
+    task::{self, Poll},
     time::Duration,
 };
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, sync::mpsc};
 
 /// Largest answer that is read: a page of files is below 1 MiB, a check of a ruined folder may be long.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -79,8 +84,15 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
-    requests: SendRequest<Full<Bytes>>,
+    requests: SendRequest<RequestBody>,
 }
+
+type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Bytes of a file that are read at once while it is sent.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// Blocks that wait for the daemon to take them.
+const BLOCKS: usize = 4;
 
 impl Client {
     /// Connects to the control socket of `config`. Needs a tokio runtime.
@@ -121,7 +133,21 @@ impl Client {
         self.ask(request(Method::DELETE, path, Bytes::new())?).await
     }
 
-    async fn ask<T: DeserializeOwned>(&mut self, request: Request<Full<Bytes>>) -> Result<T, ClientError> {
+    /// Sends exactly `size` bytes of `from`, telling `sent` how many as they leave.
+    pub async fn upload<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        from: impl Read + Send + 'static,
+        size: u64,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<T, ClientError> {
+        let (blocks, receiver) = mpsc::channel(BLOCKS);
+        tokio::task::spawn_blocking(move || send_blocks(from.take(size), &blocks, sent));
+        let body = UnsyncBoxBody::new(Upload { blocks: receiver, left: size });
+        self.ask(request_of(Method::POST, path).body(body)?).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&mut self, request: Request<RequestBody>) -> Result<T, ClientError> {
         let lost = |source| ClientError::Lost { path: self.path.clone(), source };
         self.requests.ready().await.map_err(lost)?;
         let answer = self.requests.send_request(request).await.map_err(lost)?;
@@ -143,13 +169,54 @@ fn unconnected(path: PathBuf, error: io::Error) -> ClientError {
     }
 }
 
-fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, "localhost")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))
+fn request(method: Method, path: &str, body: Bytes) -> Result<Request<RequestBody>, http::Error> {
+    let body = UnsyncBoxBody::new(Full::new(body).map_err(|never| match never {}));
+    request_of(method, path).header(header::CONTENT_TYPE, "application/json").body(body)
+}
+
+fn request_of(method: Method, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::HOST, "localhost")
+}
+
+/// Until the end, an error, or the daemon's word that it wants no more.
+fn send_blocks(mut from: impl Read, blocks: &mpsc::Sender<io::Result<Bytes>>, sent: impl Fn(u64)) {
+    loop {
+        let mut block = vec![0; BLOCK_BYTES];
+        let read = from.read(&mut block).map(|read| {
+            block.truncate(read);
+            Bytes::from(block)
+        });
+        let (is_last, count) = read.as_ref().map_or((true, 0), |block| (block.is_empty(), block.len() as u64));
+        if read.is_ok() && is_last || blocks.blocking_send(read).is_err() || is_last {
+            return;
+        }
+        sent(count);
+    }
+}
+
+/// A file as the body of a request.
+struct Upload {
+    blocks: mpsc::Receiver<io::Result<Bytes>>,
+    left: u64,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let block = task::ready!(self.blocks.poll_recv(cx));
+        if let Some(Ok(block)) = &block {
+            self.left = self.left.saturating_sub(block.len() as u64);
+        }
+        let is_short = block.is_none() && self.left > 0;
+        let short = is_short.then(|| Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")));
+        Poll::Ready(block.map(|block| block.map(Frame::data)).or(short))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
 }
 
 /// The daemon's own words; where a layer below them answered, its status.

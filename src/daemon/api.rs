@@ -3,8 +3,12 @@
 //! Times are seconds since 1970 UTC, sizes are bytes, ages are seconds. Readers ignore fields that
 //! they do not know, so a report may grow.
 
+mod import;
+mod story;
 mod wants;
 
+pub use import::{IMPORT, ImportQuery, ImportReply};
+pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use wants::{
     ConflictReport, ForgetQuery, ForgetReply, ScanReply, WANTS, WantAnswer, WantOutcome, WantReply, WantReport,
     WantRequest, WantStateReport, WantsPage, WantsQuery, WantsSummary,

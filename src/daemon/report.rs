@@ -11,6 +11,7 @@ use crate::{
     catalog::Snapshot,
     domain::{
         digest::Root,
+        member::Role,
         name::{FileName, FolderName},
     },
     repository::{RepositoryError, Trouble},
@@ -144,7 +145,23 @@ fn transfers(node: &Node) -> Vec<TransferReport> {
         size_bytes: transfer.size_bytes,
         from: from.clone(),
     });
-    transfers.collect()
+    transfers.chain(of_a_main(node)).collect()
+}
+
+/// Flights of a secondary are transfers already.
+fn of_a_main(node: &Node) -> impl Iterator<Item = TransferReport> {
+    let flights = node.flights.iter().filter(|_| node.repository.role() == Role::Main);
+    let flights = flights.flat_map(|flights| flights.list());
+    flights.filter_map(|flight| {
+        let sight = flight.progress().sight?;
+        Some(TransferReport {
+            folder: flight.folder.clone(),
+            name: flight.name.to_string(),
+            done_bytes: sight.here.len(),
+            size_bytes: sight.size,
+            from: "upstream".to_owned(),
+        })
+    })
 }
 
 fn attention(node: &Node, now: u64) -> Vec<AttentionReport> {
@@ -152,7 +169,7 @@ fn attention(node: &Node, now: u64) -> Vec<AttentionReport> {
     let mut reports: Vec<_> = standing
         .map(|standing| AttentionReport { what: standing.what, since: Some(standing.since), cure: standing.cure })
         .collect();
-    if node.repository.role() == crate::domain::member::Role::Secondary {
+    if node.repository.role() == Role::Secondary {
         reports.extend(of_a_secondary(node, now));
     }
     reports

@@ -8,11 +8,12 @@ use super::{
     },
     backup::{backup_error, make_backup},
     control::Peer,
+    import,
     joining::{join_error, join_line},
     node::Node,
     random,
     rates::Rates,
-    report, wants,
+    report, story, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -57,6 +58,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::AUDIT, get(audit_rows))
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
+        .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -77,6 +79,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::SCRUB, post(scrub))
         .route(api::WANTS, post(wants::add).delete(wants::forget))
         .route(api::SCAN_WANTS, post(wants::scan))
+        .route(api::IMPORT, post(import::import))
         .with_state(api.clone());
     reads(api).merge(changes)
 }

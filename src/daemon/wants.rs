@@ -138,7 +138,8 @@ fn place(after: &str) -> Option<FilePlace> {
     Some((FolderName::new(folder).ok()?, FileName::new(name).ok()?))
 }
 
-fn report(wanted: WantedFile) -> WantReport {
+/// A want in words.
+pub(super) fn report(wanted: WantedFile) -> WantReport {
     let WantedFile { row: WantRow { file, want, conflicts }, state } = wanted;
     let (state, next_try) = match state {
         WantState::Held => (WantStateReport::Held, None),

@@ -102,6 +102,12 @@ impl Repository {
         Ok(self.state.ledger.known_file(folder, name)?)
     }
 
+    /// The want for a file, if somebody wants it.
+    pub fn want_of(&self, folder: &FolderName, name: &FileName) -> Result<Option<WantedFile>, RepositoryError> {
+        let Some(row) = self.state.ledger.want_row(folder, name)? else { return Ok(None) };
+        stand(&self.state.index.read()?, row, self.clock.unix_seconds()).map(Some)
+    }
+
     /// At most `most` wants, by folder and name, after `after`.
     pub fn wants_after(&self, after: Option<&FilePlace>, most: usize) -> Result<Vec<WantedFile>, RepositoryError> {
         let rows = self.state.ledger.wants_after(after, most)?;

@@ -1,5 +1,6 @@
-//! `wuasync files list` and `wuasync files show`.
+//! `wuasync files list` and `wuasync files show`; `files import` has a file of its own.
 
+use super::import::{self, ImportArgs};
 use crate::{
     base::units,
     cli::{
@@ -26,6 +27,8 @@ pub(crate) enum Files {
     List(ListArgs),
     /// Show what is known of one file
     Show(ShowArgs),
+    /// Put files into a folder that Microsoft does not serve, such as an out-of-band .msu; run this at the main
+    Import(ImportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +67,7 @@ pub(super) async fn run(command: &Files, context: &Context) -> Result<Exit, CliE
     match command {
         Files::List(args) => list(args, context).await,
         Files::Show(args) => show(args, context).await,
+        Files::Import(args) => import::run(args, context).await,
     }
 }
 

@@ -6,6 +6,7 @@ mod command;
 mod completions;
 mod config;
 mod files;
+mod import;
 mod join;
 mod pair;
 mod restore;

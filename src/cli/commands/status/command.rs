@@ -1,24 +1,49 @@
 //! Asking once, or again and again.
 
-use super::{page, watch::Bars};
+use super::{page, story, watch::Bars};
 use crate::{
     base::clock::{Clock, SystemClock},
-    cli::{client::Client, context::Context, error::CliError, exit::Exit, progress},
-    daemon::api::{self, StateReport, StatusReport},
+    cli::{
+        client::{Client, percent_encoded},
+        commands::files::{folder_name, placed},
+        context::Context,
+        error::CliError,
+        exit::Exit,
+        progress,
+    },
+    daemon::api::{self, FileStory, StateReport, StatusReport},
+    domain::name::FolderName,
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Go on until Ctrl-C; on a terminal with a bar for every transfer
-    #[arg(long)]
+    #[arg(long, conflicts_with = "name")]
     watch: bool,
+    /// Explain one file: who wants it, where it comes from, how far it is, and what holds it back
+    name: Option<String>,
+    /// The file's folder
+    #[arg(long, value_parser = folder_name, requires = "name")]
+    folder: Option<FolderName>,
 }
 
 pub(crate) async fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    if let Some(name) = &args.name {
+        return explain(name, args.folder.as_ref(), context).await;
+    }
     let mut client = context.client().await?;
     let report = client.get(api::STATUS).await?;
     show(&report, context)?;
     if args.watch { watch(client, report, context).await } else { Ok(Exit::Done) }
+}
+
+async fn explain(name: &str, folder: Option<&FolderName>, context: &Context) -> Result<Exit, CliError> {
+    let config = context.config_or_defaults(&[])?;
+    let (folder, name) = placed(name, folder, &config.folders)?;
+    let mut client = Client::connect(&config).await?;
+    let story: FileStory = client.get(&format!("{}/{folder}/{}", api::STORY, percent_encoded(name))).await?;
+    context.out().answer(&story, |style| story::page(&story, SystemClock.unix_seconds(), style))?;
+    Ok(Exit::Done)
 }
 
 /// Back to the top of a terminal that is empty from there on.

@@ -1,7 +1,8 @@
-//! `wuasync status`: the page, and the page that stays.
+//! `wuasync status`: the page, the page that stays, and one file explained.
 
 mod command;
 mod page;
+mod story;
 mod watch;
 
 pub(crate) use command::{Args, run};
