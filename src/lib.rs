@@ -16,4 +16,5 @@ pub mod store;
 pub mod supply;
 pub mod sync;
 pub mod upstream;
+pub mod wapt;
 pub mod watch;

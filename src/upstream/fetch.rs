@@ -73,7 +73,7 @@ impl Upstream {
             growth,
             demand: demand.clone(),
             attempts,
-            course: Course::new(),
+            course: Course::default(),
             held: None,
             start: growth.borrow().as_ref().map_or(0, |growth| growth.start),
             is_told: false,

@@ -136,7 +136,7 @@ impl FromParent {
             shared: &self.shared,
             flight,
             demand: flight.demand(),
-            course: Course::new(),
+            course: Course::default(),
             start: 0,
             download: None,
             moved_at: self.shared.clock().monotonic(),

@@ -66,7 +66,7 @@ fn metas() -> impl Iterator<Item = Meta> {
     ];
     metas.into_iter().map(|(size, modified, root)| Meta {
         size,
-        modified,
+        modified: Some(modified),
         root,
         content_type: "application/octet-stream",
         now: 1_000_000_000,
