@@ -22,11 +22,7 @@ impl Local {
 
     fn look(repository: &Repository, folder: &FolderName, name: &FileName) -> Answer {
         match repository.find(folder, name) {
-            Ok(Found::Held { file, size, modified, root }) => {
-                Answer::Held(HeldFile { size, modified, root, bytes: file })
-            }
-            Ok(Found::NotYet) => Answer::NotYet { retry_after: ASK_AGAIN },
-            Ok(Found::Unknown) => Answer::Unknown,
+            Ok(found) => answer(found),
             Err(error) => {
                 tracing::error!(%folder, %name, error = &error as &dyn std::error::Error, "looking for a file failed");
                 Answer::NotYet { retry_after: ASK_AGAIN }
@@ -35,9 +31,20 @@ impl Local {
     }
 }
 
+fn answer(found: Found) -> Answer {
+    match found {
+        Found::Held { file, size, modified, root } => Answer::Held(HeldFile { size, modified, root, bytes: file }),
+        Found::NotYet => Answer::NotYet { retry_after: ASK_AGAIN },
+        Found::Unknown => Answer::Unknown,
+    }
+}
+
 impl Source for Local {
     fn find<'a>(&'a self, folder: &'a FolderName, name: &'a FileName) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
+            if let Some(found) = self.0.find_at_once(folder, name) {
+                return answer(found);
+            }
             let (repository, folder, name) = (self.0.clone(), folder.clone(), name.clone());
             let looked = tokio::task::spawn_blocking(move || Self::look(&repository, &folder, &name)).await;
             looked.unwrap_or(Answer::NotYet { retry_after: ASK_AGAIN })
