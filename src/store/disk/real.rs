@@ -442,7 +442,7 @@ mod tests {
         symlink(outside.path(), inside.join("absolute")).unwrap();
         symlink("d", inside.join("sideways")).unwrap();
         for path in ["absolute/secret", "sideways/f", "absolute", "gone", "../secret", "", "d"] {
-            assert!(!disk.open_at_once(root.at(path)).is_some_and(|opened| opened.is_ok()), "{path}");
+            assert!(disk.open_at_once(root.at(path)).is_none_or(|opened| opened.is_err()), "{path}");
         }
     }
 
