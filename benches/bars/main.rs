@@ -16,47 +16,14 @@ mod corpus;
 mod meter;
 mod ours;
 mod peers;
+mod plan;
 #[path = "../../tests/processes/mod.rs"]
 mod processes;
 mod sections;
 
-use std::{os::unix::process::CommandExt, process::Command};
+use plan::Plan;
 
 const SECTIONS: [&str; 6] = ["big", "small", "idle", "away", "adopt", "million"];
-/// Set in the copy of this program that runs in a network of its own.
-const INSIDE: &str = "WUASYNC_BARS_INSIDE";
-
-/// What was asked for on the command line.
-pub(crate) struct Plan {
-    sections: Vec<String>,
-    runs: usize,
-    scale: f64,
-}
-
-impl Plan {
-    fn from_arguments(arguments: impl Iterator<Item = String>) -> Self {
-        let mut plan = Self { sections: Vec::new(), runs: 3, scale: 1.0 };
-        let mut arguments = arguments.filter(|argument| argument != "--bench");
-        while let Some(argument) = arguments.next() {
-            let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok());
-            match argument.as_str() {
-                "--runs" => plan.runs = number().unwrap_or_else(|| panic!("--runs takes a number")) as usize,
-                "--scale" => plan.scale = number().unwrap_or_else(|| panic!("--scale takes a number")),
-                section if SECTIONS.contains(&section) => plan.sections.push(argument),
-                other => panic!("{other}: not one of {SECTIONS:?}, --runs N, --scale F"),
-            }
-        }
-        if plan.sections.is_empty() {
-            plan.sections = SECTIONS.map(str::to_owned).into();
-        }
-        plan
-    }
-
-    /// A count made smaller for a quick look.
-    fn scaled(&self, count: u64) -> u64 {
-        ((count as f64 * self.scale) as u64).max(1)
-    }
-}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,10 +32,10 @@ fn main() {
         Some("--blast-client") => return blast::client(&arguments[1], &arguments[2..]),
         _ => {}
     }
-    if std::env::var_os(INSIDE).is_none() {
-        return go_inside(&arguments);
+    if !plan::is_inside() {
+        return plan::go_inside(&arguments);
     }
-    let plan = Plan::from_arguments(arguments.into_iter());
+    let plan = Plan::from_arguments(&arguments, &SECTIONS);
     for section in &plan.sections {
         match section.as_str() {
             "big" => sections::big(&plan),
@@ -79,16 +46,4 @@ fn main() {
             _ => sections::million(&plan),
         }
     }
-}
-
-fn go_inside(arguments: &[String]) {
-    let this = std::env::current_exe().unwrap();
-    let error = Command::new("unshare")
-        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
-        .arg(this)
-        .args(arguments)
-        .env(INSIDE, "1")
-        .env("TMPDIR", "/dev/shm")
-        .exec();
-    panic!("unshare: {error}");
 }
