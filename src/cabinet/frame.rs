@@ -39,13 +39,13 @@ pub fn unframe(
 ) -> Result<Unframed, CabinetError> {
     let (mut content, mut framing) = (BufWriter::new(content), BufWriter::new(framing));
     framing.write_all(&[VERSION]).map_err(|error| Fault::Write(error).at(0))?;
-    let mut source = Source::new(Copying { from: BufReader::new(file), to: &mut framing });
+    let mut source = Source::new(Copying::new(BufReader::new(file), &mut framing));
     let content_bytes = each_block(&mut source, limits, |copying, block| {
         copying.from.read_exact(block).map_err(Fault::of_read)?;
         content.write_all(block).map_err(Fault::Write)
     })?;
     let end = source.position();
-    let Copying { mut from, to } = source.into_inner();
+    let Copying { mut from, to, .. } = source.into_inner();
     let rest = copy(&mut from, to).map_err(|fault| fault.at(end))?;
     let flushed = content.flush().and_then(|()| framing.flush());
     flushed.map_err(|error| Fault::Write(error).at(end))?;
@@ -67,13 +67,13 @@ pub fn reframe(
         return Err(Fault::FramingVersion.at(0));
     }
     let (mut content, mut file) = (BufReader::new(content), BufWriter::new(file));
-    let mut source = Source::new(Copying { from: BufReader::new(framing), to: &mut file });
+    let mut source = Source::new(Copying::new(BufReader::new(framing), &mut file));
     each_block(&mut source, limits, |copying, block| {
         content.read_exact(block).map_err(Fault::of_read)?;
         copying.to.write_all(block).map_err(Fault::Write)
     })?;
     let end = source.position();
-    let Copying { mut from, to } = source.into_inner();
+    let Copying { mut from, to, .. } = source.into_inner();
     let rest = copy(&mut from, to).map_err(|fault| fault.at(end))?;
     match content.read(&mut [0]) {
         Ok(0) => {}
@@ -85,7 +85,18 @@ pub fn reframe(
 }
 
 /// Goes through a cabinet to its end; `block` moves the content of each block, and fills what it is given.
-fn each_block<R: Read>(
+fn each_block<R: Read, W: Write>(
+    source: &mut Source<Copying<R, W>>,
+    limits: &Limits,
+    block: impl FnMut(&mut Copying<R, W>, &mut [u8]) -> Result<(), Fault>,
+) -> Result<u64, CabinetError> {
+    try_each_block(source, limits, block).map_err(|error| match error.fault {
+        Fault::Read(cause) if source.inner().cannot_write => CabinetError { fault: Fault::Write(cause), ..error },
+        _ => error,
+    })
+}
+
+fn try_each_block<R: Read>(
     source: &mut Source<R>,
     limits: &Limits,
     mut block: impl FnMut(&mut R, &mut [u8]) -> Result<(), Fault>,
@@ -114,13 +125,22 @@ fn each_block<R: Read>(
 struct Copying<R, W> {
     from: R,
     to: W,
+    /// A read failed because the copy could not be written.
+    cannot_write: bool,
+}
+
+impl<R, W> Copying<R, W> {
+    fn new(from: R, to: W) -> Self {
+        Self { from, to, cannot_write: false }
+    }
 }
 
 impl<R: Read, W: Write> Read for Copying<R, W> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let len = self.from.read(out)?;
-        self.to.write_all(&out[..len])?;
-        Ok(len)
+        let written = self.to.write_all(&out[..len]);
+        self.cannot_write = written.is_err();
+        written.map(|()| len)
     }
 }
 
@@ -137,6 +157,139 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<u64, Fault> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Fault::of_read(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cabinet::cabs::{Cabinet as Made, Folder as MadeFolder, Packing};
+    use proptest::{collection::vec, prelude::*};
+
+    fn apart(file: &[u8]) -> Result<(Vec<u8>, Vec<u8>), CabinetError> {
+        let (mut content, mut framing) = (Vec::new(), Vec::new());
+        let sizes = unframe(file, &Limits::default(), &mut content, &mut framing)?;
+        assert_eq!(sizes, Unframed { content_bytes: content.len() as u64, framing_bytes: framing.len() as u64 });
+        assert_eq!(content.len() + framing.len(), file.len() + 1);
+        Ok((content, framing))
+    }
+
+    fn together(content: &[u8], framing: &[u8]) -> Result<Vec<u8>, CabinetError> {
+        let mut file = Vec::new();
+        let bytes = reframe(content, framing, &Limits::default(), &mut file)?;
+        assert_eq!(bytes, file.len() as u64);
+        Ok(file)
+    }
+
+    fn noise(bytes: usize) -> Vec<u8> {
+        (0..bytes as u32).map(|n| (n.wrapping_mul(0x9e37_79b1) >> 24) as u8).collect()
+    }
+
+    fn made() -> Made {
+        let first = MadeFolder::new(Packing::Stored, &[("a", &noise(70_000)), ("b", b"bb")]);
+        let second = MadeFolder::new(Packing::Stored, &[("c", &noise(32_768))]);
+        Made { block_reserve: 3, ..Made::new(vec![first, second]).to_be_signed(9) }
+    }
+
+    #[test]
+    fn content_is_in_one_piece_and_the_rest_is_framing() {
+        let made = made();
+        let file = [&made.to_bytes()[..], b"signature"].concat();
+        let (content, framing) = apart(&file).unwrap();
+        assert_eq!(content, [noise(70_000), b"bb".to_vec(), noise(32_768)].concat());
+        assert_eq!(framing[0], VERSION);
+        assert!(framing.ends_with(b"signature") && framing.len() < 300);
+        assert_eq!(together(&content, &framing).unwrap(), file);
+    }
+
+    #[test]
+    fn version_one_keeps_its_bytes() {
+        let file = Made::new(vec![MadeFolder::new(Packing::Stored, &[("a", b"abc")])]).to_bytes();
+        let (content, framing) = apart(&[&file[..], b"."].concat()).unwrap();
+        assert_eq!(content, b"abc");
+        let expected = "014d534346000000004900000000000000\
+                        2c000000000000000301010001000000341200003e000000010000\
+                        00\
+                        0300000000000000\
+                        0000ee5c00502000\
+                        6100\
+                        60626200\
+                        03000300\
+                        2e";
+        let hex: String = framing.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected);
+    }
+
+    #[test]
+    fn compressed_folders_are_refused_by_number() {
+        let stored = MadeFolder::new(Packing::Stored, &[("a", b"abc")]);
+        let file = Made::new(vec![stored, MadeFolder::new(Packing::MsZip, &[("b", b"abc")])]).to_bytes();
+        assert!(matches!(apart(&file).unwrap_err().fault, Fault::NotStored(1)));
+    }
+
+    #[test]
+    fn too_little_or_too_much_of_either_part_is_refused() {
+        let (content, framing) = apart(&made().to_bytes()).unwrap();
+        let (last, more) = (content.len() - 1, [&content[..], b"x"].concat());
+        assert!(matches!(together(&content[..last], &framing).unwrap_err().fault, Fault::Truncated));
+        assert!(matches!(together(&more, &framing).unwrap_err().fault, Fault::ContentLeft));
+        assert!(matches!(together(&content, &framing[..framing.len() - 1]).unwrap_err().fault, Fault::Truncated));
+        assert!(matches!(together(&content, &[]).unwrap_err().fault, Fault::Truncated));
+        assert!(matches!(together(&content, &[2]).unwrap_err().fault, Fault::FramingVersion));
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_told_as_that() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        // Larger than any buffer on the way.
+        let made = Made { header_reserve: vec![1; 20_000], ..made() };
+        let (file, limits) = (made.to_bytes(), Limits::default());
+        let (content, framing) = apart(&file).unwrap();
+        for fault in [
+            unframe(&file[..], &limits, Full, io::sink()).unwrap_err().fault,
+            unframe(&file[..], &limits, io::sink(), Full).unwrap_err().fault,
+            reframe(&content[..], &framing[..], &limits, Full).unwrap_err().fault,
+        ] {
+            let Fault::Write(error) = fault else { panic!("{fault:?}") };
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_apart_goes_together_again(
+            members in vec((0..2_usize, 0..40_000_usize), 0..6),
+            reserves in (0..30_usize, 0..9_u8, 0..9_u8),
+            tail in vec(any::<u8>(), 0..50),
+            edits in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let folder = |index| {
+                let members: Vec<_> = members.iter().filter(|(folder, _)| *folder == index).collect();
+                let members = members.iter().map(|(_, bytes)| (b"name".to_vec(), noise(*bytes))).collect();
+                MadeFolder { packing: Packing::Stored, members }
+            };
+            let mut made = Made::new(vec![folder(0), folder(1)]);
+            made.header_reserve = noise(reserves.0);
+            (made.folder_reserve, made.block_reserve) = (reserves.1, reserves.2);
+            let mut file = [&made.to_bytes()[..], &tail].concat();
+            prop_assert!(apart(&file).is_ok());
+            // Mostly in the header, where it matters.
+            for (index, value) in edits {
+                let at = index.index(file.len().min(200));
+                file[at] = value;
+            }
+            if let Ok((content, framing)) = apart(&file) {
+                prop_assert!(together(&content, &framing).unwrap() == file);
+            }
         }
     }
 }

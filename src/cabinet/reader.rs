@@ -265,3 +265,6 @@ impl<R: Read> Read for Member<'_, R> {
         Ok(len)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,10 @@ impl<R: Read> Source<R> {
         self.end = end;
     }
 
+    pub(super) fn inner(&self) -> &R {
+        &self.inner
+    }
+
     /// What follows.
     pub(super) fn into_inner(self) -> R {
         self.inner
