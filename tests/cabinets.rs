@@ -1,6 +1,6 @@
 //! Cabinets beside other programs: what we and they make of the same files, and the commands.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is to fail its test")]
 
 #[allow(dead_code, unreachable_pub, reason = "unit tests and benchmarks use the rest")]
 mod cabs;
@@ -145,7 +145,7 @@ fn a_signed_cabinet_is_told_listed_and_listed_deep() {
     let place = tempfile::tempdir().unwrap();
     let shard = Made::new(vec![Folder::new(Packing::Lzx(Lzx::new(21)), &[("c\\1", b"one"), ("x\\1", b"two")])]);
     let inner = [("index.xml", &b"<INDEX/>"[..]), ("package2.cab", &shard.to_bytes()), ("broken.CAB", b"MSCF")];
-    let outer = Made::new(vec![Folder::new(Packing::Stored, &inner)]).to_be_signed(9);
+    let outer = Made::new(vec![Folder::new(Packing::Stored, &inner)]).telling_of_signature(9);
     let cab = place.path().join("wsusscn2.cab");
     fs::write(&cab, [&outer.to_bytes()[..], b"signature"].concat()).unwrap();
 
