@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn version_one_keeps_its_bytes() {
+    fn framing_of_version_one_keeps_its_bytes() {
         let file = Made::new(vec![MadeFolder::new(Packing::Stored, &[("a", b"abc")])]).to_bytes();
         let (content, framing) = apart(&[&file[..], b"."].concat()).unwrap();
         assert_eq!(content, b"abc");

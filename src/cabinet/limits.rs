@@ -8,7 +8,7 @@ pub(super) const MAX_PACKED_BYTES: usize = MAX_BLOCK_BYTES + 6144;
 
 /// Upper limits for one cabinet; more is refused. How deep cabinets lie in cabinets is the caller's to limit.
 ///
-/// The tables take at most `max_folders` times 16 bytes and `max_files` times (56 bytes and a name).
+/// The tables take at most `max_folders` times 16 bytes and `max_files` times (64 bytes and a name).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Folders. Default 4,096: a cabinet is cut into folders of megabytes, and 4 GiB is its end.
