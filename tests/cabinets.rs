@@ -166,6 +166,18 @@ fn a_signed_cabinet_is_told_listed_and_listed_deep() {
 }
 
 #[test]
+fn cabinets_in_cabinets_are_listed_four_deep_and_no_deeper() {
+    let place = tempfile::tempdir().unwrap();
+    let within = |bytes: &[u8], name: &str| Made::new(vec![Folder::new(Packing::Stored, &[(name, bytes)])]).to_bytes();
+    let five = ["5", "4.cab", "3.cab", "2.cab", "1.cab"].iter().fold(vec![], |bytes, name| within(&bytes, name));
+    let cab = place.path().join("x.cab");
+    fs::write(&cab, five).unwrap();
+    let (code, lines) = wuasync(&["cab", "list", cab.to_str().unwrap(), "--deep", "--json"]);
+    assert_eq!((code, names(&lines)), (1, vec!["1.cab", "2.cab", "3.cab", "4.cab"]));
+    assert_eq!(lines[4]["within"], Value::from(vec!["1.cab", "2.cab", "3.cab", "4.cab"]));
+}
+
+#[test]
 fn what_is_no_cabinet_fails_with_the_reason() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("x.cab");
