@@ -99,22 +99,17 @@ fn relocated(chunk: &[u8]) -> Vec<u8> {
 
 #[test]
 fn matches_of_bytes_that_are_not_there_are_refused() {
-    // A match at once: offset 1 of nothing.
-    let data = vec![7; 100];
-    let mut chunk = Encoder::new(15).encode(&data).remove(0);
-    let mut decoder = Lzx::new(15);
-    let mut out = Vec::new();
-    decoder.decode(&chunk, 100, &mut out).unwrap();
-    assert_eq!(out, data);
-    chunk.truncate(chunk.len() - 2);
-    assert!(Lzx::new(15).decode(&chunk, 100, &mut out).is_err(), "a cut chunk");
-    let plain = Encoder { kinds: vec![BlockKind::Uncompressed], ..Encoder::new(15) };
-    let chunk = plain.encode(&data).remove(0);
-    for (offset, is_fine) in [(0_u32, true), (u32::MAX, true)] {
+    // Plain bytes, and then matches of the offset that the plain block's head has first.
+    let data: Vec<u8> = (0..100).chain([99; 300]).collect();
+    let kinds = vec![BlockKind::Uncompressed, BlockKind::Verbatim];
+    let chunk = Encoder { kinds, block_bytes: 100, ..Encoder::new(15) }.encode(&data).remove(0);
+    assert_eq!(chunk[4..8], [1, 0, 0, 0]);
+    for (offset, is_there) in [(1_u32, true), (100, true), (101, false), (0, false), (32_769, false), (u32::MAX, false)]
+    {
         let mut chunk = chunk.clone();
         chunk[4..8].copy_from_slice(&offset.to_le_bytes());
-        // Recent offsets of no sense are no harm until a match uses them.
-        assert_eq!(Lzx::new(15).decode(&chunk, 100, &mut out).is_ok(), is_fine);
+        let decoded = Lzx::new(15).decode(&chunk, 400, &mut Vec::new());
+        assert_eq!(decoded.is_ok(), is_there, "{offset}");
     }
 }
 
