@@ -73,20 +73,18 @@ fn translated_calls_come_back() {
 
 #[test]
 fn padding_is_found_at_the_end_of_a_chunk_and_at_the_beginning_of_the_next() {
-    // One literal block of an even, then plain ones of odd sizes that end with their chunk.
-    let data = content(2 * CHUNK_BYTES, 7);
-    let kinds = vec![BlockKind::Uncompressed];
-    let encoder = Encoder { kinds, block_bytes: 1, ..Encoder::new(15) };
-    let mut chunks = encoder.encode(&data[..1]);
-    assert_eq!(chunks[0].pop(), Some(0), "the padding");
-    let next = encoder.encode(&data[1..2]).remove(0);
-    // The block of the second chunk without the bit that begins a folder, behind the padding.
-    let next = [&[0], &relocated(&next)[..]].concat();
-    let mut decoder = Lzx::new(15);
-    let mut out = Vec::new();
-    decoder.decode(&chunks[0], 1, &mut out).unwrap();
-    decoder.decode(&next, 1, &mut out).unwrap();
-    assert_eq!(out, data[1..2]);
+    let encoder = Encoder { kinds: vec![BlockKind::Uncompressed], ..Encoder::new(15) };
+    let first = encoder.encode(b"a").remove(0);
+    assert_eq!(first.last(), Some(&0), "the padding");
+    // The block of the second chunk without the bit that begins a folder.
+    let second = relocated(&encoder.encode(b"b")[0]);
+    let moved = (first[..first.len() - 1].to_vec(), [&[0], &second[..]].concat());
+    for (first, second) in [(first, second), moved] {
+        let (mut decoder, mut out) = (Lzx::new(15), Vec::new());
+        decoder.decode(&first, 1, &mut out).unwrap();
+        decoder.decode(&second, 1, &mut out).unwrap();
+        assert_eq!(out, b"b");
+    }
 }
 
 /// A chunk of one plain block without its first bit; both fit into two words.
