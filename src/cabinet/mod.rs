@@ -1,0 +1,3 @@
+//! Cabinet files.
+
+pub mod authenticode;
