@@ -108,6 +108,9 @@ mod tests {
             "scrub --now",
             "scrub --now waptwua/x.cab",
             "scrub --now x.cab --folder waptwua",
+            "cab verify x.cab",
+            "cab verify --root a.pem --root b.pem --tsa-root c.pem x.cab",
+            "cab trust x.cab --yes",
             "config check --set a=1",
             "config show",
             "completions bash",
@@ -138,6 +141,10 @@ mod tests {
             "join",
             "scrub",
             "scrub x.cab",
+            "cab",
+            "cab verify",
+            "cab verify --tsa-root c.pem x.cab",
+            "cab trust",
             "completions cmd.exe",
         ] {
             let words = line.split(' ').filter(|word| !word.is_empty());

@@ -22,6 +22,7 @@ mod restore;
 mod router;
 mod serve;
 mod telemetry;
+mod trust;
 mod upstream;
 mod wants;
 
@@ -33,4 +34,8 @@ pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
 pub use serve::{Ready, ServeError, serve};
+pub use trust::{
+    Candidate, CertificateReport, SignatureReport, TimeStampReport, TrustError, configured_trust, inspect_signature,
+    pin, trust_in_files, verify_signature,
+};
 pub use upstream::open_upstream;

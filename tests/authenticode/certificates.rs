@@ -1,10 +1,17 @@
 //! Who may sign: certificates, chains, time.
 
-use super::lab::{
-    DAY, Identity, Key, Lab, NOW, Signing, issuer, params, signer, stamper, time_stamping, trust, verify, verify_with,
+use super::{
+    der::{Node, operated},
+    lab::{
+        DAY, Identity, Key, Lab, NOW, Signing, issuer, params, signer, stamper, time_stamping, trust, verify,
+        verify_with,
+    },
 };
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd};
-use wuasync::cabinet::authenticode::{ChainError, Party, Refusal, Roots, Trust};
+use wuasync::{
+    base::clock::{Clock, SystemClock},
+    cabinet::authenticode::{ChainError, Party, Refusal, Roots, Trust},
+};
 
 fn of_chain<T: std::fmt::Debug>(verdict: Result<T, Refusal>) -> (Party, ChainError) {
     match verdict.unwrap_err() {
@@ -86,20 +93,20 @@ fn a_time_stamp_outlives_its_maker_and_is_worth_nothing_before_or_after_its_time
 }
 
 #[test]
-fn a_certificate_without_code_signing_is_refused_which_osslsigncode_takes() {
+fn a_certificate_for_other_things_than_code_signing_is_refused_and_also_one_for_nothing_which_osslsigncode_takes() {
     let lab = Lab::new();
     let root = Identity::root(issuer("root"), Key::P256);
-    let mut for_servers = signer("server");
-    for_servers.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let mut for_anything = signer("anything");
-    for_anything.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any];
-    let mut for_nothing = signer("nothing");
-    for_nothing.extended_key_usages.clear();
-    for wrong in [for_servers, for_anything, for_nothing] {
-        let cabinet = lab.sign(&Signing::by(&root.issue(wrong, Key::P256)));
+    for (purposes, second_opinion) in [
+        (vec![ExtendedKeyUsagePurpose::ServerAuth], false),
+        (vec![ExtendedKeyUsagePurpose::Any], false),
+        (vec![], true),
+    ] {
+        let mut other = signer("other");
+        other.extended_key_usages = purposes;
+        let cabinet = lab.sign(&Signing::by(&root.issue(other, Key::P256)));
         let (party, _, what) = purpose(verify(&cabinet, &root));
         assert_eq!((party, &*what), (Party::Signer, "code signing"));
-        assert!(lab.second_opinion(&cabinet, &root, &root));
+        assert_eq!(lab.second_opinion(&cabinet, &root, &root), second_opinion);
     }
 }
 
@@ -221,10 +228,12 @@ fn issuers_are_held_to_their_limits() {
         between.custom_extensions.push(unknown);
     });
     assert_eq!(wrong(critical), "it has a critical extension that is not understood");
-    assert!(with(&|between| {
-        between.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]));
-    })
-    .is_ok());
+    assert!(
+        with(&|between| {
+            between.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]));
+        })
+        .is_ok()
+    );
 }
 
 #[test]
@@ -267,7 +276,6 @@ fn a_time_stamper_has_to_be_one_and_nothing_else_and_to_be_trusted_as_one() {
         let error = verify_with(&good, &trust, NOW).unwrap_err();
         assert!(error.is_untrusted() && error.to_string().contains("time stamp"), "{error}");
     }
-    assert!(!lab.second_opinion(&good, &root, &root));
 
     let mut not_critical = stamper("not critical");
     not_critical.custom_extensions = vec![time_stamping(false)];
@@ -275,17 +283,62 @@ fn a_time_stamper_has_to_be_one_and_nothing_else_and_to_be_trusted_as_one() {
     more.extended_key_usages = vec![ExtendedKeyUsagePurpose::TimeStamping, ExtendedKeyUsagePurpose::CodeSigning];
     let mut for_secrets = stamper("secrets");
     for_secrets.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
-    for wrong in [not_critical, more, for_secrets] {
-        let cabinet = stamped(&stamp_root.issue(wrong, Key::P256));
-        let (party, _, what) = purpose(verify_with(&cabinet, &trust(&root, &stamp_root), NOW));
+    let stamped_anew = |by: rcgen::CertificateParams, key| {
+        let cabinet = restamped(&lab, &good, &stamp_root.issue(by, key), "-cades");
+        verify_with(&cabinet, &trust(&root, &stamp_root), NOW)
+    };
+    for wrong in [not_critical, more, for_secrets, signer("signer")] {
+        let (party, _, what) = purpose(stamped_anew(wrong, Key::P256));
         assert_eq!((party, &*what), (Party::TimeStamper, "time stamping"));
     }
+    for key in [Key::Rsa, Key::P384] {
+        assert!(stamped_anew(stamper("good"), key).is_ok(), "a stamp that openssl made");
+    }
+}
+
+#[test]
+fn a_time_stamp_is_bound_to_the_certificate_that_made_it() {
+    let lab = Lab::new();
+    let root = Identity::root(issuer("root"), Key::P256);
+    let leaf = root.issue(signer("leaf"), Key::P256);
+    let mut params = stamper("tsa");
+    params.serial_number = Some(7u64.into());
+    let tsa = root.issue(params.clone(), Key::P256);
+    let cabinet = lab.sign(&Signing::by(&leaf).stamped(&tsa, NOW - DAY));
+    // The same key, name and number, and valid for longer.
+    params.not_after = date_time_ymd(2099, 1, 1);
+    let longer = params.signed_by(&tsa.key, &rcgen::Issuer::from_params(&root.params, &root.key)).unwrap();
+    let changed = operated(&cabinet, |signature| {
+        let token = signature.unsigned_attributes().at(&[0, 1, 0]);
+        token.signed_data().at(&[3]).inner = vec![Node::read(longer.der())];
+    });
+    assert_eq!(verify(&changed, &root).unwrap_err(), Refusal::TimeStampUnbound);
+    let unbound = restamped(&lab, &cabinet, &tsa, "-nosmimecap");
+    assert_eq!(verify(&unbound, &root).unwrap_err(), Refusal::TimeStampUnbound);
+}
+
+/// The cabinet with the same time stamp, signed by another with openssl.
+fn restamped(lab: &Lab, cabinet: &[u8], by: &Identity, option: &str) -> Vec<u8> {
+    operated(cabinet, |signature| {
+        let token = signature.unsigned_attributes().at(&[0, 1, 0]);
+        lab.write("info", &token.signed_data().at(&[2, 1, 0]).bytes);
+        lab.write("by.pem", &by.pem);
+        lab.write("by.key", by.key.serialize_pem());
+        lab.openssl(&format!(
+            "cms -sign -binary -nodetach -nosmimecap -econtent_type 1.2.840.113549.1.9.16.1.4 -md sha256 -in info \
+             -signer by.pem -inkey by.key -outform DER -out token {option}"
+        ));
+        *token = Node::read(&lab.read("token"));
+    })
 }
 
 #[test]
 fn sha1_in_a_signature_or_beneath_a_certificate_and_short_keys_are_refused_which_osslsigncode_takes() {
     let lab = Lab::new();
-    let root = Identity::root(issuer("root"), Key::Rsa);
+    // openssl's x509 begins validity at once, whenever that is.
+    let mut always = issuer("root");
+    (always.not_before, always.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2120, 1, 1));
+    let root = Identity::root(always, Key::Rsa);
     let leaf = root.issue(signer("leaf"), Key::Rsa);
     let sha1 = lab.sign(&Signing::by(&leaf).hash("sha1"));
     let error = verify(&sha1, &root).unwrap_err();
@@ -303,15 +356,11 @@ fn sha1_in_a_signature_or_beneath_a_certificate_and_short_keys_are_refused_which
         lab.sign_with_files("leaf.pem", "leaf.key")
     };
     let weak = sign(2048, "sha1");
-    let now = now_of_this_machine();
-    let error = wrong(verify_with(&weak, &trust(&root, &root), now));
+    let verify = |cabinet: &[u8]| verify_with(cabinet, &trust(&root, &root), SystemClock.unix_seconds());
+    let error = wrong(verify(&weak));
     assert!(error.contains("sha1"), "{error}");
-    let short = verify_with(&sign(1024, "sha256"), &trust(&root, &root), now).unwrap_err();
+    let short = verify(&sign(1024, "sha256")).unwrap_err();
     assert_eq!(short, Refusal::KeyLength { party: Party::Signer, bits: 1024 });
-    assert!(verify_with(&sign(2048, "sha256"), &trust(&root, &root), now).is_ok());
-}
-
-/// openssl's x509 begins validity at once.
-fn now_of_this_machine() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    let good = verify(&sign(2048, "sha256"));
+    assert!(good.is_ok(), "{good:?}");
 }

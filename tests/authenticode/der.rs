@@ -1,5 +1,7 @@
 //! Surgery on signatures: DER as a tree, changed and put together again with the lengths that fit.
 
+use super::lab::{signature_at, with_signature};
+
 /// One value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -48,7 +50,8 @@ impl Node {
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {
-        let body = if self.tag & 0x20 == 0 { self.bytes.clone() } else { self.inner.iter().flat_map(Self::write).collect() };
+        let body =
+            if self.tag & 0x20 == 0 { self.bytes.clone() } else { self.inner.iter().flat_map(Self::write).collect() };
         let len = body.len().to_be_bytes();
         let len = &len[len.iter().take_while(|byte| **byte == 0).count()..];
         let mut der = vec![self.tag];
@@ -85,4 +88,11 @@ impl Node {
         }
         signer.inner.last_mut().unwrap()
     }
+}
+
+/// The signature of `cabinet`, changed.
+pub(crate) fn operated(cabinet: &[u8], operation: impl FnOnce(&mut Node)) -> Vec<u8> {
+    let mut signature = Node::read(&cabinet[signature_at(cabinet)..]);
+    operation(&mut signature);
+    with_signature(cabinet, &signature.write())
 }

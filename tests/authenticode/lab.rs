@@ -4,11 +4,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
 };
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 use wuasync::cabinet::authenticode::{FileError, Refusal, Roots, Trust, Verified, verify_file};
 
 /// 2026-06-01T00:00:00Z: certificates are valid in 2026 unless a test says otherwise.
@@ -80,8 +76,10 @@ pub(crate) fn stamper(name: &str) -> CertificateParams {
 
 /// extendedKeyUsage with timeStamping alone.
 pub(crate) fn time_stamping(is_critical: bool) -> CustomExtension {
-    let mut extension =
-        CustomExtension::from_oid_content(&[2, 5, 29, 37], b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x08".to_vec());
+    let mut extension = CustomExtension::from_oid_content(
+        &[2, 5, 29, 37],
+        b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x08".to_vec(),
+    );
     extension.set_criticality(is_critical);
     extension
 }
@@ -103,7 +101,7 @@ impl Identity {
 /// How a cabinet is signed.
 pub(crate) struct Signing<'a> {
     pub(crate) signer: &'a Identity,
-    /// Certificates that come along.
+    /// Certificates that come along, also with a time stamp.
     pub(crate) with: Vec<&'a Identity>,
     pub(crate) hash: &'a str,
     pub(crate) stamp: Option<Stamp<'a>>,
@@ -159,7 +157,7 @@ impl Lab {
         sign.arg("-certs").arg(self.write("signer.pem", signing.signer.pem.clone() + &with));
         sign.arg("-key").arg(self.write("signer.key", signing.signer.key.serialize_pem()));
         if let Some(stamp) = &signing.stamp {
-            sign.arg("-TSA-certs").arg(self.write("stamper.pem", &stamp.by.pem));
+            sign.arg("-TSA-certs").arg(self.write("stamper.pem", stamp.by.pem.clone() + &with));
             sign.arg("-TSA-key").arg(self.write("stamper.key", stamp.by.key.serialize_pem()));
             sign.args(["-TSA-time", &stamp.at.to_string()]);
         }
@@ -173,7 +171,19 @@ impl Lab {
         let output = self.directory.path().join("signed.cab");
         let _ = fs::remove_file(&output);
         let mut sign = Command::new("osslsigncode");
-        sign.args(["sign", "-h", "sha256", "-certs", certificate, "-key", key, "-in", "plain.cab", "-out", "signed.cab"]);
+        sign.args([
+            "sign",
+            "-h",
+            "sha256",
+            "-certs",
+            certificate,
+            "-key",
+            key,
+            "-in",
+            "plain.cab",
+            "-out",
+            "signed.cab",
+        ]);
         run(sign.current_dir(self.directory.path()));
         fs::read(output).unwrap()
     }
@@ -191,6 +201,10 @@ impl Lab {
     /// Runs openssl in the directory.
     pub(crate) fn openssl(&self, line: &str) {
         run(Command::new("openssl").args(line.split(' ')).current_dir(self.directory.path()));
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.directory.path().join(name)).unwrap()
     }
 }
 

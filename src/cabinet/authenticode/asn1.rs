@@ -60,7 +60,7 @@ impl<'a> Elements<'a> {
 
     /// The elements inside the next one, a SEQUENCE.
     pub(super) fn sequence(&mut self) -> Result<Self, Refusal> {
-        self.expect(Tag::Sequence)?.elements()
+        self.any()?.sequence()
     }
 
     /// The elements inside the next one, a SET.
@@ -126,7 +126,12 @@ impl<'a> Element<'a> {
         Self { part, ..self }
     }
 
-    /// What is inside.
+    /// What is inside, if it is a SEQUENCE.
+    pub(super) fn sequence(&self) -> Result<Elements<'a>, Refusal> {
+        if self.tag == Tag::Sequence { self.elements() } else { Err(self.malformed()) }
+    }
+
+    /// What is inside, whatever it is.
     pub(super) fn elements(&self) -> Result<Elements<'a>, Refusal> {
         if self.tag.is_constructed() { Elements::new(self.body, self.part) } else { Err(self.malformed()) }
     }
@@ -193,7 +198,8 @@ mod tests {
         assert_eq!(time(24, b"20260102030405Z"), Some(1_767_323_045));
         assert_eq!(time(24, b"20260102030405.678Z"), Some(1_767_323_045));
         assert_eq!(time(23, b"260102030405Z"), Some(1_767_323_045));
-        for wrong in ["20260102030405", "20260102030405.Z", "20260102030405.6x8Z", "20261302030405Z", "20260102030405+0100"]
+        for wrong in
+            ["20260102030405", "20260102030405.Z", "20260102030405.6x8Z", "20261302030405Z", "20260102030405+0100"]
         {
             assert_eq!(time(24, wrong.as_bytes()), None, "{wrong}");
         }

@@ -20,7 +20,7 @@ impl<'a> Attributes<'a> {
     pub(super) fn read(set: Element<'a>, part: &'static str) -> Result<Self, Refusal> {
         let mut all = Vec::new();
         for attribute in set.within(part).elements()? {
-            let mut attribute = attribute?.elements()?;
+            let mut attribute = attribute?.sequence()?;
             all.push((attribute.oid()?, attribute.expect(Tag::Set)?));
             attribute.end()?;
             if all.len() > MAX_ATTRIBUTES {

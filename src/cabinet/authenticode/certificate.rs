@@ -46,7 +46,7 @@ const PART: &str = "a certificate";
 
 impl<'a> Certificate<'a> {
     pub(super) fn read(der: &'a [u8]) -> Result<Self, Refusal> {
-        let mut outer = Element::only(der, PART)?.elements()?;
+        let mut outer = Element::only(der, PART)?.sequence()?;
         let mut tbs = outer.sequence()?;
         outer.expect(Tag::Sequence)?;
         outer.expect(Tag::BitString)?;
@@ -94,7 +94,7 @@ impl<'a> Certificate<'a> {
         outer.end()?;
         let mut seen = Vec::new();
         for extension in extensions {
-            let mut extension = extension?.elements()?;
+            let mut extension = extension?.sequence()?;
             let id = extension.oid()?;
             let critical = extension.optional(Tag::Boolean)?.map(|flag| flag.boolean()).transpose()?;
             let value = extension.octets()?;
@@ -109,7 +109,7 @@ impl<'a> Certificate<'a> {
                     self.key_usage = Some(Element::only(value, PART)?.bits()?);
                 }
                 oid::EXTENDED_KEY_USAGE => {
-                    let purposes = Element::only(value, PART)?.elements()?.map(|purpose| purpose?.oid());
+                    let purposes = Element::only(value, PART)?.sequence()?.map(|purpose| purpose?.oid());
                     let purposes = purposes.collect::<Result<_, _>>()?;
                     let is_critical = critical.unwrap_or(false);
                     self.extended_key_usage = Some(ExtendedKeyUsage { is_critical, purposes });
@@ -121,7 +121,7 @@ impl<'a> Certificate<'a> {
     }
 
     fn read_basic_constraints(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
-        let mut constraints = Element::only(value, PART)?.elements()?;
+        let mut constraints = Element::only(value, PART)?.sequence()?;
         let is_ca = constraints.optional(Tag::Boolean)?.map(|flag| flag.boolean()).transpose()?;
         self.is_ca = is_ca.unwrap_or(false);
         self.path_len = constraints.optional(Tag::Integer)?.map(|number| number.number()).transpose()?;
@@ -163,7 +163,7 @@ impl<'a> Certificate<'a> {
             return None;
         }
         let bits = key.expect(Tag::BitString).ok()?.bits().ok()?;
-        let mut key = Element::only(bits.as_bytes()?, PART).ok()?.elements().ok()?;
+        let mut key = Element::only(bits.as_bytes()?, PART).ok()?.sequence().ok()?;
         let modulus: UintRef<'_> = key.expect(Tag::Integer).ok()?.unsigned().ok()?;
         let first = modulus.as_bytes().first()?;
         Some(modulus.as_bytes().len() * 8 - first.leading_zeros() as usize)

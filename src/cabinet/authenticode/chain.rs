@@ -230,8 +230,8 @@ fn wrong(leaf: &Certificate<'_>, why: String) -> ChainError {
     ChainError::Wrong { subject: leaf.subject(), why }
 }
 
-/// For people: RFC 3339.
-pub(super) fn date(seconds: u64) -> String {
+/// Seconds since 1970 for people: RFC 3339.
+pub fn date(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
     at.map_or_else(|| "a time beyond all calendars".to_owned(), |at| at.to_string())
 }

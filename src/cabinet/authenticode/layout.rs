@@ -36,12 +36,9 @@ pub(super) fn signature_range(header: &[u8; HEADER_BYTES], len: u64) -> Result<R
     if header[36..44] == RESERVE && start == 0 && size == 0 {
         return Err(Refusal::Unsigned);
     }
-    for (fault, at) in [
-        (!is_zero(4..8), 4),
-        (!is_zero(34..36), 34),
-        (header[36..44] != RESERVE, 36),
-        (!is_zero(52..60), 52),
-    ] {
+    for (fault, at) in
+        [(!is_zero(4..8), 4), (!is_zero(34..36), 34), (header[36..44] != RESERVE, 36), (!is_zero(52..60), 52)]
+    {
         if fault {
             return Err(Refusal::Header { at });
         }

@@ -35,7 +35,7 @@ mod tests;
 mod timestamp;
 mod verify;
 
-pub use chain::Link;
+pub use chain::{Link, date};
 pub use digest::{CabDigest, DigestedCab};
 pub use error::{ChainError, Party, Refusal};
 pub use file::{FileError, digest_file, verify_file};

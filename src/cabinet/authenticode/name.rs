@@ -22,8 +22,11 @@ pub(super) fn show(body: &[u8]) -> Result<String, Refusal> {
     let mut parts = Vec::new();
     for set in Elements::new(body, "a name")? {
         let set = set?;
+        if set.tag != Tag::Set {
+            return Err(Refusal::Malformed("a name"));
+        }
         for part in set.elements()? {
-            let mut part = part?.elements()?;
+            let mut part = part?.sequence()?;
             let kind = part.oid()?;
             let value = part.any()?;
             part.end()?;

@@ -61,7 +61,7 @@ impl<'a> SignedData<'a> {
 
     /// A ContentInfo.
     pub(super) fn read(info: Element<'a>, party: Party) -> Result<Self, Refusal> {
-        let mut info = info.within(part(party)).elements()?;
+        let mut info = info.within(part(party)).sequence()?;
         let kind = info.oid()?;
         if kind != oid::SIGNED_DATA {
             return Err(content_type(party, kind, "signed data"));
@@ -74,8 +74,9 @@ impl<'a> SignedData<'a> {
         if ![1, 3].contains(&data.expect(Tag::Integer)?.number()?) {
             return Err(Refusal::Malformed(part(party)));
         }
-        // The digests of all signers, of whom each names its own once more.
-        data.expect(Tag::Set)?;
+        let mut digests = data.set()?;
+        let digest = HashAlgorithm::of(digests.plain_algorithm()?, part(party))?;
+        digests.end()?;
         let mut inner = data.sequence()?;
         let content_type = inner.oid()?;
         let mut content = inner.expect(tagged(0))?.elements()?;
@@ -90,14 +91,17 @@ impl<'a> SignedData<'a> {
         let [signer] = signers[..] else { return Err(Refusal::Signers { party, count: signers.len() }) };
         let certificates = certificates.map(|set| read_certificates(set, party)).transpose()?.unwrap_or_default();
         let signer = SignerInfo::read(signer, party)?;
+        if signer.digest != digest {
+            let what = format!("{digest} and {}", signer.digest);
+            return Err(Refusal::MixedAlgorithms { party, what });
+        }
         Ok(Self { party, content_type, content: only, certificates, signer })
     }
 
     /// The certificate that the signer names.
     pub(super) fn signer_certificate(&self) -> Result<&Certificate<'a>, Refusal> {
-        let is_named = |found: &&Certificate<'_>| {
-            found.issuer == self.signer.issuer && found.serial == self.signer.serial
-        };
+        let is_named =
+            |found: &&Certificate<'_>| found.issuer == self.signer.issuer && found.serial == self.signer.serial;
         let mut named = self.certificates.iter().filter(is_named);
         let first = named.next().ok_or(Refusal::NoSignerCertificate { party: self.party })?;
         let is_only = named.all(|other| other.der == first.der);
@@ -126,7 +130,7 @@ fn read_certificates(set: Element<'_>, party: Party) -> Result<Vec<Certificate<'
 impl<'a> SignerInfo<'a> {
     fn read(info: Element<'a>, party: Party) -> Result<Self, Refusal> {
         let part = part(party);
-        let mut info = info.within(part).elements()?;
+        let mut info = info.within(part).sequence()?;
         // Version 1 names a certificate by issuer and serial number; neither signtool nor a TSA writes another.
         if info.any()?.number()? != 1 {
             return Err(Refusal::Malformed(part));

@@ -70,7 +70,10 @@ fn algorithms_for(party: Party, named: ObjectIdentifier, digest: HashAlgorithm) 
         other => return Err(Refusal::UnknownAlgorithm { part: part(party), oid: other.to_string() }),
     };
     if named_digest != digest {
-        return Err(Refusal::MixedAlgorithms { party, what: format!("a {named_digest} signature of a {digest} digest") });
+        return Err(Refusal::MixedAlgorithms {
+            party,
+            what: format!("a {named_digest} signature of a {digest} digest"),
+        });
     }
     Ok(match (is_rsa, digest) {
         (true, HashAlgorithm::Sha256) => vec![algorithms::RSA_PKCS1_2048_8192_SHA256],

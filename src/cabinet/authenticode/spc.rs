@@ -1,14 +1,11 @@
 //! SpcIndirectDataContent: which digest of which kind of file was signed.
 
 use super::{
-    asn1::Element,
     error::{Party, Refusal},
     hash::HashAlgorithm,
     oid,
     signed_data::{SignedData, content_type, part},
 };
-use der::Tag;
-
 /// A digest that was signed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IndirectData<'a> {
@@ -22,10 +19,7 @@ pub(super) fn indirect_data<'a>(signed: &SignedData<'a>) -> Result<IndirectData<
     if signed.content_type != oid::SPC_INDIRECT_DATA {
         return Err(content_type(Party::Signer, signed.content_type, "indirect data of Authenticode"));
     }
-    if signed.content.tag != Tag::Sequence {
-        return Err(Refusal::Malformed(part));
-    }
-    let mut content = Element::within(signed.content, part).elements()?;
+    let mut content = signed.content.within(part).sequence()?;
     let mut data = content.sequence()?;
     let kind = data.oid()?;
     if kind != oid::SPC_CAB_DATA {

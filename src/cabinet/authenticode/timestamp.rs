@@ -1,8 +1,9 @@
 //! RFC 3161 time stamps: when a signature was there, as somebody else says who is believed.
 
 use super::{
-    asn1::{Element, tagged},
+    asn1::{Element, Elements, tagged},
     certificate::Certificate,
+    chain,
     error::{Party, Refusal},
     hash::HashAlgorithm,
     oid,
@@ -40,14 +41,14 @@ pub(super) fn prove<'s, 'a>(
     let certificate = signer::prove(token)?;
     check_bound(token, certificate)?;
     if at > now.saturating_add(MAX_CLOCK_SKEW_SECONDS) {
-        return Err(Refusal::TimeStampInFuture { at: super::chain::date(at) });
+        return Err(Refusal::TimeStampInFuture { at: chain::date(at) });
     }
     Ok((at, certificate))
 }
 
 /// The time in the TSTInfo `info`, which has to be of `signature`.
 fn stamped(info: &[u8], signature: &[u8]) -> Result<u64, Refusal> {
-    let mut info = Element::only(info, PART)?.elements()?;
+    let mut info = Element::only(info, PART)?.sequence()?;
     info.expect(Tag::Integer)?;
     // Its policy.
     info.oid()?;
@@ -62,14 +63,14 @@ fn stamped(info: &[u8], signature: &[u8]) -> Result<u64, Refusal> {
 }
 
 /// Accuracy, order, nonce and name say nothing that counts; an extension that must be understood does.
-fn check_rest(mut info: super::asn1::Elements<'_>) -> Result<(), Refusal> {
+fn check_rest(mut info: Elements<'_>) -> Result<(), Refusal> {
     info.optional(Tag::Sequence)?;
     info.optional(Tag::Boolean)?;
     info.optional(Tag::Integer)?;
     info.optional(tagged(0))?;
     if let Some(extensions) = info.optional(tagged(1))? {
         for extension in extensions.elements()? {
-            let mut extension = extension?.elements()?;
+            let mut extension = extension?.sequence()?;
             let id = extension.oid()?;
             if extension.optional(Tag::Boolean)?.is_some_and(|flag| flag.boolean() != Ok(false)) {
                 return Err(Refusal::UnknownAlgorithm { part: part(Party::TimeStamper), oid: id.to_string() });
@@ -95,12 +96,12 @@ fn check_bound(token: &SignedData<'_>, certificate: &Certificate<'_>) -> Result<
 }
 
 fn named_by_sha1(value: Element<'_>, certificate: &Certificate<'_>) -> Result<bool, Refusal> {
-    let mut first = value.elements()?.sequence()?.sequence()?;
+    let mut first = value.sequence()?.sequence()?.sequence()?;
     Ok(first.octets()? == Sha1::digest(certificate.der).as_slice())
 }
 
 fn named(value: Element<'_>, certificate: &Certificate<'_>) -> Result<bool, Refusal> {
-    let mut first = value.elements()?.sequence()?.sequence()?;
+    let mut first = value.sequence()?.sequence()?.sequence()?;
     let mut after = first.clone();
     // SHA-256 where none is named.
     let algorithm = match first.optional(Tag::Sequence)? {

@@ -9,13 +9,14 @@ pub mod http;
 pub mod names;
 pub mod records;
 pub mod segments;
+pub mod signatures;
 pub mod tokens;
 
 /// Judges one input; panics where something is wrong.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its folder in `../corpus/`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("backups", backups::backups),
     ("config", config::config),
     ("frames", frames::frames),
@@ -24,5 +25,6 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("names", names::names),
     ("records", records::records),
     ("segments", segments::segments),
+    ("signatures", signatures::signatures),
     ("tokens", tokens::tokens),
 ];

@@ -1,0 +1,19 @@
+//! Which subcommand is meant.
+
+use super::{trust, verify};
+use crate::cli::{context::Context, error::CliError, exit::Exit};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Cab {
+    /// Verify who signed a cabinet, and that nothing was changed
+    Verify(verify::Args),
+    /// Look at who signed a cabinet, and believe them from here on
+    Trust(trust::Args),
+}
+
+pub(crate) fn run(command: &Cab, context: &Context) -> Result<Exit, CliError> {
+    match command {
+        Cab::Verify(args) => verify::run(args, context),
+        Cab::Trust(args) => trust::run(args, context),
+    }
+}
