@@ -182,6 +182,12 @@ pub enum Refusal {
     /// The stamp does not say which certificate made it.
     #[error("the time stamp is not bound to the certificate that made it")]
     TimeStampUnbound,
+    /// A time stamp that says more than is understood.
+    #[error("the time stamp has critical extension {oid}, which is not understood")]
+    CriticalExtension {
+        /// Which one.
+        oid: String,
+    },
     /// A time stamp from tomorrow.
     #[error("the time stamp is of {at}, which is in the future: check this machine's clock")]
     TimeStampInFuture {
@@ -254,7 +260,7 @@ pub enum ChainError {
         subject: String,
     },
     /// A certificate that is malformed, weakly signed, or has something critical that is not understood.
-    #[error("a certificate between {subject} and the trust roots: {why}")]
+    #[error("a certificate on the way from {subject} to the trust roots: {why}")]
     Wrong {
         /// The signer.
         subject: String,

@@ -13,7 +13,7 @@ pub struct Roots {
     pub(super) certificates: Vec<CertificateDer<'static>>,
 }
 
-/// Who may sign cabinets, and whose time stamps count.
+/// Who may sign cabinets, and whose time stamps count: one says nothing of the other.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     /// Who may sign.

@@ -7,7 +7,7 @@ use super::{
     error::{Party, Refusal},
     hash::HashAlgorithm,
     oid,
-    signed_data::{SignedData, content_type, part},
+    signed_data::{SignedData, content_type},
     signer,
 };
 use der::Tag;
@@ -73,7 +73,7 @@ fn check_rest(mut info: Elements<'_>) -> Result<(), Refusal> {
             let mut extension = extension?.sequence()?;
             let id = extension.oid()?;
             if extension.optional(Tag::Boolean)?.is_some_and(|flag| flag.boolean() != Ok(false)) {
-                return Err(Refusal::UnknownAlgorithm { part: part(Party::TimeStamper), oid: id.to_string() });
+                return Err(Refusal::CriticalExtension { oid: id.to_string() });
             }
         }
     }
