@@ -48,6 +48,14 @@ pub(super) fn part(party: Party) -> &'static str {
     }
 }
 
+/// Authenticode is PKCS#7 1.5; a time stamp is CMS with another content than data (RFC 5652, 5.1).
+fn version(party: Party) -> u8 {
+    match party {
+        Party::Signer => 1,
+        Party::TimeStamper => 3,
+    }
+}
+
 impl<'a> SignedData<'a> {
     /// The signature behind a cabinet: `bytes` are PKCS#7 and up to 7 zeros.
     pub(super) fn of_cabinet(bytes: &'a [u8]) -> Result<Self, Refusal> {
@@ -70,8 +78,7 @@ impl<'a> SignedData<'a> {
         info.end()?;
         let mut data = outer.sequence()?;
         outer.end()?;
-        // 1 for PKCS#7, 3 for another content than data in CMS.
-        if ![1, 3].contains(&data.expect(Tag::Integer)?.number()?) {
+        if data.any()?.number()? != version(party) {
             return Err(Refusal::Malformed(part(party)));
         }
         let mut digests = data.set()?;

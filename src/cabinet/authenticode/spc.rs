@@ -6,6 +6,7 @@ use super::{
     oid,
     signed_data::{SignedData, content_type, part},
 };
+
 /// A digest that was signed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IndirectData<'a> {
