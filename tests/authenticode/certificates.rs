@@ -2,10 +2,7 @@
 
 use super::{
     der::{Node, operated},
-    lab::{
-        DAY, Identity, Key, Lab, NOW, Signing, issuer, params, signer, stamper, time_stamping, trust, verify,
-        verify_with,
-    },
+    lab::{DAY, Identity, Key, Lab, NOW, Signing, issuer, signer, stamper, time_stamping, trust, verify, verify_with},
 };
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd};
 use wuasync::{
@@ -15,7 +12,7 @@ use wuasync::{
 
 fn of_chain<T: std::fmt::Debug>(verdict: Result<T, Refusal>) -> (Party, ChainError) {
     match verdict.unwrap_err() {
-        Refusal::Chain { party, source } => (party, source),
+        Refusal::Chain { party, why } => (party, why),
         other => panic!("{other:?}"),
     }
 }
@@ -279,8 +276,11 @@ fn a_time_stamper_has_to_be_one_and_nothing_else_and_to_be_trusted_as_one() {
 
     let mut not_critical = stamper("not critical");
     not_critical.custom_extensions = vec![time_stamping(false)];
-    let mut more = params("more");
-    more.extended_key_usages = vec![ExtendedKeyUsagePurpose::TimeStamping, ExtendedKeyUsagePurpose::CodeSigning];
+    let mut more = stamper("more");
+    let both = b"\x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x08\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x03";
+    let mut both = CustomExtension::from_oid_content(&[2, 5, 29, 37], both.to_vec());
+    both.set_criticality(true);
+    more.custom_extensions = vec![both];
     let mut for_secrets = stamper("secrets");
     for_secrets.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
     let stamped_anew = |by: rcgen::CertificateParams, key| {

@@ -195,12 +195,12 @@ pub enum Refusal {
         at: String,
     },
     /// The certificates do not lead to anybody who is trusted, or not as they should.
-    #[error("the certificates of the {party}: {source}")]
+    #[error("the certificates of the {party}: {why}")]
     Chain {
         /// Whose.
         party: Party,
         /// Why.
-        source: ChainError,
+        why: ChainError,
     },
 }
 
@@ -208,7 +208,7 @@ impl Refusal {
     /// Whether all that is missing is trust in whoever issued the certificates: everything that comes before
     /// (digest and signature) is right.
     pub fn is_untrusted(&self) -> bool {
-        matches!(self, Self::Chain { source: ChainError::Untrusted { .. } | ChainError::NoRoots, .. })
+        matches!(self, Self::Chain { why: ChainError::Untrusted { .. } | ChainError::NoRoots, .. })
     }
 }
 

@@ -118,5 +118,5 @@ fn chain(
         }
     };
     let proven = chain::prove(leaf, &signed.certificates, roots, purpose, moment);
-    proven.map_err(|source| Refusal::Chain { party: signed.party, source })
+    proven.map_err(|why| Refusal::Chain { party: signed.party, why })
 }
