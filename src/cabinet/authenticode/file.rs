@@ -11,8 +11,8 @@ use super::{
 use crate::base::read_at::ReadAt;
 use std::io;
 
-/// Large enough for a disk, small beside what else a verification may take.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Stays in a core's first cache between reading and digesting: a mebibyte costs a quarter more time.
+const BUFFER_BYTES: usize = 32 << 10;
 
 /// Why a file does not count as signed.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum FileError {
 }
 
 /// Digests the `len` bytes of `file` with the algorithm that its signature is over. `progress` hears how many
-/// bytes were read so far, about once for each mebibyte. Blocks; takes memory for one buffer and the signature.
+/// bytes were read so far, after each read. Blocks; takes memory for one buffer and the signature.
 pub fn digest_file(file: &dyn ReadAt, len: u64, progress: &mut dyn FnMut(u64)) -> Result<DigestedCab, FileError> {
     let mut digest = CabDigest::new(len, signed_algorithm(file, len)?);
     let mut buffer = vec![0; BUFFER_BYTES];
