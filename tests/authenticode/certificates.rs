@@ -12,7 +12,7 @@ use wuasync::{
 
 fn of_chain<T: std::fmt::Debug>(verdict: Result<T, Refusal>) -> (Party, ChainError) {
     match verdict.unwrap_err() {
-        Refusal::Chain { party, why } => (party, why),
+        Refusal::Chain { party, why } => (party, *why),
         other => panic!("{other:?}"),
     }
 }

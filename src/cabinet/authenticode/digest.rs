@@ -19,7 +19,7 @@ pub struct CabDigest {
 #[derive(Debug, Clone)]
 enum State {
     Header(Vec<u8>),
-    Content { hasher: Hasher, place: Range<u64>, signature: Vec<u8> },
+    Content { hasher: Box<Hasher>, place: Range<u64>, signature: Vec<u8> },
     Refused(Refusal),
 }
 
@@ -91,7 +91,7 @@ fn begin(header: &[u8; HEADER_BYTES], len: u64, algorithm: HashAlgorithm) -> Sta
         hasher.update(&header[covered]);
     }
     match layout::signature_range(header, len) {
-        Ok(place) => State::Content { hasher, place, signature: Vec::new() },
+        Ok(place) => State::Content { hasher: Box::new(hasher), place, signature: Vec::new() },
         Err(refusal) => State::Refused(refusal),
     }
 }

@@ -200,7 +200,7 @@ pub enum Refusal {
         /// Whose.
         party: Party,
         /// Why.
-        why: ChainError,
+        why: Box<ChainError>,
     },
 }
 
@@ -208,7 +208,8 @@ impl Refusal {
     /// Whether all that is missing is trust in whoever issued the certificates: everything that comes before
     /// (digest and signature) is right.
     pub fn is_untrusted(&self) -> bool {
-        matches!(self, Self::Chain { why: ChainError::Untrusted { .. } | ChainError::NoRoots, .. })
+        let Self::Chain { why, .. } = self else { return false };
+        matches!(**why, ChainError::Untrusted { .. } | ChainError::NoRoots)
     }
 }
 

@@ -43,8 +43,8 @@ fn prove_key(signed: &SignedData<'_>, certificate: &Certificate<'_>) -> Result<(
         return Err(Refusal::KeyLength { party, bits });
     }
     let der = CertificateDer::from(certificate.der);
-    let key =
-        EndEntityCert::try_from(&der).map_err(|error| Refusal::Chain { party, why: malformed(certificate, &error) })?;
+    let key = EndEntityCert::try_from(&der)
+        .map_err(|error| Refusal::Chain { party, why: malformed(certificate, &error).into() })?;
     let message = signer.signed.signed_bytes();
     for algorithm in algorithms_for(party, signer.signature_algorithm, signer.digest)? {
         match key.verify_signature(algorithm, &message, signer.signature) {

@@ -118,5 +118,5 @@ fn chain(
         }
     };
     let proven = chain::prove(leaf, &signed.certificates, roots, purpose, moment);
-    proven.map_err(|why| Refusal::Chain { party: signed.party, why })
+    proven.map_err(|why| Refusal::Chain { party: signed.party, why: why.into() })
 }
