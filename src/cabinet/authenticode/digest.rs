@@ -34,7 +34,7 @@ pub struct DigestedCab {
 
 impl CabDigest {
     /// For a cabinet of `len` bytes, signature included, which is expected to be signed over an `algorithm`
-    /// digest: [`HashAlgorithm::Sha256`] unless something else is known. [`verify`](super::verify) says when
+    /// digest: [`HashAlgorithm::Sha256`] unless something else is known. [`verify`](super::verify()) says when
     /// the signature is over another.
     pub fn new(len: u64, algorithm: HashAlgorithm) -> Self {
         Self { len, algorithm, at: 0, state: State::Header(Vec::with_capacity(HEADER_BYTES)) }

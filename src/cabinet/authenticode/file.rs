@@ -46,7 +46,7 @@ pub fn digest_file(file: &dyn ReadAt, len: u64, progress: &mut dyn FnMut(u64)) -
     }
 }
 
-/// [`digest_file`], then [`verify`](super::verify). `now` in seconds since 1970.
+/// [`digest_file`], then [`verify`](super::verify()). `now` in seconds since 1970.
 pub fn verify_file(
     file: &dyn ReadAt,
     len: u64,

@@ -6,7 +6,7 @@
 //! fields that the signature hangs on.
 //!
 //! Order of events: `layout` finds the signature and holds every header byte that it leaves uncovered to the
-//! one value that a signed cabinet has; [`CabDigest`] digests the rest while it passes by; [`verify`] compares
+//! one value that a signed cabinet has; [`CabDigest`] digests the rest while it passes by; [`verify()`] compares
 //! the digest, proves the signed attributes and the signature, then the time stamp over that signature, and
 //! last the chain at the stamped time (at `now` where there is no stamp).
 //!
