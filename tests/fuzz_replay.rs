@@ -71,6 +71,11 @@ fn hostile_segments_prove_nothing_but_the_blob() {
 }
 
 #[test]
+fn hostile_signatures_prove_nothing_but_what_was_signed() {
+    replay("signatures");
+}
+
+#[test]
 fn hostile_tokens_are_read_or_refused() {
     replay("tokens");
 }

@@ -2,6 +2,8 @@
 //! put together again. Owns the structures of [MS-CAB] and the compressions that they name. Never seeks,
 //! never opens files, never keeps a member, and believes no number that the bytes do not bear out.
 //!
+//! Who signed one is told by [`authenticode`].
+//!
 //! Order of events: [`Cabinet::open`] reads the header and the tables of folders and files, checks them
 //! against each other and against [`Limits`]; [`Cabinet::next_member`] hands out one member after the
 //! other as a reader. Blocks are read, and checked, when a member that needs them is read or passed by.
@@ -9,6 +11,7 @@
 //!
 //! [MS-CAB]: https://learn.microsoft.com/en-us/openspecs/exchange_server_protocols/ms-cab/
 
+pub mod authenticode;
 mod block;
 mod decoder;
 mod error;

@@ -2,7 +2,7 @@
 
 use super::{client::ClientError, exit::Exit};
 use crate::daemon::{
-    BackupError, CabinetError, JoinLineError, RestoreError, ServeError, api::ErrorCode, backup_error,
+    BackupError, CabinetError, JoinLineError, RestoreError, ServeError, TrustError, api::ErrorCode, backup_error,
     config::ConfigErrors, join_error, restore_error,
 };
 use std::{io, path::PathBuf};
@@ -40,6 +40,9 @@ pub enum CliError {
     /// Backing up without a daemon went wrong.
     #[error(transparent)]
     OfflineBackup(#[from] BackupError),
+    /// A cabinet's signature was refused, or its issuers were not pinned.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Restoring went wrong, or was refused.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -79,6 +82,7 @@ impl CliError {
             Self::OfflineJoin(error) => code_exit(join_error(error).code),
             Self::OfflineBackup(error) => code_exit(backup_error(error).code),
             Self::Restore(error) => code_exit(restore_error(error).code),
+            Self::Trust(error) => trust_exit(error),
             Self::Serve(ServeError::Failed(_))
             | Self::Output(_)
             | Self::Input(_)
@@ -105,6 +109,16 @@ fn client_exit(error: &ClientError) -> Exit {
         ClientError::Denied { .. } => Exit::Refused,
         ClientError::Request(_) | ClientError::NotUnderstood { .. } => Exit::Failed,
         ClientError::Api(error) => code_exit(error.code),
+    }
+}
+
+/// A cabinet that lacks nothing but trust is refused; one that is wrong has failed its check.
+fn trust_exit(error: &TrustError) -> Exit {
+    match error {
+        TrustError::Refused { source, .. } if source.is_untrusted() => Exit::Refused,
+        TrustError::OtherUser { .. } => Exit::Refused,
+        TrustError::Roots { .. } => Exit::Usage,
+        TrustError::Refused { .. } | TrustError::File { .. } => Exit::Failed,
     }
 }
 

@@ -110,6 +110,9 @@ mod tests {
             "scrub --now x.cab --folder waptwua",
             "cab info x.cab",
             "cab list x.cab --deep --json",
+            "cab verify x.cab",
+            "cab verify --root a.pem --root b.pem --tsa-root c.pem x.cab",
+            "cab trust x.cab --yes",
             "config check --set a=1",
             "config show",
             "completions bash",
@@ -142,6 +145,9 @@ mod tests {
             "scrub x.cab",
             "cab",
             "cab list",
+            "cab verify",
+            "cab verify --tsa-root c.pem x.cab",
+            "cab trust",
             "completions cmd.exe",
         ] {
             let words = line.split(' ').filter(|word| !word.is_empty());

@@ -25,6 +25,7 @@ mod router;
 mod serve;
 mod story;
 mod telemetry;
+mod trust;
 mod upstream;
 mod wants;
 
@@ -39,4 +40,8 @@ pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
 pub use serve::{Ready, ServeError, serve};
+pub use trust::{
+    Candidate, CertificateReport, SignatureReport, TimeStampReport, TrustError, configured_trust, inspect_signature,
+    pin, trust_in_files, verify_signature,
+};
 pub use upstream::open_upstream;

@@ -10,6 +10,7 @@ pub mod http;
 pub mod names;
 pub mod records;
 pub mod segments;
+pub mod signatures;
 pub mod tokens;
 
 /// Judges one input; panics where something is wrong.
@@ -26,5 +27,6 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("names", names::names),
     ("records", records::records),
     ("segments", segments::segments),
+    ("signatures", signatures::signatures),
     ("tokens", tokens::tokens),
 ];

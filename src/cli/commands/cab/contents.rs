@@ -18,14 +18,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Cab {
-    /// Show header, folders, and whether a signature follows (which is not verified)
-    Info(InfoArgs),
-    /// List the members
-    List(ListArgs),
-}
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
     /// A cabinet
@@ -41,14 +33,8 @@ pub(crate) struct ListArgs {
     deep: bool,
 }
 
-pub(super) fn run(command: &Cab, context: &Context) -> Result<Exit, CliError> {
-    match command {
-        Cab::Info(args) => info(&args.file, context.out()),
-        Cab::List(args) => list(args, context.out()),
-    }
-}
-
-fn info(path: &Path, out: &Out) -> Result<Exit, CliError> {
+pub(super) fn info(args: &InfoArgs, context: &Context) -> Result<Exit, CliError> {
+    let (path, out) = (&args.file, context.out());
     let (file, bytes) = open(path)?;
     let report = daemon::cab_report(file, bytes).map_err(|source| cabinet_error(path, source))?;
     out.answer(&report, |style| page(&report, style))?;
@@ -96,7 +82,8 @@ fn following(report: &CabReport, style: Style) -> String {
     }
 }
 
-fn list(args: &ListArgs, out: &Out) -> Result<Exit, CliError> {
+pub(super) fn list(args: &ListArgs, context: &Context) -> Result<Exit, CliError> {
+    let out = context.out();
     let (file, bytes) = open(&args.file)?;
     let bar = progress::bytes_bar("reading".to_owned());
     bar.set_length(bytes);
