@@ -17,7 +17,7 @@ pub mod tokens;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its folder in `../corpus/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("backups", backups::backups),
     ("cabinets", cabinets::cabinets),
     ("config", config::config),
