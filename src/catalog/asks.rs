@@ -13,10 +13,23 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 /// Most files that are remembered; those that were asked for first stay.
 const MAX_ASKS: u64 = 10_000;
+/// A file that is asked for again within so many seconds costs no commit.
+const NOTED_EVERY: u64 = 60;
 
 impl Ledger {
-    /// A file was asked for at `now` (seconds since 1970 UTC) and could not be had.
+    /// A file was asked for at `now` (seconds since 1970 UTC) and could not be had. Askings within a minute count
+    /// as one.
     pub fn note_ask(&self, folder: &FolderName, name: &FileName, now: u64) -> Result<(), CatalogError> {
+        let asks = self.reading()?.open_table(tables::ASKS)?;
+        let known = asks.get((folder.as_str(), name.as_str()))?;
+        let known = known.map(|value| AskRecord::decode(value.value()).map_err(row_of("asks"))).transpose()?;
+        let is_noted = match known {
+            Some(known) => (known.last..known.last.saturating_add(NOTED_EVERY)).contains(&now),
+            None => asks.len()? >= MAX_ASKS,
+        };
+        if is_noted {
+            return Ok(());
+        }
         self.write(|transaction| {
             let mut asks = transaction.open_table(tables::ASKS)?;
             let place = (folder.as_str(), name.as_str());
@@ -75,11 +88,11 @@ mod tests {
     fn what_was_asked_for_in_vain_is_remembered_once_until_it_is_dropped() {
         let ledger = Ledger::open(Arc::new(Memory::default())).unwrap();
         let folder = FolderName::new("waptwua").unwrap();
-        for (text, at) in [("b", 10), ("a", 20), ("b", 30)] {
+        for (text, at) in [("b", 10), ("a", 20), ("b", 69), ("b", 70), ("a", 21)] {
             ledger.note_ask(&folder, &name(text), at).unwrap();
         }
         let asks = ledger.asks(9).unwrap();
-        assert_eq!(asks[0], ((folder.clone(), name("b")), AskRecord { first: 10, last: 30, times: 2 }));
+        assert_eq!(asks[0], ((folder.clone(), name("b")), AskRecord { first: 10, last: 70, times: 2 }));
         assert_eq!(ledger.asks(1).unwrap().len(), 1);
         ledger.drop_ask(&folder, &name("b")).unwrap();
         assert_eq!(ledger.ask_of(&folder, &name("b")).unwrap(), None);

@@ -8,7 +8,7 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The client of a request that came from `peer`: the last address in `X-Forwarded-For` that no trusted
 /// proxy has. What stands before it could be written by anybody.
-pub(super) fn of(headers: &HeaderMap, peer: IpAddr, is_trusted: &dyn Fn(IpAddr) -> bool) -> IpAddr {
+pub fn of(headers: &HeaderMap, peer: IpAddr, is_trusted: &dyn Fn(IpAddr) -> bool) -> IpAddr {
     let mut client = peer.to_canonical();
     let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
     let named = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));

@@ -7,7 +7,7 @@
 //! `exchange` counts and logs.
 
 pub mod body;
-mod client;
+pub mod client;
 pub mod counters;
 mod exchange;
 mod growing;

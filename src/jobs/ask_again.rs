@@ -1,7 +1,8 @@
 //! What hosts of a secondary asked for while it could not be had is asked for again.
 //!
 //! Whenever the parent is there, and now and then: the files fly like anything that a host asks for, after
-//! whatever hosts wait for. What is here by then, or known to nobody, is forgotten.
+//! whatever hosts wait for. What is here by then, or known to nobody, is forgotten, and what had arrived of it
+//! is removed.
 
 use crate::{
     base::tasks,
@@ -74,6 +75,16 @@ impl AskAgain {
             if self.parent.borrow().is_none() {
                 return;
             }
+        }
+        self.sweep().await;
+    }
+
+    async fn sweep(&self) {
+        let flights = self.flights.list();
+        let flying = flights.iter().map(|flight| (flight.folder.clone(), flight.name.clone())).collect();
+        let repository = self.repository.clone();
+        if let Ok(Err(error)) = tasks::blocking(move || repository.sweep_unasked(&flying)).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what arrived and nobody wants can't be removed");
         }
     }
 

@@ -4,7 +4,9 @@ use super::{error::RepositoryError, open::Repository};
 use crate::{
     catalog::{AskRecord, FilePlace},
     domain::name::{FileName, FolderName},
+    store::download::DownloadKey,
 };
+use std::collections::BTreeSet;
 
 impl Repository {
     /// A host asked for a file that can't be had.
@@ -20,6 +22,18 @@ impl Repository {
     /// What is remembered of one file that was asked for in vain.
     pub fn ask_of(&self, folder: &FolderName, name: &FileName) -> Result<Option<AskRecord>, RepositoryError> {
         Ok(self.state.ledger.ask_of(folder, name)?)
+    }
+
+    /// Removes what arrived of files that neither fly nor are to be asked for again.
+    pub fn sweep_unasked(&self, flying: &BTreeSet<FilePlace>) -> Result<(), RepositoryError> {
+        let mut wanted = flying.clone();
+        wanted.extend(self.asks(usize::MAX)?.into_iter().map(|(place, _)| place));
+        self.folders.values().try_for_each(|open| {
+            let here = wanted.iter().filter(|(folder, _)| *folder == open.name);
+            let keys: BTreeSet<_> = here.map(|(_, name)| DownloadKey::of(name)).collect();
+            let swept = open.staging.downloads().sweep(&|key| keys.contains(&key));
+            swept.map_err(RepositoryError::io("sweeping downloads of", &open.name))
+        })
     }
 
     /// A file that was asked for in vain is here, or nobody knows it.

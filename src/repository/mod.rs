@@ -44,7 +44,7 @@ mod scrub;
 mod state_dir;
 mod tend;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod wants;
 
 pub use attention::{Alarm, Attention, Standing, Trouble, TroubleCounts, Troubles};

@@ -243,5 +243,6 @@ fn try_to_adopt(main: &Repository) -> Done {
 
 mod main_side;
 mod members;
+mod misses;
 mod secondary_side;
 mod wants;

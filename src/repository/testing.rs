@@ -27,19 +27,19 @@ use std::{
 };
 
 /// When tests take place, in seconds since 1970 UTC.
-pub(super) const NOW: u64 = 2_000_000_000;
+pub(crate) const NOW: u64 = 2_000_000_000;
 /// When their files were written.
-pub(super) const OLD: u64 = 1_700_000_000;
+pub(crate) const OLD: u64 = 1_700_000_000;
 
 /// Stands still until it is set.
-pub(super) struct StandingClock(AtomicU64);
+pub(crate) struct StandingClock(AtomicU64);
 
 impl StandingClock {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(AtomicU64::new(NOW)))
     }
 
-    pub(super) fn set(&self, unix_seconds: u64) {
+    pub(crate) fn set(&self, unix_seconds: u64) {
         self.0.store(unix_seconds, Ordering::Relaxed);
     }
 }
@@ -54,26 +54,26 @@ impl Clock for StandingClock {
     }
 }
 
-pub(super) fn folder() -> FolderName {
+pub(crate) fn folder() -> FolderName {
     FolderName::new("waptwua").unwrap()
 }
 
-pub(super) fn name(text: &str) -> FileName {
+pub(crate) fn name(text: &str) -> FileName {
     FileName::new(text).unwrap()
 }
 
 /// An immutable name for these bytes.
-pub(super) fn immutable(stem: &str, bytes: &[u8]) -> String {
+pub(crate) fn immutable(stem: &str, bytes: &[u8]) -> String {
     use sha1::Digest;
     format!("{stem}_{}.cab", data_encoding::HEXLOWER.encode(&sha1::Sha1::digest(bytes)))
 }
 
-pub(super) fn root_of(bytes: &[u8]) -> Root {
+pub(crate) fn root_of(bytes: &[u8]) -> Root {
     blake3::hash(bytes).into()
 }
 
 /// Opens a repository; `seed` tells apart the line keys and nonces that it draws.
-pub(super) fn open_on(
+pub(crate) fn open_on(
     disk: SharedDisk,
     clock: Arc<StandingClock>,
     role: Role,
@@ -96,65 +96,65 @@ pub(super) fn open_on(
 }
 
 /// A folder with its state on the machine's disk.
-pub(super) struct Place {
-    pub(super) top: tempfile::TempDir,
-    pub(super) clock: Arc<StandingClock>,
-    pub(super) seed: u8,
+pub(crate) struct Place {
+    pub(crate) top: tempfile::TempDir,
+    pub(crate) clock: Arc<StandingClock>,
+    pub(crate) seed: u8,
 }
 
 impl Place {
-    pub(super) fn disk(&self) -> SharedDisk {
+    pub(crate) fn disk(&self) -> SharedDisk {
         Arc::new(RealDisk::new())
     }
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let top = tempfile::tempdir().unwrap();
         fs::create_dir_all(top.path().join("www/waptwua")).unwrap();
         Self { top, clock: StandingClock::new(), seed: 10 }
     }
 
-    pub(super) fn main(&self) -> Repository {
+    pub(crate) fn main(&self) -> Repository {
         self.open(Role::Main).unwrap()
     }
 
-    pub(super) fn secondary(&self) -> Repository {
+    pub(crate) fn secondary(&self) -> Repository {
         self.open(Role::Secondary).unwrap()
     }
 
-    pub(super) fn open(&self, role: Role) -> Result<Repository, OpenRepositoryError> {
+    pub(crate) fn open(&self, role: Role) -> Result<Repository, OpenRepositoryError> {
         open_on(Arc::new(RealDisk::new()), self.clock.clone(), role, self.top.path(), self.seed)
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.top.path().join("www/waptwua").join(name)
     }
 
-    pub(super) fn state(&self, name: &str) -> PathBuf {
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
         self.top.path().join("state").join(name)
     }
 
-    pub(super) fn stage(&self, name: &str) -> PathBuf {
+    pub(crate) fn stage(&self, name: &str) -> PathBuf {
         self.top.path().join("www/.wuasync/waptwua").join(name)
     }
 
     /// Writes a file as if long ago.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         self.write_at(name, bytes, OLD);
     }
 
-    pub(super) fn write_at(&self, name: &str, bytes: &[u8], modified: u64) {
+    pub(crate) fn write_at(&self, name: &str, bytes: &[u8], modified: u64) {
         fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         fs::write(self.path(name), bytes).unwrap();
         let file = fs::File::options().append(true).open(self.path(name)).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified)).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.path(name)).ok()
     }
 
     /// Files at rest in the trash, by their bytes.
-    pub(super) fn trashed(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn trashed(&self) -> Vec<Vec<u8>> {
         fn below(path: &Path, found: &mut Vec<Vec<u8>>) {
             for entry in fs::read_dir(path).unwrap().flatten() {
                 match entry.file_type().unwrap().is_dir() {
@@ -170,7 +170,7 @@ impl Place {
 }
 
 /// What whoever tends a main does with names that settled.
-pub(super) fn adopt(main: &Repository, names: &[&str]) -> Result<(), RepositoryError> {
+pub(crate) fn adopt(main: &Repository, names: &[&str]) -> Result<(), RepositoryError> {
     let mut ready = Vec::new();
     for text in names {
         match main.examine(&folder(), &name(text))? {
@@ -184,7 +184,7 @@ pub(super) fn adopt(main: &Repository, names: &[&str]) -> Result<(), RepositoryE
 }
 
 /// A scan of a main, and all that follows from it.
-pub(super) fn rescan(repository: &Repository) -> u64 {
+pub(crate) fn rescan(repository: &Repository) -> u64 {
     let mut differing = Vec::new();
     let summary = repository.scan(&folder(), &mut |name, _| differing.push(name)).unwrap();
     for name in differing {
@@ -213,7 +213,7 @@ fn entries(of: &Repository, namespace: &Namespace) -> BTreeMap<Vec<u8>, Vec<u8>>
 }
 
 /// What a comparison of the two trees finds.
-pub(super) fn differences(parent: &Repository, child: &Repository) -> Vec<Change> {
+pub(crate) fn differences(parent: &Repository, child: &Repository) -> Vec<Change> {
     let mut changes = Vec::new();
     for namespace in child.namespaces() {
         let (theirs, own) = (entries(parent, &namespace), entries(child, &namespace));
@@ -227,13 +227,13 @@ pub(super) fn differences(parent: &Repository, child: &Repository) -> Vec<Change
 }
 
 /// Follows the parent's head by comparing trees.
-pub(super) fn follow(parent: &Repository, child: &Repository) -> Result<(), FollowError> {
+pub(crate) fn follow(parent: &Repository, child: &Repository) -> Result<(), FollowError> {
     child.follow(parent.head().unwrap(), &differences(parent, child))
 }
 
 /// Brings everything that the child lacks from its own disk, else from the parent. Answers with what
 /// had to be transferred.
-pub(super) fn fetch(parent: &Repository, child: &Repository) -> Result<Vec<String>, RepositoryError> {
+pub(crate) fn fetch(parent: &Repository, child: &Repository) -> Result<Vec<String>, RepositoryError> {
     let mut transferred = Vec::new();
     for (name, wanted) in child.missing_after(&folder(), None, 1_000)? {
         let staged = match child.obtain_locally(&folder(), &name, &wanted)? {
@@ -251,29 +251,29 @@ pub(super) fn fetch(parent: &Repository, child: &Repository) -> Result<Vec<Strin
     Ok(transferred)
 }
 
-pub(super) fn bytes_of(file: &dyn ReadAt, size: u64) -> Vec<u8> {
+pub(crate) fn bytes_of(file: &dyn ReadAt, size: u64) -> Vec<u8> {
     let mut bytes = vec![0; size as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
 /// What the index says of a file.
-pub(super) fn indexed(of: &Repository, text: &str) -> Option<FileRecord> {
+pub(crate) fn indexed(of: &Repository, text: &str) -> Option<FileRecord> {
     of.indexed(&folder(), &name(text)).unwrap()
 }
 
-pub(super) fn is_held(by: &Repository, text: &str) -> bool {
+pub(crate) fn is_held(by: &Repository, text: &str) -> bool {
     by.state().index.read().unwrap().holding(&folder(), &name(text)).unwrap().is_some()
 }
 
-pub(super) fn is_listed(by: &Repository, text: &str) -> bool {
+pub(crate) fn is_listed(by: &Repository, text: &str) -> bool {
     by.state().index.read().unwrap().holding(&folder(), &name(text)).unwrap().is_some_and(|holding| holding.listed)
 }
 
-pub(super) fn is_missing(at: &Repository, text: &str) -> bool {
+pub(crate) fn is_missing(at: &Repository, text: &str) -> bool {
     at.state().index.read().unwrap().missing(&folder(), &name(text)).unwrap().is_some()
 }
 
-pub(super) fn seq(of: &Repository) -> u64 {
+pub(crate) fn seq(of: &Repository) -> u64 {
     of.head().unwrap().head().seq
 }

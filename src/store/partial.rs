@@ -19,8 +19,14 @@ use std::{
     collections::BTreeSet,
     io,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
+
+/// How often the room on the disk is looked at, in bytes that arrived.
+const CLAIM_EVERY: u64 = 16 << 20;
 
 /// A blob on its way.
 pub struct Partial {
@@ -34,6 +40,8 @@ pub struct Partial {
     room: Arc<Room>,
     /// What is known to be here: proven on arrival, or by [`Partial::valid_ranges`].
     held: Mutex<ByteRanges>,
+    /// How many bytes are here, as far as is known.
+    here: AtomicU64,
 }
 
 impl Partial {
@@ -52,7 +60,17 @@ impl Partial {
             0 => None,
             _ => Some(disk.open(stage.at(&layout::partial_outboard(root)), Open::Create)?),
         };
-        Ok(Self { disk, stage, root, size, data, outboard, room, held: Mutex::new(ByteRanges::empty()) })
+        Ok(Self {
+            disk,
+            stage,
+            root,
+            size,
+            data,
+            outboard,
+            room,
+            held: Mutex::new(ByteRanges::empty()),
+            here: AtomicU64::new(0),
+        })
     }
 
     /// The blob that this will be.
@@ -84,6 +102,7 @@ impl Partial {
         let mut valid = proven(&*self.data, outboard, self.root, self.size)?;
         valid.retain(|range| !range.is_empty());
         valid.iter().for_each(|range| self.hold(range.clone()));
+        self.here.store(valid.iter().map(|range| range.end - range.start).sum(), Relaxed);
         Ok(valid)
     }
 
@@ -125,6 +144,15 @@ impl Partial {
         Ok(known || self.missing_ranges()?.is_empty())
     }
 
+    /// Others take up room too: now and then it is looked whether the rest still fits.
+    fn claim(&self, bytes: u64) -> io::Result<()> {
+        let before = self.here.fetch_add(bytes, Relaxed);
+        if before / CLAIM_EVERY == (before + bytes) / CLAIM_EVERY {
+            return Ok(());
+        }
+        self.room.claim(self.size.saturating_sub(before))
+    }
+
     fn hold(&self, range: Range<u64>) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).union_with(&ByteRanges::from(range));
     }
@@ -138,6 +166,7 @@ impl GroupSink for &Partial {
     }
 
     fn group(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.claim(bytes.len() as u64)?;
         self.room.note(self.size, self.data.write_all_at(bytes, offset))?;
         self.hold(offset..offset.saturating_add(bytes.len() as u64));
         Ok(())
@@ -274,6 +303,17 @@ mod tests {
         assert_eq!(other.err().unwrap().kind(), io::ErrorKind::StorageFull);
         assert!(place.staging.shortage().unwrap().is_some());
         fetch(&partial_of(&place, &data), &data, 0..SIZE);
+    }
+
+    #[test]
+    fn the_reserve_is_kept_while_a_partial_grows() {
+        let place = place();
+        let partial = Partial::open(&place.staging, Root([9; 32]), 40_000_000).unwrap();
+        let (mut sink, group) = (&partial, vec![1; 65_536]);
+        (0..255).for_each(|n| sink.group(n * 65_536, &group).unwrap());
+        place.staging.keep_free(u64::MAX);
+        assert_eq!(sink.group(255 * 65_536, &group).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(place.staging.shortage().unwrap().is_some());
     }
 
     #[test]

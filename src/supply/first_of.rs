@@ -56,6 +56,7 @@ impl Supply {
                     return Answer::Growing(GrowingFile { size, modified, root, flight: None });
                 }
                 Joined::Flight(flight) => match first_word(flights, flight, ask).await {
+                    Some(Answer::Unknown) if is_known => return Answer::NotYet { retry_after: ASK_AGAIN },
                     Some(answer) => return answer,
                     None => continue,
                 },
@@ -118,3 +119,6 @@ fn is_telling(progress: &Progress, describe: bool) -> bool {
     let may_begin = describe || sight.may_flow || sight.root.is_some();
     may_begin || matches!(progress.phase, Phase::Verified | Phase::Ended(_))
 }
+
+#[cfg(test)]
+mod tests;

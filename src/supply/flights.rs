@@ -148,6 +148,12 @@ impl Flights {
     fn begin(self: &Arc<Self>, air: &mut Air) {
         while air.flying < self.limits.max_flights {
             let Some(flight) = air.queue.pop().and_then(|place| air.flights.get(&place).cloned()) else { break };
+            if let Some(wait) = air.over_quota(&flight, self.clock.unix_seconds()) {
+                air.flights.remove(&(flight.folder.clone(), flight.name.clone()));
+                let why = "whoever asked for it has had its share of the last day".to_owned();
+                flight.on_ended(Ending::Later { retry_after: wait, why });
+                continue;
+            }
             air.flying += 1;
             flight.on_phase(Phase::Flying);
             self.tasks.spawn(self.clone().fly(flight));
@@ -161,8 +167,14 @@ impl Flights {
         let mut fly = self.spring.fly(&flight);
         landing.ending = Some(tokio::select! {
             biased;
-            ending = &mut fly => ending,
             () = &mut charge => fly.await,
+            ending = &mut fly => {
+                // What arrives at once is paid for too.
+                if flight.progress().sight.is_some() {
+                    charge.await;
+                }
+                ending
+            }
         });
     }
 
@@ -216,6 +228,14 @@ impl Air {
         None
     }
 
+    /// When to ask again, where nobody who waits for the flight may make it begin: all of them may have been
+    /// admitted before anything that they asked for was counted.
+    fn over_quota(&mut self, flight: &Flight, now: u64) -> Option<Duration> {
+        let refused = self.quota.admit(&flight.first, now).err()?;
+        let may_any = flight.askers().iter().any(|client| self.quota.admit(client, now).is_ok());
+        (!may_any).then_some(refused)
+    }
+
     fn note_unknown(&mut self, place: Place, now: u64) {
         if self.unknown.len() >= MAX_UNKNOWN {
             self.unknown.retain(|_, until| *until >= now);
@@ -243,3 +263,6 @@ impl Drop for Landing {
 fn stopped() -> Ending {
     Ending::Later { retry_after: STOPPING, why: "this repository is stopping".to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,6 @@ impl Drop for Reader {
 fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the file will not arrive whole")
 }
+
+#[cfg(test)]
+mod tests;

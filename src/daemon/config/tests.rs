@@ -192,7 +192,6 @@ fn every_mistake_is_told_with_its_line_and_a_way_out() {
         ("sync.advertise = [\"paris\"]", "wuasync.toml:1: sync.advertise: \"paris\" is no address: host:port"),
         ("sync.congestion = \"polite\"", "wuasync.toml:1: sync.congestion: \"polite\" is not in this version"),
         ("sync.congestion = \"reno\"", "wuasync.toml:1: sync.congestion: \"reno\" is none of"),
-        ("mirror.mode = \"on-miss\"", "wuasync.toml:1: mirror.mode: \"on-miss\" is not in this version"),
         ("mirror.max_size = \"many\"", "wuasync.toml:1: mirror.max_size: \"many\" is no size"),
         ("mirror.window = \"night\"", "wuasync.toml:1: mirror.window: \"night\" is no part of a day"),
         ("bandwidth.limit = \"50 MB/s\"", "wuasync.toml:1: bandwidth.limit: \"50 MB/s\" is no rate"),

@@ -4,20 +4,25 @@
 //! Where the signed state names the content, every group is proven before anybody sees it (a [`Partial`]).
 //! Where it does not yet, plain bytes arrive and are hashed (a [`Download`]); the last group is held back until
 //! a head signed by the main names the root that was computed on the way: the parent's word is a hint. A lost
-//! connection is waited for; what has arrived stays, for this flight or for the next.
+//! connection is waited for; what has arrived stays, for this flight or for the next. Who lies is told of damage,
+//! and asked again by a later flight.
 
-use super::parent::{PullError, patiently};
+use super::{
+    parent::{PullError, patiently},
+    stream::report_bad,
+};
 use crate::{
     base::{backoff::Backoff, chain::chain, future::BoxFuture, ranges::Ranges, tasks},
     domain::{
-        file::FileRecord,
+        digest::Root,
+        file::{FileRecord, MAX_FILE_BYTES},
         name::{FileName, FolderName},
     },
     repository::{Arrival, LocalSource, Repository, RepositoryError},
     store::{
         download::{Digests, Download, DownloadKey, Origin},
         partial::Partial,
-        segment::{GROUP_BYTES, SegmentDecoder, encoded_len},
+        segment::{DecodeError, GROUP_BYTES, GroupSink, SegmentDecoder, aligned, encoded_len},
         staging::Staged,
     },
     supply::{
@@ -32,6 +37,7 @@ use crate::{
         wire::{FrameReader, FrameWriter},
     },
 };
+use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 use std::{
     collections::BTreeSet,
@@ -58,6 +64,8 @@ const FIRST_WORD: Duration = Duration::from_secs(45);
 const NAMED_WITHIN: Duration = Duration::from_secs(60);
 /// First and longest wait between two tries of one flight.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// What a parent may send in a row that is here already: far more than is under way when others are wanted.
+const MOST_IN_VAIN: u64 = 16 << 20;
 
 /// Why a try of a flight ended.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +146,7 @@ impl FromParent {
             demand: flight.demand(),
             course: Course::default(),
             start: 0,
+            has_looked: false,
             download: None,
             moved_at: self.shared.clock().monotonic(),
         };
@@ -149,6 +158,9 @@ impl FromParent {
                 Err(error) => error,
             };
             let now = self.shared.clock().monotonic();
+            if is_full(&error) {
+                trip.make_room().await;
+            }
             match error {
                 MissError::Named => continue,
                 MissError::Unknown => return Ending::Unknown,
@@ -158,7 +170,7 @@ impl FromParent {
                     tracing::warn!(%folder, %name, error = &error as &dyn std::error::Error, "a file can't be had");
                     return later(FAILED, &chain(&error));
                 }
-                error if now.saturating_duration_since(trip.moved_at) > PATIENCE || is_of_this_node(&error) => {
+                error if now.saturating_duration_since(trip.moved_at) > PATIENCE || is_final(&error) => {
                     tracing::warn!(%folder, %name, error = &error as &dyn std::error::Error, "a file can't be had");
                     return later(FAILED, &chain(&error));
                 }
@@ -178,13 +190,25 @@ fn later(retry_after: Duration, why: &str) -> Ending {
     Ending::Later { retry_after, why: why.to_owned() }
 }
 
-fn is_of_this_node(error: &MissError) -> bool {
-    matches!(error, MissError::Pull(PullError::Repository(_)))
+/// Whether another try at once is in vain: it failed here, or the parent says what no honest one says.
+fn is_final(error: &MissError) -> bool {
+    match error {
+        MissError::Pull(PullError::Repository(_)) => true,
+        MissError::Pull(error) => error.is_violation(),
+        _ => false,
+    }
+}
+
+fn is_full(error: &MissError) -> bool {
+    matches!(error, MissError::Pull(PullError::Repository(RepositoryError::NoRoom { .. })))
 }
 
 impl Spring for FromParent {
     fn outlook<'a>(&'a self, folder: &'a FolderName, name: &'a FileName, client: &'a Client) -> BoxFuture<'a, Outlook> {
         Box::pin(async move {
+            if self.shared.repository.folder_path(folder).is_none() {
+                return Outlook::Unknown;
+            }
             if self.shared.connection_to_parent().is_some() {
                 return Outlook::Good;
             }
@@ -234,7 +258,8 @@ async fn ask(
     patiently(writer.write_frame(Ask { folder, name, describe, from })).await?;
     let word = timeout(FIRST_WORD, reader.read_frame()).await.map_err(|_| PullError::Late)?;
     match word.map_err(PullError::from)? {
-        Some(Frame::Coming(coming)) => Ok((writer, reader, coming)),
+        Some(Frame::Coming(coming)) if coming.size <= MAX_FILE_BYTES => Ok((writer, reader, coming)),
+        Some(Frame::Coming(_)) => Err(PullError::Lie("size").into()),
         Some(Frame::NotNow(not_now)) => {
             Err(MissError::NotNow(Duration::from_secs(u64::from(not_now.retry_after_seconds))))
         }
@@ -253,6 +278,8 @@ struct Trip<'a> {
     course: Course,
     /// Which beginning of the file readers see.
     start: u32,
+    /// Whether what an earlier flight left was looked for.
+    has_looked: bool,
     /// What has arrived while its content was not known.
     download: Option<Download>,
     /// When anything arrived last.
@@ -263,9 +290,36 @@ impl Trip<'_> {
     /// One try: until the file is held here.
     async fn once(&mut self) -> Result<(), MissError> {
         let parent = connected(self.shared).await?;
-        match self.indexed().await? {
+        let indexed = self.indexed().await?;
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.download = self.take_up().await?;
+        }
+        match indexed {
             Some(file) if self.download.is_none() => self.named(&parent, file).await,
             _ => self.unnamed(&parent).await,
+        }
+    }
+
+    /// What an earlier flight left that knew no content.
+    async fn take_up(&self) -> Result<Option<Download>, MissError> {
+        let (folder, name) = self.place();
+        self.blocking(move |repository| {
+            let taken = repository.staging(&folder)?.downloads().take_up(DownloadKey::of(&name), false);
+            taken.map_err(RepositoryError::io("reading what arrived of", &name))
+        })
+        .await
+    }
+
+    /// What has arrived goes where the disk is full.
+    async fn make_room(&mut self) {
+        self.download = None;
+        let (folder, name) = self.place();
+        let made = self.blocking(move |repository| {
+            let discarded = repository.staging(&folder)?.downloads().discard(DownloadKey::of(&name));
+            discarded.map_err(RepositoryError::io("discarding what arrived of", &name))
+        });
+        if let Err(error) = made.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what arrived of a file can't be removed");
         }
     }
 
@@ -276,6 +330,9 @@ impl Trip<'_> {
 
     /// The signed state names the content.
     async fn named(&mut self, parent: &ParentConnection, file: FileRecord) -> Result<(), MissError> {
+        let shared = self.shared.clone();
+        // Whoever had it may have brought it.
+        let _claim = shared.claims.take(file.root).await;
         let ((folder, name), wanted) = (self.place(), file.into());
         let local = self.blocking(move |repository| repository.obtain_locally(&folder, &name, &wanted)).await?;
         match local {
@@ -283,11 +340,11 @@ impl Trip<'_> {
             LocalSource::Settled => return Ok(()),
             LocalSource::Staged(staged) => return self.receive(file, staged).await,
         }
-        let shared = self.shared.clone();
-        let _claim = shared.claims.take(file.root).await;
         let (partial, mut here) = self.open_partial(file).await?;
         let partial = Arc::new(partial);
-        self.start += 1;
+        // What was proven against one root is the same bytes for ever.
+        let told = self.flight.progress().sight.and_then(|sight| sight.root);
+        self.start += u32::from(told != Some(file.root));
         self.course.begin_anew();
         if !here.is_empty() {
             self.tell_proven(&partial, file, &here);
@@ -297,12 +354,15 @@ impl Trip<'_> {
             match coming.root {
                 Some(root) if root == file.root && coming.size == file.size => {}
                 // It arrives there without its content being known.
-                None => return self.take_plain((writer, reader, coming)).await,
-                Some(_) => return Err(PullError::Ended.into()),
+                None if coming.size == file.size => return self.take_plain(parent, (writer, reader, coming)).await,
+                _ => return Err(PullError::Ended.into()),
             }
             self.tell_proven(&partial, file, &here);
             let guard = self.transfer(file.size, here.len());
-            self.take_proven((writer, reader), file, &partial, &mut here, piece, &guard).await?;
+            let stream = (parent, writer, reader);
+            if let Err(error) = self.take_proven(stream, file, &partial, &mut here, piece, &guard).await {
+                return self.drop_if_full(partial, error).await;
+            }
         }
         let partial = Arc::into_inner(partial);
         let staged = self
@@ -330,17 +390,30 @@ impl Trip<'_> {
         .await
     }
 
+    /// What has arrived goes where the disk is full; else it stays for the next try.
+    async fn drop_if_full(&self, partial: Arc<Partial>, error: MissError) -> Result<(), MissError> {
+        if let Some(partial) = Arc::into_inner(partial).filter(|_| is_full(&error)) {
+            let discard =
+                move |_: &Repository| partial.discard().map_err(RepositoryError::io("discarding", "a partial"));
+            self.blocking(discard).await?;
+        }
+        Err(error)
+    }
+
     /// Takes proven groups until all are here.
     async fn take_proven(
         &mut self,
-        (mut writer, mut reader): (FrameWriter<SendStream>, FrameReader<RecvStream>),
+        (parent, mut writer, mut reader): (&ParentConnection, FrameWriter<SendStream>, FrameReader<RecvStream>),
         file: FileRecord,
         partial: &Arc<Partial>,
         here: &mut Ranges,
         mut piece: Range<u64>,
         guard: &TransferGuard,
     ) -> Result<(), MissError> {
-        let mut at = piece.start;
+        let (mut at, mut in_vain) = (piece.start, 0);
+        if piece.end < file.size {
+            seek(&mut writer, &piece).await?;
+        }
         loop {
             let frame = tokio::select! {
                 frame = patiently(reader.read_frame()) => frame?,
@@ -352,27 +425,16 @@ impl Trip<'_> {
                     continue;
                 }
             };
-            let range = granted(frame, file.size)?;
-            let length = usize::try_from(encoded_len(file.size, &range)).map_err(|_| PullError::Flood)?;
-            let bytes = patiently(reader.read_raw(length)).await?;
-            let mut decoder = SegmentDecoder::new(file.root, file.size, range.clone());
+            let (range, segment) = read_segment(&mut reader, frame, file.size).await?;
             let sink = partial.clone();
-            let verified = tasks::blocking(move || {
-                let mut sink = sink.as_ref();
-                decoder.feed(&bytes, &mut sink).map(|_| decoder.is_done())
+            let verified = decode(file.root, file.size, range.clone(), segment, move |decoder, bytes| {
+                decoder.feed(bytes, &mut sink.as_ref()).map(drop)
             });
-            match verified.await? {
-                Ok(true) => {}
-                Err(crate::store::segment::DecodeError::Sink(source)) => {
-                    return Err(RepositoryError::io("writing the partial of", &self.flight.name)(source).into());
-                }
-                Ok(false) | Err(_) => return Err(PullError::Lie("content").into()),
-            }
+            self.on_decoded(parent, file.root, range.start, verified.await?).await?;
             let before = here.len();
             here.insert(range.clone());
-            guard.advance(here.len() - before);
-            self.shared.received_bytes.fetch_add(here.len() - before, Relaxed);
             at = range.end;
+            self.on_arrived(here.len() - before, &range, guard, &mut in_vain)?;
             self.tell_proven(partial, file, here);
             if here.contains(&piece) {
                 let Some(next) = self.next_piece(file.size, here) else { break };
@@ -384,103 +446,158 @@ impl Trip<'_> {
         Ok(())
     }
 
+    /// What does not verify is reported to the parent, which looks at its copy.
+    async fn on_decoded(
+        &self,
+        parent: &ParentConnection,
+        root: Root,
+        start: u64,
+        decoded: Result<(), DecodeError>,
+    ) -> Result<(), MissError> {
+        let offset = match decoded {
+            Ok(()) => return Ok(()),
+            Err(DecodeError::Sink(source)) => {
+                return Err(RepositoryError::io("writing", &self.flight.name)(source).into());
+            }
+            Err(DecodeError::ParentMismatch) => start,
+            Err(DecodeError::GroupMismatch { offset }) => offset,
+        };
+        report_bad(&parent.connection, root, offset).await;
+        Err(PullError::Lie("content").into())
+    }
+
+    /// `more` of the bytes of `range` are new.
+    fn on_arrived(
+        &mut self,
+        more: u64,
+        range: &Range<u64>,
+        guard: &TransferGuard,
+        in_vain: &mut u64,
+    ) -> Result<(), MissError> {
+        guard.advance(more);
+        self.shared.received_bytes.fetch_add(more, Relaxed);
+        if more > 0 {
+            *in_vain = 0;
+            self.moved_at = self.shared.clock().monotonic();
+            return Ok(());
+        }
+        // A piece costs something, however small it is.
+        *in_vain += (range.end - range.start).max(GROUP_BYTES);
+        if *in_vain > MOST_IN_VAIN { Err(PullError::Flood.into()) } else { Ok(()) }
+    }
+
     /// The signed state does not name the file yet, or did not when it began to arrive.
     async fn unnamed(&mut self, parent: &ParentConnection) -> Result<(), MissError> {
-        if self.download.is_none() {
-            let (folder, name) = self.place();
-            self.download = self
-                .blocking(move |repository| {
-                    let downloads = repository.staging(&folder)?.downloads();
-                    let taken = downloads.take_up(DownloadKey::of(&name), false);
-                    taken.map_err(RepositoryError::io("reading what arrived of", &name))
-                })
-                .await?;
-        }
         let from = self.download.as_ref().map_or(0, |download| download.arrived() / GROUP_BYTES * GROUP_BYTES);
         let stream = self.ask(parent, from).await?;
         let coming = &stream.2;
-        if let (None, Some(root)) = (&self.download, coming.root) {
-            // The parent holds it: its content is about to be named here too.
-            let named = self.named_within(NAMED_WITHIN).await?;
-            return Err(if named.root == root { MissError::Named } else { PullError::Ended.into() });
+        let Some(root) = coming.root else { return self.take_plain(parent, stream).await };
+        match self.download.take() {
+            // The rest of the same file, by all that is known; what it is shows at the end.
+            Some(download) if download.origin().size == coming.size => {
+                self.download = Some(download);
+                self.take_plain(parent, stream).await
+            }
+            Some(_) => Err(MissError::Named),
+            None => {
+                // The parent holds it: its content is about to be named here too.
+                let named = self.named_within(NAMED_WITHIN).await?;
+                Err(if named.root == root { MissError::Named } else { PullError::Ended.into() })
+            }
         }
-        if coming.root.is_some() {
-            self.download = None;
-            return Err(MissError::Named);
-        }
-        self.take_plain(stream).await
     }
 
-    /// Takes plain bytes until all are here, and waits for the signed state to name what they are.
-    async fn take_plain(&mut self, (mut writer, mut reader, coming): Stream) -> Result<(), MissError> {
-        let origin = Origin { size: coming.size, modified: coming.modified };
-        let mut download = self.take_up_or_begin(origin).await?;
-        let guard = self.transfer(origin.size, download.here().len());
-        let mut at = 0;
-        if let Some(mut piece) = self.next_piece(origin.size, &download.here().clone()) {
+    /// Takes bytes until all are here, and waits for the signed state to name what they are. Where the parent
+    /// knows a root they are proven to be of that root, which is no more than its word.
+    async fn take_plain(
+        &mut self,
+        parent: &ParentConnection,
+        (mut writer, mut reader, coming): Stream,
+    ) -> Result<(), MissError> {
+        let size = coming.size;
+        self.take_up_or_begin(&coming).await?;
+        let here = self.here();
+        let guard = self.transfer(size, here.len());
+        if let Some(mut piece) = self.next_piece(size, &here) {
+            let (mut at, mut in_vain) = (piece.start, 0);
             seek(&mut writer, &piece).await?;
             loop {
                 let frame = tokio::select! {
-                    frame = patiently(reader.read_frame()) => frame,
+                    frame = patiently(reader.read_frame()) => frame?,
                     Ok(()) = self.demand.changed() => {
-                        let here = download.here().clone();
-                        if self.leaves(at, origin.size, &here) && let Some(next) = self.next_piece(origin.size, &here) {
+                        let here = self.here();
+                        if self.leaves(at, size, &here) && let Some(next) = self.next_piece(size, &here) {
                             piece = next;
                             seek(&mut writer, &piece).await?;
                         }
                         continue;
                     }
                 };
-                let taken = async {
-                    let Piece { offset, length } = plain(frame?, origin.size)?;
-                    Ok::<_, MissError>((offset, patiently(reader.read_raw(length as usize)).await?))
-                };
-                let (offset, bytes) = match taken.await {
-                    Ok(taken) => taken,
-                    Err(error) => {
-                        self.download = Some(download);
-                        return Err(error);
+                let (range, bytes) = match coming.root {
+                    None => read_piece(&mut reader, frame, size).await?,
+                    Some(root) => {
+                        let (range, segment) = read_segment(&mut reader, frame, size).await?;
+                        let mut groups = Groups(Vec::new());
+                        let decoded = decode(root, size, range.clone(), segment, move |decoder, bytes| {
+                            decoder.feed(bytes, &mut groups).map(|_| groups.0)
+                        });
+                        match decoded.await? {
+                            Ok(groups) => (range, groups.into()),
+                            Err(error) => {
+                                self.on_decoded(parent, root, range.start, Err(error)).await?;
+                                continue;
+                            }
+                        }
                     }
                 };
-                let before = download.here().len();
-                at = offset + bytes.len() as u64;
-                download = self.write(download, offset, bytes).await?;
-                let more = download.here().len() - before;
-                guard.advance(more);
-                self.shared.received_bytes.fetch_add(more, Relaxed);
-                self.tell_plain(&download);
-                if download.here().contains(&piece) {
-                    let Some(next) = self.next_piece(origin.size, &download.here().clone()) else { break };
+                let before = self.here().len();
+                at = range.end;
+                self.write(range.start, bytes).await?;
+                let here = self.here();
+                self.on_arrived(here.len() - before, &range, &guard, &mut in_vain)?;
+                self.tell_plain();
+                if here.contains(&piece) {
+                    let Some(next) = self.next_piece(size, &here) else { break };
                     piece = next;
                     seek(&mut writer, &piece).await?;
                 }
             }
         }
         writer.get_mut().finish().ok();
-        self.conclude(download).await
+        self.conclude().await
     }
 
-    async fn take_up_or_begin(&mut self, origin: Origin) -> Result<Download, MissError> {
-        let known = self.download.take().filter(|known| known.origin() == origin && origin.modified.is_some());
-        if let Some(known) = known {
+    /// What is here of the download.
+    fn here(&self) -> Ranges {
+        self.download.as_ref().map(|download| download.here().clone()).unwrap_or_default()
+    }
+
+    async fn take_up_or_begin(&mut self, coming: &Coming) -> Result<(), MissError> {
+        let origin = Origin { size: coming.size, modified: coming.modified };
+        let is_same = |known: &Origin| match coming.root {
+            Some(_) => known.size == origin.size,
+            None => *known == origin && origin.modified.is_some(),
+        };
+        self.download = self.download.take().filter(|known| is_same(&known.origin()));
+        if self.download.is_some() {
             self.start = self.start.max(1);
-            self.tell_plain(&known);
-            return Ok(known);
+        } else {
+            let (folder, name) = self.place();
+            let begun = self.blocking(move |repository| {
+                let downloads = repository.staging(&folder)?.downloads();
+                let begun = downloads.begin(DownloadKey::of(&name), origin, false);
+                begun.map_err(RepositoryError::io("beginning", &name))
+            });
+            self.download = Some(begun.await?);
+            self.start += 1;
+            self.course.begin_anew();
         }
-        let (folder, name) = self.place();
-        let begun = self.blocking(move |repository| {
-            let downloads = repository.staging(&folder)?.downloads();
-            let begun = downloads.begin(DownloadKey::of(&name), origin, false);
-            begun.map_err(RepositoryError::io("beginning", &name))
-        });
-        let begun = begun.await?;
-        self.start += 1;
-        self.course.begin_anew();
-        self.tell_plain(&begun);
-        Ok(begun)
+        self.tell_plain();
+        Ok(())
     }
 
-    async fn write(&mut self, mut download: Download, at: u64, bytes: bytes::Bytes) -> Result<Download, MissError> {
+    async fn write(&mut self, at: u64, bytes: Bytes) -> Result<(), MissError> {
+        let Some(mut download) = self.download.take() else { return Err(PullError::Ended.into()) };
         let name = self.flight.name.clone();
         let written = self.blocking(move |_| {
             let write = |download: &mut Download| {
@@ -490,11 +607,13 @@ impl Trip<'_> {
             write(&mut download).map_err(RepositoryError::io("writing", &name))?;
             Ok(download)
         });
-        written.await
+        self.download = Some(written.await?);
+        Ok(())
     }
 
     /// All bytes are here: what they are decides.
-    async fn conclude(&mut self, mut download: Download) -> Result<(), MissError> {
+    async fn conclude(&mut self) -> Result<(), MissError> {
+        let Some(mut download) = self.download.take() else { return Err(PullError::Ended.into()) };
         let name = self.flight.name.clone();
         let (download, digests) = self
             .blocking(move |_| {
@@ -545,8 +664,17 @@ impl Trip<'_> {
 
     async fn receive(&self, file: FileRecord, staged: Staged) -> Result<(), MissError> {
         let (folder, name) = self.place();
-        let arrival = Arrival { folder, name, wanted: file.into(), staged };
-        self.blocking(move |repository| repository.receive(vec![arrival])).await
+        let arrival = Arrival { folder: folder.clone(), name, wanted: file.into(), staged: staged.clone() };
+        self.blocking(move |repository| {
+            let received = repository.receive(vec![arrival]);
+            // Whether the disk has them is in doubt.
+            if let Err(RepositoryError::Unsynced { .. }) = &received {
+                let discarded = repository.staging(&folder)?.discard(&staged);
+                discarded.map_err(RepositoryError::io("discarding", "what could not be synced"))?;
+            }
+            received
+        })
+        .await
     }
 
     async fn ask(&self, parent: &ParentConnection, from: u64) -> Result<Stream, MissError> {
@@ -561,8 +689,7 @@ impl Trip<'_> {
         self.course.leaves(at, size, here, &self.demand.borrow_and_update())
     }
 
-    fn tell_proven(&mut self, partial: &Partial, file: FileRecord, here: &Ranges) {
-        self.moved_at = self.shared.clock().monotonic();
+    fn tell_proven(&self, partial: &Partial, file: FileRecord, here: &Ranges) {
         self.flight.tell(Sight {
             start: self.start,
             size: file.size,
@@ -575,9 +702,10 @@ impl Trip<'_> {
         });
     }
 
-    fn tell_plain(&mut self, download: &Download) {
-        self.moved_at = self.shared.clock().monotonic();
-        self.flight.tell(self.plain_sight(download));
+    fn tell_plain(&self) {
+        if let Some(download) = &self.download {
+            self.flight.tell(self.plain_sight(download));
+        }
     }
 
     /// Bytes may flow early where the name carries a SHA-1: agents check it too.
@@ -619,28 +747,70 @@ async fn seek(writer: &mut FrameWriter<SendStream>, piece: &Range<u64>) -> Resul
     Ok(patiently(writer.write_frame(Seek { start, end: piece.end })).await?)
 }
 
-/// The range of the segment that follows.
-fn granted(frame: Option<Frame>, size: u64) -> Result<Range<u64>, MissError> {
+/// The segment that a frame announces, and where its bytes belong.
+async fn read_segment(
+    reader: &mut FrameReader<RecvStream>,
+    frame: Option<Frame>,
+    size: u64,
+) -> Result<(Range<u64>, Bytes), MissError> {
     let Granted { size: said, ranges, .. } = match frame {
         Some(Frame::Granted(granted)) => granted,
         other => return Err(ended(other)),
     };
-    match ranges.as_slice() {
+    let range = match ranges.as_slice() {
         &[(start, end)] if said == size && start < end && end <= size && end - start <= u64::from(MAX_PIECE_BYTES) => {
-            Ok(start..end)
+            aligned(start..end, size)
         }
-        _ => Err(PullError::Lie("grant").into()),
-    }
+        _ => return Err(PullError::Lie("grant").into()),
+    };
+    let length = usize::try_from(encoded_len(size, &range)).map_err(|_| PullError::Flood)?;
+    Ok((range, patiently(reader.read_raw(length)).await?))
 }
 
-fn plain(frame: Option<Frame>, size: u64) -> Result<Piece, MissError> {
-    match frame {
-        Some(Frame::Piece(piece)) => {
-            let is_small = (1..=MAX_PIECE_BYTES).contains(&piece.length);
-            let end = piece.offset.checked_add(u64::from(piece.length)).filter(|end| *end <= size);
-            if is_small && end.is_some() { Ok(piece) } else { Err(PullError::Lie("piece").into()) }
-        }
-        other => Err(ended(other)),
+/// The plain bytes that a frame announces, and where they belong.
+async fn read_piece(
+    reader: &mut FrameReader<RecvStream>,
+    frame: Option<Frame>,
+    size: u64,
+) -> Result<(Range<u64>, Bytes), MissError> {
+    let Piece { offset, length } = match frame {
+        Some(Frame::Piece(piece)) => piece,
+        other => return Err(ended(other)),
+    };
+    let is_small = (1..=MAX_PIECE_BYTES).contains(&length);
+    let end = offset.checked_add(u64::from(length)).filter(|end| *end <= size && is_small);
+    let Some(end) = end else { return Err(PullError::Lie("piece").into()) };
+    Ok((offset..end, patiently(reader.read_raw(length as usize)).await?))
+}
+
+/// Verifies a whole segment, away from the tasks that must not wait for it.
+async fn decode<T: Send + 'static>(
+    root: Root,
+    size: u64,
+    range: Range<u64>,
+    segment: Bytes,
+    feed: impl FnOnce(&mut SegmentDecoder, &[u8]) -> Result<T, DecodeError> + Send + 'static,
+) -> Result<Result<T, DecodeError>, MissError> {
+    let start = range.start;
+    let decoded = tasks::blocking(move || {
+        let mut decoder = SegmentDecoder::new(root, size, range);
+        let fed = feed(&mut decoder, &segment)?;
+        if decoder.is_done() { Ok(fed) } else { Err(DecodeError::GroupMismatch { offset: start }) }
+    });
+    Ok(decoded.await?)
+}
+
+/// Proven bytes, in order.
+struct Groups(Vec<u8>);
+
+impl GroupSink for Groups {
+    fn pair(&mut self, _: bao_tree::TreeNode, _: &(blake3::Hash, blake3::Hash)) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn group(&mut self, _: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 

@@ -104,7 +104,7 @@ pub enum PullError {
 
 impl PullError {
     /// Whether the parent said something that no honest parent of this line says.
-    fn is_violation(&self) -> bool {
+    pub(super) fn is_violation(&self) -> bool {
         match self {
             Self::OutOfPlace(_) | Self::Lie(_) | Self::Flood => true,
             Self::Read(error) => error.is_violation(),

@@ -149,18 +149,9 @@ impl Stream {
         Ok(FrameReader::new(receive))
     }
 
-    /// Tells the parent that its copy does not verify, as far as it still listens.
+    /// Tells the parent that its copy does not verify.
     pub(super) async fn report_bad(&self, root: Root, offset: u64) {
-        let told = async {
-            let (send, _) = self.connection.open_bi().await?;
-            let mut writer = FrameWriter::new(send);
-            patiently(writer.write_frame(BadGroup { root, offset })).await?;
-            writer.get_mut().finish().ok();
-            Ok::<_, PullError>(())
-        };
-        if let Err(error) = told.await {
-            tracing::debug!(%root, error = &error as &dyn std::error::Error, "damage can't be reported");
-        }
+        report_bad(&self.connection, root, offset).await;
     }
 
     /// What an error means: for one file, or, returned, for the connection.
@@ -182,6 +173,20 @@ impl Stream {
             tracing::warn!(folder = %item.folder, name = %item.name, error, "a file did not arrive; it is tried again");
         }
         Ok(why)
+    }
+}
+
+/// Tells a parent that its copy does not verify, as far as it still listens.
+pub(super) async fn report_bad(connection: &Connection, root: Root, offset: u64) {
+    let told = async {
+        let (send, _) = connection.open_bi().await?;
+        let mut writer = FrameWriter::new(send);
+        patiently(writer.write_frame(BadGroup { root, offset })).await?;
+        writer.get_mut().finish().ok();
+        Ok::<_, PullError>(())
+    };
+    if let Err(error) = told.await {
+        tracing::debug!(%root, error = &error as &dyn std::error::Error, "damage can't be reported");
     }
 }
 

@@ -39,6 +39,8 @@ use std::{
 
 /// Bytes that one step sends: what a member wants instead is seen after it.
 const STEP_BYTES: u64 = 256 * 1024;
+/// Above that of every other stream, which is 0.
+const AWAITED: i32 = 1;
 /// When to come back where the rest of a file failed to arrive.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -83,6 +85,8 @@ pub(super) async fn serve(
     let size = coming.size;
     patiently(writer.write_frame(coming)).await?;
     let Some(feed) = feed.filter(|_| !ask.describe) else { return Ok(()) };
+    // Somebody waits for it: it goes before what is mirrored.
+    writer.get_mut().set_priority(AWAITED).ok();
     Sending { shared, reader, writer, feed, size }.run(ask.from..size).await
 }
 

@@ -1,10 +1,11 @@
-//! Requests of hosts: what a head asks for, and what is answered to its ranges and conditions.
+//! Requests of hosts: what a head asks for, who sent it, and what is answered to its ranges and conditions.
 
 use http::{HeaderMap, Method, Request, StatusCode, Version, header, request::Parts};
-use std::fmt::Write;
+use std::{fmt::Write, net::IpAddr};
 use wuasync::{
     domain::digest::Root,
     front::{
+        client,
         request::{self, FileRequest, Target},
         respond::{self, Meta, Plan},
     },
@@ -21,6 +22,7 @@ pub fn http(data: &[u8]) {
         Ok(Target::Health) => {}
         Err(error) => assert!(error.status().is_client_error(), "{error}"),
     }
+    names_somebody(&head.headers);
     for meta in metas() {
         let plan = respond::plan(&head.method, &head.headers, &meta);
         judge(&plan, &head.method, &head.headers, &meta);
@@ -54,15 +56,30 @@ fn is_read_from_its_own_path(file: &FileRequest) {
     assert_eq!(request::read(&head), Ok(Target::File(file.clone())));
 }
 
+/// Only what a trusted proxy wrote names anybody, and at most the first address that is not trusted.
+fn names_somebody(headers: &HeaderMap) {
+    let proxy = |address: IpAddr| address.is_loopback() || address.to_string().starts_with("10.0.0.");
+    let (stranger, local) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([127, 0, 0, 1]));
+    assert_eq!(client::of(headers, stranger, &proxy), stranger);
+    assert_eq!(client::of(headers, local, &|_| false), local);
+    let named = client::of(headers, local, &proxy);
+    assert_eq!(named, named.to_canonical());
+    // Whatever a client writes before what its proxy appends, it is the one that the proxy saw.
+    let mut appended = headers.clone();
+    appended.append("x-forwarded-for", "198.51.100.7".parse().expect("a value"));
+    assert_eq!(client::of(&appended, local, &proxy).to_string(), "198.51.100.7");
+}
+
 fn metas() -> impl Iterator<Item = Meta> {
     let root = Some(Root([0xab; 32]));
     let metas = [
-        (0, MODIFIED, root),
-        (1, -1, None),
-        (10, MODIFIED, root),
-        (1 << 40, LAST_HTTP_SECOND, root),
-        (u64::MAX, i64::MAX, None),
-        (10, i64::MIN, root),
+        (0, Some(MODIFIED), root),
+        (1, Some(-1), None),
+        (10, Some(MODIFIED), root),
+        (1 << 40, Some(LAST_HTTP_SECOND), root),
+        (u64::MAX, Some(i64::MAX), None),
+        (10, Some(i64::MIN), root),
+        (10, None, None),
     ];
     metas.into_iter().map(|(size, modified, root)| Meta {
         size,

@@ -1,0 +1,166 @@
+//! Many readers, and slow ones: what they cost, and whom they hold back.
+
+use super::*;
+use crate::{
+    base::{ranges::Ranges, read_at::ReadAt},
+    domain::name::{FileName, FolderName},
+    supply::flight::Client,
+};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+const FLIGHTS: usize = 10;
+const READERS: usize = 100;
+const SIZE: u64 = 50 * BLOCK_BYTES + 5;
+/// Blocks that a flight remembers.
+const REMEMBERED: u64 = 32;
+
+/// Bytes whose reading is counted.
+struct Counted {
+    bytes: Vec<u8>,
+    read: AtomicU64,
+}
+
+impl ReadAt for Counted {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let n = self.bytes.read_at(buf, offset)?;
+        self.read.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+}
+
+struct Arriving {
+    flight: Arc<Flight>,
+    counted: Arc<Counted>,
+    sight: Sight,
+}
+
+impl Arriving {
+    fn new(number: usize) -> Self {
+        let (folder, name) = (FolderName::new("waptwua").unwrap(), FileName::new(&format!("f{number}")).unwrap());
+        let flight = Arc::new(Flight::new(folder, name, Client::Background, 0));
+        let bytes = (0..SIZE).map(|at| (at / 251 + at + number as u64) as u8).collect();
+        let counted = Arc::new(Counted { bytes, read: AtomicU64::new(0) });
+        let sight = Sight {
+            start: 1,
+            size: SIZE,
+            modified: None,
+            root: None,
+            may_flow: true,
+            here: Arc::default(),
+            bytes: counted.clone(),
+            outboard: None,
+        };
+        flight.tell(sight.clone());
+        Self { flight, counted, sight }
+    }
+
+    fn arrives(&self, bytes: u64) {
+        self.flight.tell(Sight { here: Arc::new(Ranges::of(0..bytes)), ..self.sight.clone() });
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::new(self.flight.clone(), &self.sight, 0..SIZE)
+    }
+
+    fn read(&self) -> u64 {
+        self.counted.read.load(Relaxed)
+    }
+}
+
+/// The memory behind all these, each piece counted once.
+fn memory<'a>(held: impl Iterator<Item = &'a Bytes>) -> u64 {
+    held.map(|bytes| (bytes.as_ptr(), bytes.len() as u64)).collect::<BTreeMap<_, _>>().values().sum()
+}
+
+async fn next(reader: &mut Reader) -> Bytes {
+    reader.next().await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_thousand_readers_in_step_share_what_is_read_once() {
+    let arriving: Vec<_> = (0..FLIGHTS).map(Arriving::new).collect();
+    let mut readers: Vec<_> =
+        arriving.iter().map(|one| (0..READERS).map(|_| one.reader()).collect::<Vec<_>>()).collect();
+    for block in 1..=4 {
+        for (one, readers) in arriving.iter().zip(&mut readers) {
+            one.arrives(block * BLOCK_BYTES);
+            let mut held = Vec::new();
+            for reader in readers {
+                held.push(next(reader).await);
+            }
+            assert_eq!(memory(held.iter()), BLOCK_BYTES, "a hundred bodies are one block");
+            assert_eq!(one.read(), block * BLOCK_BYTES, "each block is read once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn slow_readers_hold_a_block_each_and_nobody_back() {
+    let arriving: Vec<_> = (0..FLIGHTS).map(Arriving::new).collect();
+    let mut slow: Vec<_> = Vec::new();
+    let mut held = Vec::new();
+    for one in &arriving {
+        one.arrives(SIZE);
+        for n in 0..READERS {
+            let mut reader = one.reader();
+            let first = n as u64 % 49 * BLOCK_BYTES + n as u64;
+            reader.seek(first..SIZE);
+            held.push(next(&mut reader).await);
+            slow.push(reader);
+        }
+    }
+    assert!(held.iter().all(|bytes| bytes.len() as u64 <= BLOCK_BYTES));
+    let before: u64 = arriving.iter().map(Arriving::read).sum();
+    assert!(before <= (FLIGHTS * READERS) as u64 * BLOCK_BYTES, "nobody reads ahead: {before}");
+    assert!(before + FLIGHTS as u64 * REMEMBERED * BLOCK_BYTES < 90 << 20);
+
+    for one in &arriving {
+        let (mut quick, mut at) = (one.reader(), 0);
+        while at < SIZE / BLOCK_BYTES * BLOCK_BYTES {
+            let bytes = next(&mut quick).await;
+            assert!(*bytes == one.counted.bytes[at as usize..at as usize + bytes.len()]);
+            at += bytes.len() as u64;
+        }
+        one.flight.tell_verified(&one.sight);
+        assert_eq!(next(&mut quick).await.len(), 5);
+        assert!(quick.next().await.is_none());
+    }
+    // Whoever was slow goes on where it was, by itself.
+    let one = &arriving[0];
+    let (mut reader, mut at) = (slow.swap_remove(0), BLOCK_BYTES);
+    while let Some(bytes) = reader.next().await {
+        let bytes = bytes.unwrap();
+        assert!(*bytes == one.counted.bytes[at as usize..at as usize + bytes.len()]);
+        at += bytes.len() as u64;
+    }
+    assert_eq!(at, SIZE);
+    drop((reader, slow));
+    assert!(arriving.iter().all(|one| one.flight.readers() == 0));
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_is_told_of_and_one_that_leaves_is_not() {
+    let one = Arriving::new(0);
+    one.arrives(BLOCK_BYTES);
+    let mut demand = one.flight.demand();
+    let mut far = one.reader();
+    far.seek(40 * BLOCK_BYTES..SIZE);
+    let mut near = one.reader();
+    near.seek(BLOCK_BYTES..SIZE);
+    {
+        let (waits_far, waits_near) = (far.readable(), near.readable());
+        tokio::select! {
+            biased;
+            _ = waits_far => panic!("nothing is there"),
+            _ = waits_near => panic!("nothing is there"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(*demand.borrow_and_update(), [40 * BLOCK_BYTES].into(), "the beginning comes anyway");
+    drop((far, near));
+    assert!(demand.borrow_and_update().is_empty());
+    assert_eq!(one.flight.readers(), 0);
+}
