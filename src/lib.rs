@@ -5,6 +5,7 @@
 //! hosts over HTTP. ARCHITECTURE.md has the bird's eye view and the table of who may import whom.
 
 pub mod base;
+pub mod cabinet;
 pub mod catalog;
 pub mod cli;
 pub mod daemon;

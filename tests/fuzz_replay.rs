@@ -31,6 +31,11 @@ fn hostile_backups_are_read_or_refused() {
 }
 
 #[test]
+fn hostile_cabinets_are_read_or_refused() {
+    replay("cabinets");
+}
+
+#[test]
 fn a_hostile_configuration_is_read_or_refused() {
     replay("config");
 }

@@ -2,8 +2,8 @@
 
 use super::{client::ClientError, exit::Exit};
 use crate::daemon::{
-    BackupError, JoinLineError, RestoreError, ServeError, api::ErrorCode, backup_error, config::ConfigErrors,
-    join_error, restore_error,
+    BackupError, CabinetError, JoinLineError, RestoreError, ServeError, api::ErrorCode, backup_error,
+    config::ConfigErrors, join_error, restore_error,
 };
 use std::{io, path::PathBuf};
 
@@ -51,6 +51,14 @@ pub enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// A cabinet that is damaged, or of a kind that can't be read.
+    #[error("{}", path.display())]
+    Cabinet {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: CabinetError,
+    },
     /// The work was tried and went wrong.
     #[error("{0}")]
     Failed(String),
@@ -77,6 +85,7 @@ impl CliError {
             | Self::Format(_)
             | Self::Runtime(_)
             | Self::File { .. }
+            | Self::Cabinet { .. }
             | Self::Failed(_) => Exit::Failed,
             Self::Interrupted | Self::Serve(ServeError::Interrupted) => Exit::Interrupted,
         }

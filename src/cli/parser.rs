@@ -108,6 +108,8 @@ mod tests {
             "scrub --now",
             "scrub --now waptwua/x.cab",
             "scrub --now x.cab --folder waptwua",
+            "cab info x.cab",
+            "cab list x.cab --deep --json",
             "config check --set a=1",
             "config show",
             "completions bash",
@@ -138,6 +140,8 @@ mod tests {
             "join",
             "scrub",
             "scrub x.cab",
+            "cab",
+            "cab list",
             "completions cmd.exe",
         ] {
             let words = line.split(' ').filter(|word| !word.is_empty());

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 mod arenas;
 mod backup;
+mod cabinet;
 pub mod config;
 pub mod control;
 mod inspect;
@@ -26,6 +27,9 @@ mod upstream;
 mod wants;
 
 pub use backup::{BackupError, backup_error, backup_offline};
+pub use cabinet::{
+    CabFault, CabFolder, CabLine, CabMember, CabReport, CabSignature, CabinetError, cab_list, cab_report,
+};
 pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
 pub use lock::LockError;

@@ -2,6 +2,7 @@
 //! true of it. `tests/fuzz_replay.rs` and the crate in `../cargo/` run the same functions.
 
 pub mod backups;
+pub mod cabinets;
 pub mod config;
 pub mod frames;
 pub mod heads;
@@ -15,8 +16,9 @@ pub mod tokens;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its folder in `../corpus/`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("backups", backups::backups),
+    ("cabinets", cabinets::cabinets),
     ("config", config::config),
     ("frames", frames::frames),
     ("heads", heads::heads),
