@@ -18,3 +18,4 @@ pub mod supply;
 pub mod sync;
 pub mod upstream;
 pub mod watch;
+pub mod wsusscn;
