@@ -19,3 +19,4 @@ pub mod sync;
 pub mod upstream;
 pub mod wapt;
 pub mod watch;
+pub mod wsusscn;
