@@ -83,7 +83,7 @@ fn metas() -> impl Iterator<Item = Meta> {
     ];
     metas.into_iter().map(|(size, modified, root)| Meta {
         size,
-        modified: Some(modified),
+        modified,
         root,
         content_type: "application/octet-stream",
         now: 1_000_000_000,
