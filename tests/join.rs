@@ -107,7 +107,7 @@ fn members_are_listed_and_a_revoked_one_is_cut_off_at_once() {
     main.write(&immutable("f", &bytes), &bytes);
     main.serves(&immutable("f", &bytes), &bytes);
     assert_eq!(main.status()["children"], serde_json::json!([]));
-    assert_eq!(lyon.get(&immutable("f", &bytes)).0, 404);
+    assert_eq!(lyon.get(&immutable("f", &bytes)).0, 503, "nobody can be asked for it");
     assert_eq!(lyon.cli("sync").exit, 1);
 
     let (_, _, audit) = http_get(main.admin(), "/api/v1/audit");

@@ -61,7 +61,7 @@ pub use members::Admission;
 pub use obtain::LocalSource;
 pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
 pub use prune::{PrunePlan, PruneRefusal};
-pub use receive::Arrival;
+pub use receive::{Arrival, PUBLISHING};
 pub use scan::ScanSummary;
 pub use scrub::{Load, Rest, Scrub, ScrubFinding, ScrubProgress, Scrubbed, Sums};
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};

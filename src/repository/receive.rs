@@ -1,6 +1,7 @@
 //! Content arrives at a secondary: verified bytes in staging take their names.
 
 use super::{
+    attention::Alarm,
     error::RepositoryError,
     find::holds,
     open::{Folder, Repository},
@@ -20,6 +21,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
 };
+
+/// The alarm about arrivals that can't be published; it ends when some are.
+pub const PUBLISHING: Alarm = Alarm::Failing("publishing arrivals");
 
 /// Verified bytes in staging that are to take a name.
 pub struct Arrival {
@@ -69,7 +73,9 @@ impl Repository {
         for arrival in arrivals {
             by_folder.entry(arrival.folder.clone()).or_default().push(arrival);
         }
-        by_folder.into_iter().try_for_each(|(folder, arrivals)| self.receive_into(&folder, arrivals))
+        by_folder.into_iter().try_for_each(|(folder, arrivals)| self.receive_into(&folder, arrivals))?;
+        self.attention.clear(&PUBLISHING);
+        Ok(())
     }
 
     fn receive_into(&self, folder: &FolderName, arrivals: Vec<Arrival>) -> Result<(), RepositoryError> {

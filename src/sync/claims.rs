@@ -3,34 +3,37 @@
 use crate::domain::digest::Root;
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Content that is arriving, by its root.
+/// Content that is arriving, by its root. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Claims(Arc<Board>);
+
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+struct Board {
     taken: Mutex<BTreeMap<Root, CancellationToken>>,
     released: Notify,
 }
 
 impl Claims {
     /// Takes a content that nobody has.
-    pub(super) fn try_take(&self, root: Root) -> Option<Claim<'_>> {
+    pub(super) fn try_take(&self, root: Root) -> Option<Claim> {
         let mut taken = self.taken();
         if taken.contains_key(&root) {
             return None;
         }
         let asked_for = CancellationToken::new();
         taken.insert(root, asked_for.clone());
-        Some(Claim { claims: self, root, asked_for })
+        Some(Claim { claims: self.clone(), root, asked_for })
     }
 
     /// Takes a content, from whoever has it: that one is asked for it, and lets go at its next step.
-    pub(super) async fn take(&self, root: Root) -> Claim<'_> {
+    pub(super) async fn take(&self, root: Root) -> Claim {
         loop {
-            let released = self.released.notified();
+            let released = self.0.released.notified();
             if let Some(claim) = self.try_take(root) {
                 return claim;
             }
@@ -42,29 +45,29 @@ impl Claims {
     }
 
     fn taken(&self) -> MutexGuard<'_, BTreeMap<Root, CancellationToken>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A content that is this one's to write, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Claim<'c> {
-    claims: &'c Claims,
+pub(super) struct Claim {
+    claims: Claims,
     root: Root,
     asked_for: CancellationToken,
 }
 
-impl Claim<'_> {
+impl Claim {
     /// Whether another one wants it.
     pub(super) fn is_asked_for(&self) -> bool {
         self.asked_for.is_cancelled()
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.taken().remove(&self.root);
-        self.claims.released.notify_waiters();
+        self.claims.0.released.notify_waiters();
     }
 }
 

@@ -108,6 +108,12 @@ impl FromUpstream {
             }
             TaskResult::Failed(why) => {
                 tracing::warn!(%folder, %name, why, "a file can't be fetched");
+                // Told at once where it is for lack of room.
+                let judged = self.blocking(|repository| {
+                    repository.judge_rooms();
+                    Ok(())
+                });
+                judged.await.ok();
                 let retry_after = match self.prospect(folder, name).await {
                     Outlook::Later(wait) => wait,
                     Outlook::Good | Outlook::Unknown => ASK_AGAIN,

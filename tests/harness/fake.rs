@@ -1,11 +1,18 @@
 //! Peers that lie: a parent with an honest main's key and state, and a child with a member's key.
 
 use super::{Place, TestNode};
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 use tokio::task::JoinSet;
 use wuasync::{
     base::clock::SystemClock,
     domain::{
+        digest::Root,
         key::NodeKey,
         state::{Namespace, NodeHash},
     },
@@ -14,8 +21,8 @@ use wuasync::{
         close::CloseCode,
         endpoint::{Endpoint, EndpointSettings},
         frames::{
-            AskBucket, AskNode, Behind, Bucket, BucketEntry, Entries, EntryFrame, Frame, Get, Granted, Head, Hello,
-            NamespaceName, Node, Welcome,
+            Ask, AskBucket, AskNode, Behind, Bucket, BucketEntry, Coming, Entries, EntryFrame, Frame, Get, Granted,
+            Head, Hello, NamespaceName, Node, NotNow, Piece, Refused, RefusedReason, Seek, Welcome,
         },
         tls::{Admission, TransportKey},
         transport::Congestion,
@@ -65,6 +72,52 @@ pub enum Lie {
     Foreign,
     /// Frames that belong elsewhere.
     OutOfPlace,
+    /// Files are asked for by their names.
+    Gives(Arc<Gives>),
+}
+
+/// What a false parent gives by names.
+#[derive(Debug)]
+pub struct Gives {
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Whether it says what the content is, and proves it.
+    pub proves: bool,
+    pub lie: GiveLie,
+    /// How often it was asked.
+    pub asked: AtomicUsize,
+}
+
+/// What a false parent does otherwise than an honest one where a file is asked for by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveLie {
+    /// Nothing.
+    None,
+    /// A byte of the second group is another.
+    Byte,
+    /// The second piece goes beyond the size.
+    Beyond,
+    /// The second piece begins within the first, and has other bytes there.
+    Overlaps,
+    /// The file is a byte longer.
+    Size,
+    /// More than any file.
+    EndlessSize,
+    /// Another content.
+    Root,
+    /// A segment that begins within a group, for the first piece.
+    Unaligned,
+    /// The first piece again and again.
+    Endless,
+    /// Not a word.
+    Silence,
+    /// The first half, and then not a word.
+    HalfAndSilence,
+    /// The first half, and then the end.
+    HalfAndEnd,
+    /// The first half, and then it can't.
+    HalfAndNotNow,
+    /// It does not know the file.
+    Refused,
 }
 
 /// A parent with a main's key and state.
@@ -117,6 +170,10 @@ async fn serve(repository: Arc<Repository>, lie: Lie, mut reader: Reader, mut wr
             Frame::Hello(hello) => state(&repository, &lie, &hello, &mut reader, &mut writer).await,
             Frame::Descend(_) => descent(&repository, &lie, &mut reader, &mut writer).await,
             Frame::Get(get) => content(&repository, &lie, get, &mut writer).await,
+            Frame::Ask(ask) => match &lie {
+                Lie::Gives(gives) => give(&repository, gives, ask, &mut reader, &mut writer).await,
+                _ => None,
+            },
             _ => None,
         }
     };
@@ -131,7 +188,8 @@ async fn state(
     reader: &mut Reader,
     writer: &mut Writer,
 ) -> Option<()> {
-    writer.write_frame(Welcome { version: 1, features: 0, name: "fake".parse().unwrap() }).await.ok()?;
+    let features = if matches!(lie, Lie::Gives(_)) { 2 } else { 0 };
+    writer.write_frame(Welcome { version: 1, features, name: "fake".parse().unwrap() }).await.ok()?;
     let head = repository.head().unwrap().to_bytes();
     let rows = repository.state().index.read().unwrap().log_after(0, 1_000).unwrap();
     let mut entries: Vec<_> = rows
@@ -216,6 +274,12 @@ async fn descent(repository: &Repository, lie: &Lie, reader: &mut Reader, writer
 
 async fn content(repository: &Repository, lie: &Lie, get: Get, writer: &mut Writer) -> Option<()> {
     for item in get.items {
+        if let Lie::Gives(gives) = lie
+            && gives.files.values().any(|bytes| Root::from(blake3::hash(bytes)) == item.root)
+        {
+            writer.write_frame(Refused { reason: RefusedReason::Unknown }).await.ok()?;
+            continue;
+        }
         let blob = repository.open_blob(&item.root).unwrap()?;
         let mut ranges = item.ranges.clone();
         if ranges.is_empty() && blob.size > 0 {
@@ -242,4 +306,103 @@ async fn content(repository: &Repository, lie: &Lie, get: Get, writer: &mut Writ
         }
     }
     Some(())
+}
+
+const STEP: u64 = 65_536;
+
+async fn give(
+    repository: &Repository,
+    gives: &Gives,
+    ask: Ask,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> Option<()> {
+    gives.asked.fetch_add(1, Relaxed);
+    let bytes = gives.files.get(ask.name.as_str());
+    let Some(bytes) = bytes.filter(|_| gives.lie != GiveLie::Refused) else {
+        return writer.write_frame(Refused { reason: RefusedReason::Unknown }).await.ok();
+    };
+    if gives.lie == GiveLie::Silence {
+        return std::future::pending().await;
+    }
+    let true_root = Root::from(blake3::hash(bytes));
+    let root = if gives.lie == GiveLie::Root { Some(Root([7; 32])) } else { gives.proves.then_some(true_root) };
+    let size = match gives.lie {
+        GiveLie::Size => bytes.len() as u64 + 1,
+        GiveLie::EndlessSize => u64::MAX,
+        _ => bytes.len() as u64,
+    };
+    writer.write_frame(Coming { size, modified: Some(1_600_000_000), root }).await.ok()?;
+    let mut wanted = ask.from..if ask.describe { ask.from } else { size };
+    let mut steps = 0;
+    loop {
+        let seek = tokio::select! {
+            biased;
+            frame = reader.read_frame() => frame.ok()?,
+            () = std::future::ready(()), if !wanted.is_empty() => None,
+        };
+        match seek {
+            Some(Frame::Seek(Seek { start, end })) => wanted = start..end.min(size),
+            Some(_) => return None,
+            None if wanted.is_empty() => return None,
+            None => {}
+        }
+        match gives.lie {
+            GiveLie::HalfAndSilence if wanted.start >= size / 2 => std::future::pending().await,
+            GiveLie::HalfAndEnd if wanted.start >= size / 2 => return None,
+            GiveLie::HalfAndNotNow if wanted.start >= size / 2 => {
+                return writer.write_frame(NotNow { retry_after_seconds: 1 }).await.ok();
+            }
+            _ => {}
+        }
+        let (frame, bytes) = piece(repository, gives, bytes, root, wanted.clone(), steps)?;
+        writer.write_frame(frame).await.ok()?;
+        writer.write_raw(&bytes).await.ok()?;
+        steps += 1;
+        if gives.lie != GiveLie::Endless {
+            wanted.start = (wanted.start + STEP).min(wanted.end);
+        }
+    }
+}
+
+/// The next piece of what is wanted, or another one.
+fn piece(
+    repository: &Repository,
+    gives: &Gives,
+    bytes: &[u8],
+    root: Option<Root>,
+    wanted: std::ops::Range<u64>,
+    steps: usize,
+) -> Option<(Frame, Vec<u8>)> {
+    let size = bytes.len() as u64;
+    let mut range = wanted.start..(wanted.start + STEP).min(wanted.end);
+    if let Some(root) = root {
+        let root = if gives.lie == GiveLie::Root { Root::from(blake3::hash(bytes)) } else { root };
+        let blob = repository.open_blob(&root).unwrap()?;
+        let mut encoder =
+            wuasync::store::segment::SegmentEncoder::new(size, range.clone(), blob.data.clone(), blob.outboard.clone());
+        let mut segment = encoder.next_batch(1 << 20).unwrap().unwrap().to_vec();
+        if gives.lie == GiveLie::Byte && range.start > 0 {
+            *segment.last_mut().unwrap() ^= 1;
+        }
+        match gives.lie {
+            GiveLie::Beyond if steps > 0 => range.end = size + 1,
+            GiveLie::Unaligned if steps == 0 => range.start += 5,
+            _ => {}
+        }
+        return Some((Granted { size, ranges: vec![(range.start, range.end)], more: true }.into(), segment));
+    }
+    match gives.lie {
+        GiveLie::Overlaps if range.start > 0 => range.start -= STEP / 2,
+        GiveLie::Beyond if steps > 0 => range = size - 1..size + 1,
+        _ => {}
+    }
+    let byte = |at: u64| bytes.get(at as usize).copied().unwrap_or(0);
+    let mut piece: Vec<u8> = range.clone().map(byte).collect();
+    match gives.lie {
+        GiveLie::Byte if range.start == STEP => piece[7] ^= 1,
+        GiveLie::Overlaps if range.start % STEP > 0 => piece[..STEP as usize / 2].fill(0),
+        _ => {}
+    }
+    Some((Piece { offset: range.start, length: piece.len() as u32 }.into(), piece))
 }

@@ -1,5 +1,6 @@
-//! A UDP path between two nodes that can be counted, cut and led elsewhere.
+//! A UDP path between two nodes that can be counted, slowed down, cut and led elsewhere.
 
+use std::time::Duration;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     net::SocketAddr,
@@ -8,12 +9,21 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
-use tokio::{net::UdpSocket, task::JoinSet};
+use tokio::{
+    net::UdpSocket,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+/// What a slow link lets through at once after a rest, in time.
+const BURST: Duration = Duration::from_millis(5);
 
 struct State {
     target: Mutex<SocketAddr>,
     cut: AtomicBool,
     bytes: AtomicU64,
+    /// Bytes a second toward whoever connects; 0 for as many as there are.
+    rate: AtomicU64,
     /// Which ways are in use: those of earlier ones lead nowhere.
     generation: AtomicU64,
 }
@@ -33,12 +43,18 @@ impl Link {
             target: Mutex::new(target),
             cut: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
+            rate: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         };
         let state = Arc::new(state);
         let mut tasks = JoinSet::new();
         tasks.spawn(forward(socket, state.clone()));
         Self { address, state, _task: tasks }
+    }
+
+    /// So many bytes a second go toward whoever connects; what is sent faster waits, and is lost beyond that.
+    pub fn slow_down_to(&self, bytes_a_second: u64) {
+        self.state.rate.store(bytes_a_second, Relaxed);
     }
 
     /// Everything is lost from here on.
@@ -93,8 +109,15 @@ async fn forward(socket: Arc<UdpSocket>, state: Arc<State>) {
 
 async fn send_back(way: Arc<UdpSocket>, socket: Arc<UdpSocket>, to: SocketAddr, state: Arc<State>, generation: u64) {
     let mut packet = vec![0; 65_536];
+    let mut free_at = Instant::now();
     loop {
         let Ok(length) = way.recv(&mut packet).await else { continue };
+        let rate = state.rate.load(Relaxed);
+        if rate > 0 {
+            // The socket's own buffer is the queue. Short sleeps last too long, so that a little goes at once.
+            free_at = free_at.max(Instant::now() - BURST) + Duration::from_secs_f64(length as f64 / rate as f64);
+            sleep_until(free_at).await;
+        }
         if state.generation.load(Relaxed) != generation {
             return;
         }

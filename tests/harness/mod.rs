@@ -10,6 +10,7 @@ pub mod link;
 mod watchdog;
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -29,12 +30,17 @@ use wuasync::{
         Scrubbed, Tend, TendConfig,
     },
     store::disk::real::RealDisk,
+    supply::{
+        Client, FlightLimits, Flights, QuotaLimits, Supply,
+        local::Local,
+        source::{Answer, Ask, Source},
+    },
     sync::{
         close::CloseCode,
         endpoint::{Endpoint, EndpointSettings},
         frames::{Frame, Get, GetItem, Join},
         join::{JoinError, join_over},
-        pull::{Parent, ParentAddress, heal_from_children},
+        pull::{FromParent, Parent, ParentAddress, heal_from_children},
         serve::{Doorkeeper, Invitation, Server, invite},
         shared::Shared,
         tls::{Purpose, TransportKey},
@@ -160,6 +166,10 @@ pub struct TestNode {
     pub address: std::net::SocketAddr,
     pub key: NodeKey,
     pub name: String,
+    /// What hosts and members are given from.
+    pub supply: Arc<dyn Source>,
+    /// What is fetched because somebody asks; on a secondary.
+    pub flights: Option<Arc<Flights>>,
     endpoint: Arc<Endpoint>,
     cancel: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -179,6 +189,15 @@ impl TestNode {
         watchdog::begin();
         let cancel = CancellationToken::new();
         let shared = Shared::new(repository.clone(), name.to_owned());
+        let flights = (repository.role() == Role::Secondary).then(|| {
+            let quota = QuotaLimits { per_client: u64::MAX, all: u64::MAX };
+            let limits = FlightLimits { max_flights: 8, quota };
+            let spring = Arc::new(FromParent::new(shared.clone(), cancel.clone()));
+            Flights::new(spring, Arc::new(SystemClock), limits, cancel.clone())
+        });
+        let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
+        shared.give_from(&supply);
+        flights.iter().for_each(|flights| shared.leave_to(flights));
         let endpoint = endpoint(place, &repository);
         let (address, key) = (endpoint.local_addr().unwrap(), endpoint.public_key());
         let endpoint = Arc::new(endpoint);
@@ -197,18 +216,38 @@ impl TestNode {
             tasks.push(tokio::spawn(parent.run(cancel.clone(), || 0)));
         }
         let _stop = cancel.clone().drop_guard();
-        Self { repository, shared, address, key, name: name.to_owned(), endpoint, cancel, tasks, _stop }
+        Self {
+            repository,
+            shared,
+            address,
+            key,
+            name: name.to_owned(),
+            supply,
+            flights,
+            endpoint,
+            cancel,
+            tasks,
+            _stop,
+        }
+    }
+
+    /// What a host gets of a range, however that ends.
+    pub async fn gives(&self, text: &str, range: Range<u64>) -> Given {
+        give(self.supply.clone(), text.to_owned(), range).await
     }
 
     /// Stops and waits until everything is let go.
     pub async fn stop(self) {
-        let Self { repository, shared, endpoint, cancel, tasks, .. } = self;
+        let Self { repository, shared, endpoint, cancel, tasks, supply, flights, .. } = self;
         cancel.cancel();
+        if let Some(flights) = &flights {
+            flights.stopped().await;
+        }
         for task in tasks {
             task.await.unwrap();
         }
         let mut changes = repository.changes();
-        drop((repository, shared, endpoint));
+        drop((repository, shared, endpoint, supply, flights));
         // The sender of changes is dropped after the databases are closed.
         let let_go = async { while changes.changed().await.is_ok() {} };
         tokio::time::timeout(PATIENCE, let_go).await.expect("the repository is let go");
@@ -325,6 +364,51 @@ impl TestNode {
         let wanted = Root::from(blake3::hash(bytes));
         wait(&format!("{} serves {text}", self.name), || (self.root_of(text) == Some(wanted)).then_some(())).await;
     }
+}
+
+/// What a host was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// All that it asked for.
+    All(Vec<u8>),
+    /// This much, and then the response ended short.
+    Short(Vec<u8>),
+    /// Nothing: it is to come back.
+    NotYet,
+    /// Nothing: nobody knows it.
+    Unknown,
+}
+
+impl Given {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::All(bytes) | Self::Short(bytes) => bytes,
+            Self::NotYet | Self::Unknown => &[],
+        }
+    }
+}
+
+/// Asks `source` as a host does.
+pub async fn give(source: Arc<dyn Source>, text: String, range: Range<u64>) -> Given {
+    let ask = Ask { folder: folder(), name: name(&text), client: Client::Host([192, 0, 2, 1].into()), describe: false };
+    let growing = match source.find(&ask).await {
+        Answer::Held(held) => {
+            let mut bytes = vec![0; (range.end.min(held.size) - range.start) as usize];
+            held.bytes.read_exact_at(&mut bytes, range.start).unwrap();
+            return Given::All(bytes);
+        }
+        Answer::Growing(growing) => growing,
+        Answer::NotYet { .. } | Answer::OverQuota { .. } => return Given::NotYet,
+        Answer::Unknown => return Given::Unknown,
+    };
+    let (mut reader, mut given) = (growing.reader(range).unwrap(), Vec::new());
+    while let Some(read) = reader.next().await {
+        match read {
+            Ok(bytes) => given.extend_from_slice(&bytes),
+            Err(_) => return Given::Short(given),
+        }
+    }
+    Given::All(given)
 }
 
 pub fn endpoint(place: &Place, repository: &Arc<Repository>) -> Endpoint {

@@ -3,8 +3,9 @@
 use super::plan::{Failure, Item};
 use crate::{
     base::{spacing::Spacing, tasks},
-    repository::{Alarm, Arrival, Repository, RepositoryError},
+    repository::{Arrival, PUBLISHING, Repository, RepositoryError},
     store::staging::Staged,
+    sync::claims::Claim,
 };
 use std::{
     io::ErrorKind::{QuotaExceeded, StorageFull},
@@ -33,6 +34,8 @@ struct Arrived {
     staged: Staged,
     /// Whether the bytes serve the next try if they can't be published.
     resumes: bool,
+    /// The content is nobody else's to write before it is published.
+    _claim: Option<Claim>,
 }
 
 /// Takes what streams bring. Cheap to clone.
@@ -54,13 +57,13 @@ impl Desk {
     }
 
     /// A whole file in a partial, which a failed publication leaves for the next try.
-    pub(super) async fn on_partial(&self, item: Item, staged: Staged) {
-        self.arrivals.send(Arrived { item, staged, resumes: true }).await.ok();
+    pub(super) async fn on_partial(&self, item: Item, staged: Staged, claim: Claim) {
+        self.arrivals.send(Arrived { item, staged, resumes: true, _claim: Some(claim) }).await.ok();
     }
 
     /// A whole file staged anew.
     pub(super) async fn on_staged(&self, item: Item, staged: Staged) {
-        self.arrivals.send(Arrived { item, staged, resumes: false }).await.ok();
+        self.arrivals.send(Arrived { item, staged, resumes: false, _claim: None }).await.ok();
     }
 
     /// A file that needs nothing more.
@@ -108,9 +111,7 @@ fn on_published(published: Result<(Vec<Item>, Vec<Item>, Failure), JoinError>) -
 
 /// All together; one by one where that fails, so that one bad place in the folder stops nobody else.
 fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Vec<Item>, Failure) {
-    let alarm = Alarm::Failing("publishing arrivals");
     if repository.receive(group.iter().map(Arrived::arrival).collect()).is_ok() {
-        repository.attention.clear(&alarm);
         return (group.into_iter().map(|arrived| arrived.item).collect(), Vec::new(), Failure::Here);
     }
     let (mut done, mut failed, mut why) = (Vec::new(), Vec::new(), Failure::Here);
@@ -121,7 +122,7 @@ fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Ve
                 why = failure_of(&error);
                 let what = format!("{} can't be published: {}", arrived.item.name, super::parent::chain(&error));
                 repository.attention.raise(
-                    alarm.clone(),
+                    PUBLISHING,
                     what,
                     "make room on the disk or repair the folder; the file is tried again",
                 );

@@ -34,8 +34,8 @@ const STEP_BYTES: u64 = 256 * 1024;
 
 /// How a fetch ended without an error.
 pub(super) enum Fetched {
-    /// The whole file is staged.
-    Whole(Staged),
+    /// The whole file is staged, and this fetch's until it is published.
+    Whole(Staged, Claim),
     /// The parent has not all of it.
     Absent,
     /// The index wants other content under this name meanwhile.
@@ -76,7 +76,7 @@ pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Fetched, PullE
             }
         }
     }
-    finish_partial(stream, item, partial).await
+    finish_partial(stream, item, partial, claim).await
 }
 
 async fn open_partial(stream: &Stream, item: &Item) -> Result<(Arc<Partial>, Vec<Range<u64>>), PullError> {
@@ -109,7 +109,7 @@ async fn receive_range(
     item: &Item,
     partial: &Arc<Partial>,
     range: Range<u64>,
-    (guard, claim): (&TransferGuard, &Claim<'_>),
+    (guard, claim): (&TransferGuard, &Claim),
 ) -> Result<Received, PullError> {
     let start = range.start;
     let mut left = encoded_len(item.wanted.size, &range);
@@ -183,13 +183,18 @@ impl GroupSink for Counted<'_> {
     }
 }
 
-async fn finish_partial(stream: &Stream, item: &Item, partial: Arc<Partial>) -> Result<Fetched, PullError> {
+async fn finish_partial(
+    stream: &Stream,
+    item: &Item,
+    partial: Arc<Partial>,
+    claim: Claim,
+) -> Result<Fetched, PullError> {
     let (repository, item) = (stream.shared.repository.clone(), item.clone());
     let finished = tasks::blocking_in(&stream.tasks, move || {
         let name = item.name.to_string();
         let Some(partial) = Arc::into_inner(partial) else { return Ok(Fetched::Absent) };
         match partial.finish(item.wanted.modified, &repository.state().outboards) {
-            Ok(staged) => Ok(Fetched::Whole(staged)),
+            Ok(staged) => Ok(Fetched::Whole(staged, claim)),
             // Not whole: the rest is asked for again.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Fetched::Absent),
             Err(source) => Err(io_error("finishing the partial of", name, source)),

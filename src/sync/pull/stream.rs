@@ -47,7 +47,7 @@ impl Stream {
             [item] if item.wanted.size > SMALL_BYTES => {
                 let item = item.clone();
                 match large::fetch(&self, &item).await {
-                    Ok(Fetched::Whole(staged)) => self.desk.on_partial(item, staged).await,
+                    Ok(Fetched::Whole(staged, claim)) => self.desk.on_partial(item, staged, claim).await,
                     Ok(Fetched::Absent | Fetched::TakenOver) => self.desk.on_failed(vec![item], Failure::Absent).await,
                     Ok(Fetched::Unwanted) => self.desk.on_settled(item).await,
                     Err(error) => {
