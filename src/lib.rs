@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod domain;
 pub mod front;
 pub mod jobs;
+pub mod policy;
 pub mod repository;
 pub mod store;
 pub mod supply;

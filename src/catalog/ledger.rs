@@ -4,7 +4,7 @@
 use super::{
     error::{CatalogError, OpenCatalogError},
     home::Home,
-    records::{AuditRecord, InviteRecord, JobRecord},
+    records::{AuditRecord, InviteRecord, JobRecord, RefreshRecord},
     tables,
 };
 use crate::{
@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 /// Most rows of the audit; the oldest go first.
 const AUDIT_ROWS: u64 = 100_000;
+
+/// Attempts to refresh the edition that are remembered: some months of days with a Patch Tuesday.
+const REFRESH_ROWS: u64 = 1_000;
 
 /// What an invitation's secret is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,7 @@ impl Ledger {
             transaction.open_table(tables::WANTS)?;
             transaction.open_table(tables::TASKS)?;
             transaction.open_table(tables::ASKS)?;
+            transaction.open_table(tables::REFRESHES)?;
             Ok(())
         })?;
         Ok(ledger)
@@ -177,6 +181,27 @@ impl Ledger {
             transaction.open_table(tables::JOBS)?.insert(name, bytes.as_slice())?;
             Ok(())
         })
+    }
+
+    /// Writes down an attempt to refresh the edition.
+    pub fn put_refresh(&self, record: &RefreshRecord) -> Result<(), CatalogError> {
+        let bytes = record.encode().map_err(row_of("refreshes"))?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::REFRESHES)?;
+            let next = table.last()?.map_or(0, |(key, _)| key.value() + 1);
+            table.insert(next, bytes.as_slice())?;
+            if let Some(oldest_kept) = next.checked_sub(REFRESH_ROWS) {
+                table.retain_in(..oldest_kept, |_, _| false)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The last `most` attempts to refresh the edition, newest first.
+    pub fn last_refreshes(&self, most: usize) -> Result<Vec<RefreshRecord>, CatalogError> {
+        let table = self.reading()?.open_table(tables::REFRESHES)?;
+        let rows = table.iter()?.rev().take(most);
+        rows.map(|row| RefreshRecord::decode(row?.1.value()).map_err(row_of("refreshes"))).collect()
     }
 
     pub(super) fn reading(&self) -> Result<ReadTransaction, CatalogError> {

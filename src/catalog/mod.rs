@@ -7,6 +7,7 @@
 mod asks;
 mod backend;
 mod batch;
+mod editions;
 mod error;
 mod home;
 mod index;
@@ -21,12 +22,13 @@ mod tests;
 mod wants;
 
 pub use batch::Batch;
+pub use editions::Editions;
 pub use error::{CatalogError, OpenCatalogError};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
-    AskRecord, AuditRecord, ConflictsRecord, DamageRecord, DamageTotals, HoldingRecord, InviteRecord, JobRecord,
-    LogRecord, MissingRecord, ScrubRecord, Totals,
+    AskRecord, AuditRecord, ConflictsRecord, DamageRecord, DamageTotals, EditionRecord, HoldingRecord, InviteRecord,
+    JobRecord, LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
 pub use tasks::TaskLimit;

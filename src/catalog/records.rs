@@ -2,6 +2,7 @@
 
 use crate::domain::{
     digest::Root,
+    edition::EditionId,
     file::FileRecord,
     name::{FileName, FolderName},
     state::{Entry, Namespace},
@@ -176,6 +177,53 @@ pub struct JobRecord {
     pub outcome: String,
 }
 
+/// The edition whose updates and files are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditionRecord {
+    /// Which one.
+    pub id: EditionId,
+    /// BLAKE3 of the cabinet that it was read from.
+    pub root: Root,
+    /// The cabinet's length in bytes.
+    pub origin_size: u64,
+    /// Its Last-Modified at Microsoft's, in seconds since 1970 UTC, where that is known.
+    pub origin_modified: Option<i64>,
+    /// Updates in it.
+    pub updates: u64,
+    /// Files of them.
+    pub files: u64,
+    /// When it was read, in seconds since 1970 UTC.
+    pub indexed_at: u64,
+}
+
+/// What an attempt to refresh the edition came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefreshOutcome {
+    /// Microsoft has the one that is published.
+    Skipped,
+    /// Another one is published.
+    Published,
+    /// Nothing was published, for this reason.
+    Failed(String),
+}
+
+/// One attempt to refresh the edition. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshRecord {
+    /// When it began.
+    pub started_at: u64,
+    /// When it ended.
+    pub finished_at: u64,
+    /// Whether somebody wanted it whatever Microsoft says.
+    pub forced: bool,
+    /// The cabinet's Last-Modified at Microsoft's, as far as it was asked.
+    pub cab_modified: Option<i64>,
+    /// Its length in bytes.
+    pub cab_size: Option<u64>,
+    /// What it came to.
+    pub outcome: RefreshOutcome,
+}
+
 /// A file that hosts asked for in vain. Times are seconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskRecord {
@@ -202,6 +250,8 @@ record!(InviteRecord, 1);
 record!(AuditRecord, 1);
 record!(JobRecord, 1);
 record!(AskRecord, 1);
+record!(EditionRecord, 1);
+record!(RefreshRecord, 1);
 record!(FileFacts, 1);
 record!(ConflictsRecord, 1);
 record!(Want, 1);

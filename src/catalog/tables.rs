@@ -49,5 +49,19 @@ pub(super) const CONFLICTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinitio
 pub(super) const WANTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("wants");
 /// Files that hosts of a secondary asked for in vain.
 pub(super) const ASKS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("asks");
+/// Attempts to refresh the edition, by running number.
+pub(super) const REFRESHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refreshes");
+
+/// Which edition the tables below are of.
+pub(super) const EDITION: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("edition");
+/// Its updates, by UpdateID and RevisionNumber.
+pub(super) const EDITION_UPDATES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("updates");
+/// Its files, by SHA-1.
+pub(super) const EDITION_FILES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("files");
+/// The same by the last part of their addresses.
+pub(super) const EDITION_NAMES: TableDefinition<'_, &str, &[u8; 20]> = TableDefinition::new("names");
+/// Updates by article: (KB number, update).
+pub(super) const EDITION_KBS: TableDefinition<'_, (u32, &[u8; 20]), ()> = TableDefinition::new("kbs");
+
 /// Attempts to fetch files, by running number.
 pub(super) const TASKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks");

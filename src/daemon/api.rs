@@ -4,11 +4,15 @@
 //! they do not know, so a report may grow.
 
 mod import;
+mod refresh;
 mod story;
+mod updates;
 mod wants;
 
 pub use import::{IMPORT, ImportQuery, ImportReply};
+pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
+pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};
 pub use wants::{
     ConflictReport, ForgetQuery, ForgetReply, ScanReply, WANTS, WantAnswer, WantOutcome, WantReply, WantReport,
     WantRequest, WantStateReport, WantsPage, WantsQuery, WantsSummary,

@@ -19,6 +19,7 @@ mod owner;
 mod parent_file;
 mod random;
 mod rates;
+mod refresh;
 mod report;
 mod restore;
 mod router;
@@ -26,6 +27,7 @@ mod serve;
 mod story;
 mod telemetry;
 mod trust;
+mod updates;
 mod upstream;
 mod wants;
 

@@ -7,6 +7,7 @@ use super::{
     nightly,
     parent_file::{ParentFile, ParentFileError},
     random,
+    refresh::refresh_cab,
     upstream::open_upstream,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
-    jobs::{AskAgain, ScanLimits, ScanWants},
+    jobs::{AskAgain, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -41,7 +42,7 @@ use crate::{
         tls::{LoadKeyError, TransportKey},
         transport::Congestion,
     },
-    upstream::{FromUpstream, SetupError},
+    upstream::{FromUpstream, SetupError, Upstream},
 };
 use std::{
     io,
@@ -205,6 +206,8 @@ pub(super) struct Node {
     _supply: Arc<dyn Source>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
+    /// What keeps the edition fresh; only on a main that may fetch.
+    pub refresh_cab: Option<Arc<RefreshCab>>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
     tls: Option<Arc<TlsReloader>>,
@@ -230,6 +233,7 @@ impl Node {
             Repository::open(Arc::new(RealDisk::new()), clock.clone(), &repository_config(&config), &mut random::fill)?;
         let repository = Arc::new(opened);
         let key = transport_key(&repository)?;
+        let public = key.public();
         let shared = Shared::new(repository.clone(), config.name.to_string());
         let settings = EndpointSettings {
             congestion: congestion(config.sync.congestion),
@@ -240,7 +244,9 @@ impl Node {
         let endpoint = Arc::new(Endpoint::bind_on(&lanes, config.sync.listen, key, settings)?);
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
-        let flights = flights(&config, &shared, clock.clone(), cancel.clone()).await?;
+        let upstream = upstream(&config, clock.clone()).await?;
+        let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
+        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
         shared.give_from(&supply);
         if let Some(flights) = &flights {
@@ -263,6 +269,7 @@ impl Node {
             flights,
             _supply: supply,
             scan_wants,
+            refresh_cab,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -296,6 +303,9 @@ impl Node {
         self.tasks.spawn(self.scrub.clone().run());
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
+        }
+        if let Some(refresh_cab) = &self.refresh_cab {
+            self.tasks.spawn(refresh_cab.clone().run(self.cancel.clone()));
         }
         match self.config.role {
             Role::Main => {
@@ -406,28 +416,32 @@ impl Node {
     }
 }
 
+/// The way to Microsoft, where this node may go it.
+async fn upstream(config: &Config, clock: SharedClock) -> Result<Option<Arc<Upstream>>, StartError> {
+    if config.role != Role::Main {
+        return Ok(None);
+    }
+    let upstream = config.upstream.clone();
+    let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, clock)).await;
+    Ok(opened.map_err(|error| StartError::Threads(io::Error::other(error)))??.map(Arc::new))
+}
+
 /// What is fetched because somebody asks, where this node may.
-async fn flights(
+fn flights(
     config: &Config,
     shared: &Arc<Shared>,
-    clock: SharedClock,
+    upstream: Option<Arc<Upstream>>,
     cancel: CancellationToken,
-) -> Result<Option<Arc<Flights>>, StartError> {
+) -> Option<Arc<Flights>> {
     let limits = FlightLimits {
         max_flights: config.limits.max_flights as usize,
         quota: QuotaLimits { per_client: config.limits.miss_per_client_per_day, all: config.limits.misses_per_day },
     };
     let spring: Arc<dyn Spring> = match config.role {
-        Role::Main => {
-            let (upstream, ticks) = (config.upstream.clone(), clock.clone());
-            let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, ticks)).await;
-            let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
-            let Some(upstream) = opened else { return Ok(None) };
-            Arc::new(FromUpstream::new(shared.repository.clone(), upstream, cancel.clone()))
-        }
+        Role::Main => Arc::new(FromUpstream::new(shared.repository.clone(), upstream?, cancel.clone())),
         Role::Secondary => Arc::new(FromParent::new(shared.clone(), cancel.clone())),
     };
-    Ok(Some(Flights::new(spring, clock, limits, cancel)))
+    Some(Flights::new(spring, shared.repository.clock().clone(), limits, cancel))
 }
 
 fn cores() -> usize {

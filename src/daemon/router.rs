@@ -13,7 +13,7 @@ use super::{
     node::Node,
     random,
     rates::Rates,
-    report, story, wants,
+    refresh, report, story, updates, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -58,6 +58,9 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::AUDIT, get(audit_rows))
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
+        .route(api::REFRESH, get(refresh::history))
+        .route(api::UPDATES, get(updates::search))
+        .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
@@ -80,6 +83,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::WANTS, post(wants::add).delete(wants::forget))
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
+        .route(api::REFRESH, post(refresh::refresh))
         .with_state(api.clone());
     reads(api).merge(changes)
 }

@@ -26,6 +26,28 @@ impl Repository {
         staged: &Staged,
         file: FileRecord,
     ) -> Result<(), RepositoryError> {
+        self.enter_in_place(folder, name, staged, file, false)
+    }
+
+    /// As [`Repository::enter`]; a file of other content that is held under the name goes to the trash.
+    pub fn replace(
+        &self,
+        folder: &FolderName,
+        name: &FileName,
+        staged: &Staged,
+        file: FileRecord,
+    ) -> Result<(), RepositoryError> {
+        self.enter_in_place(folder, name, staged, file, true)
+    }
+
+    fn enter_in_place(
+        &self,
+        folder: &FolderName,
+        name: &FileName,
+        staged: &Staged,
+        file: FileRecord,
+        replaces: bool,
+    ) -> Result<(), RepositoryError> {
         if self.role != Role::Main {
             return Err(RepositoryError::NotMain);
         }
@@ -33,6 +55,7 @@ impl Repository {
         let discard = || open.staging.discard(staged).map_err(RepositoryError::io("discarding", name));
         let known = self.state.index.read()?.holding(folder, name)?;
         if let Some(holding) = &known
+            && !(replaces && holding.root != file.root)
             && open.stat_file(name)?.is_some_and(|stat| holds(&stat, holding))
         {
             return discard();
@@ -42,7 +65,7 @@ impl Repository {
             return Err(RepositoryError::Unsynced { folder: folder.clone(), source });
         }
         if known.is_some() {
-            // Of a file that went or was edited: the row goes first, then the bytes.
+            // Of a file that went, was edited or is replaced: the row goes first, then the bytes.
             self.state.index.write(|batch| batch.remove_holding(folder, name).map(drop))?;
         }
         let stat = self.publish_staged(open, staged, name, false)?;

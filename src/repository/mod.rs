@@ -18,6 +18,7 @@ mod blob;
 mod bury;
 mod check;
 mod deletions;
+mod editions;
 mod enter;
 mod error;
 mod examine;

@@ -6,7 +6,7 @@
 use super::attention::lock;
 use crate::{
     base::{random_access::RandomAccess, read_at::ReadAt},
-    catalog::{Index, Ledger, OpenCatalogError},
+    catalog::{Editions, Index, Ledger, OpenCatalogError},
     domain::{
         key::LineKey,
         member::Role,
@@ -181,6 +181,8 @@ pub struct StateDir {
     pub index: Index,
     /// What can't be rebuilt.
     pub ledger: Ledger,
+    /// What the published edition tells.
+    pub editions: Editions,
     /// The hash trees of large blobs.
     pub outboards: Outboards,
     /// Whether the index was lost and starts empty.
@@ -210,7 +212,18 @@ impl StateDir {
         let (index, index_was_lost) = open_index(&disk, root, path, now)?;
         let ledger = open_file(&disk, root, layout::LEDGER, make_ledger).map_err(io("opening the ledger"))?;
         let ledger = Ledger::open(ledger).map_err(|source| OpenStateError::Ledger { path: path.to_owned(), source })?;
-        Ok(Self { disk, root, index, ledger, outboards, index_was_lost, copying: Mutex::new(()), _lock: lock })
+        let editions = open_editions(&disk, root).map_err(io("opening the editions"))?;
+        Ok(Self {
+            disk,
+            root,
+            index,
+            ledger,
+            editions,
+            outboards,
+            index_was_lost,
+            copying: Mutex::new(()),
+            _lock: lock,
+        })
     }
 
     /// The head that was accepted last, or signed last on a main.
@@ -413,6 +426,23 @@ fn make_index(file: Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError> {
 
 fn make_ledger(file: Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError> {
     Ledger::open(file).map(drop)
+}
+
+fn make_editions(file: Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError> {
+    Editions::open(file).map(drop)
+}
+
+/// A damaged one is made anew: all of it is read from the edition again.
+fn open_editions(disk: &SharedDisk, root: RootId) -> io::Result<Editions> {
+    let open = || -> io::Result<Editions> {
+        let file = open_file(disk, root, layout::EDITIONS, make_editions)?;
+        Editions::open(file).map_err(io::Error::other)
+    };
+    open().or_else(|error| {
+        tracing::warn!(%error, "what the edition told can't be read: it is read from the edition again");
+        remove_if_there(disk, root, layout::EDITIONS)?;
+        open()
+    })
 }
 
 fn remove_if_there(disk: &SharedDisk, root: RootId, file: &str) -> io::Result<()> {

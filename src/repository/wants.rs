@@ -10,7 +10,7 @@ use crate::{
         name::{FileName, FolderName},
         origin::OriginUrl,
         update::UpdateId,
-        wants::{Asker, FileClaim, KnownFile, TaskKind, TaskResult, WantState},
+        wants::{Asker, FileClaim, KnownFile, TaskKind, TaskResult, WantState, merge},
     },
     store::download::DownloadKey,
 };
@@ -20,6 +20,10 @@ use std::{
     sync::atomic::Ordering,
 };
 
+/// The folder of the updates that an edition tells of.
+const UPDATES_FOLDER: &str = "waptwua";
+/// The edition, which is fetched though nobody wants it.
+const EDITION: &str = "wsusscn2.cab";
 /// Wants that go at once when no more are remembered: the held ones that were asked for longest ago.
 const SWEEP: usize = 10_000;
 
@@ -97,9 +101,26 @@ impl Repository {
         Ok(self.state.ledger.forget_update(update)?)
     }
 
-    /// What is known of a file that somebody told of.
+    /// What is known of a file: what somebody told, else what the published edition tells.
     pub fn known_file(&self, folder: &FolderName, name: &FileName) -> Result<Option<KnownFile>, RepositoryError> {
-        Ok(self.state.ledger.known_file(folder, name)?)
+        if let Some(known) = self.state.ledger.known_file(folder, name)? {
+            return Ok(Some(known));
+        }
+        let Some(claim) = self.edition_claim(name)?.filter(|_| folder.as_str() == UPDATES_FOLDER) else {
+            return Ok(None);
+        };
+        let facts = merge(None, &claim, self.clock.unix_seconds()).ok();
+        Ok(facts.map(|facts| KnownFile { folder: folder.clone(), name: name.clone(), facts }))
+    }
+
+    /// What the edition tells of a file is told, if nobody has yet: from then on it can be wanted.
+    pub fn tell_of_indexed(&self, folder: &FolderName, name: &FileName, who: &Asker) -> Result<(), RepositoryError> {
+        if self.state.ledger.known_file(folder, name)?.is_none()
+            && let Some(claim) = self.edition_claim(name)?
+        {
+            self.tell(&[(folder.clone(), claim)], who)?;
+        }
+        Ok(())
     }
 
     /// The want for a file, if somebody wants it.
@@ -182,7 +203,8 @@ impl Repository {
             Ok::<_, RepositoryError>(())
         })?;
         self.folders.values().try_for_each(|open| {
-            let keep = |key| wanted.get(&open.name).is_some_and(|keys| keys.contains(&key));
+            let edition = FileName::new(EDITION).ok().map(|name| DownloadKey::of(&name));
+            let keep = |key| Some(key) == edition || wanted.get(&open.name).is_some_and(|keys| keys.contains(&key));
             open.staging.downloads().sweep(&keep).map_err(RepositoryError::io("sweeping downloads of", &open.name))
         })
     }

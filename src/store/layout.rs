@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub const INDEX: &str = "index.redb";
 /// Members, rules, wants, hosts, jobs, audit.
 pub const LEDGER: &str = "ledger.redb";
+/// What the published edition tells; read again from it when lost.
+pub const EDITIONS: &str = "editions.redb";
 /// The ledger as of last night.
 pub const LEDGER_COPY: &str = "ledger.nightly.redb";
 /// Hash trees of the blobs above one group.

@@ -33,6 +33,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The file of this name, at an address whose last part is another.
+    pub fn at(url: String, name: &FileName, promise: Promise) -> Self {
+        Self { url, key: DownloadKey::of(name), promise }
+    }
+
     /// The file of this name, at this address.
     pub fn of(url: &OriginUrl, name: &FileName, promise: Promise) -> Self {
         Self { url: url.as_str().to_owned(), key: DownloadKey::of(name), promise }

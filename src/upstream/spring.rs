@@ -38,13 +38,13 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Brings files from Microsoft, or from what stands in for it.
 pub struct FromUpstream {
     repository: Arc<Repository>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     cancel: CancellationToken,
 }
 
 impl FromUpstream {
     /// Brings files into `repository` until `cancel`; what has arrived stays for the next run.
-    pub fn new(repository: Arc<Repository>, upstream: Upstream, cancel: CancellationToken) -> Self {
+    pub fn new(repository: Arc<Repository>, upstream: Arc<Upstream>, cancel: CancellationToken) -> Self {
         Self { repository, upstream, cancel }
     }
 
@@ -132,6 +132,7 @@ impl FromUpstream {
         let asker = asker_of(&flight.first);
         self.blocking(move |repository| {
             if let Some(asker) = asker {
+                repository.tell_of_indexed(&folder, &name, &asker)?;
                 repository.ask_known(&folder, &name, &[asker])?;
             }
             repository.begin_task(kind, &folder, &name, &first)

@@ -95,6 +95,14 @@ impl Node {
         );
         let http = if settings.contains("[http]") { "" } else { "\n[http]\nlisten = [\"127.0.0.1:0\"]\n" };
         fs::write(self.config(), text + http).unwrap();
+        if !settings.contains("cab_url") {
+            // Nobody asks the real Microsoft.
+            let beside = self.config().with_file_name("conf.d");
+            fs::create_dir_all(&beside).unwrap();
+            fs::write(beside.join("no-edition.toml"), "[upstream]\ncab_url = \"\"\n").unwrap();
+        } else {
+            fs::remove_dir_all(self.config().with_file_name("conf.d")).ok();
+        }
     }
 
     pub fn start(mut self) -> Self {

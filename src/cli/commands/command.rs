@@ -1,6 +1,9 @@
 //! Which command is meant.
 
-use super::{backup, cab, check, completions, config, files, join, pair, restore, scrub, serve, status, sync, want};
+use super::{
+    backup, cab, check, completions, config, files, join, pair, refresh, restore, scrub, serve, status, sync, updates,
+    want,
+};
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
 #[derive(Debug, clap::Subcommand)]
@@ -17,6 +20,14 @@ pub(crate) enum Command {
     /// Say which files the main has to fetch
     #[command(subcommand, visible_alias = "wants")]
     Want(want::Want),
+    /// Look for updates of Microsoft's index
+    #[command(subcommand)]
+    Updates(updates::Updates),
+    /// Ask Microsoft for another edition of its index, at the main
+    Refresh(refresh::Args),
+    /// Look at what runs when
+    #[command(subcommand)]
+    Jobs(refresh::Jobs),
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
@@ -50,6 +61,9 @@ impl Command {
             Self::Status(args) => context.wait_for(status::run(&args, context)),
             Self::Files(files) => context.wait_for(files::run(&files, context)),
             Self::Want(want) => context.wait_for(want::run(want, context)),
+            Self::Updates(updates) => context.wait_for(updates::run(&updates, context)),
+            Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
+            Self::Jobs(jobs) => context.wait_for(refresh::jobs(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),

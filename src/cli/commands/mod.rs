@@ -10,11 +10,13 @@ mod files;
 mod import;
 mod join;
 mod pair;
+mod refresh;
 mod restore;
 mod scrub;
 mod serve;
 mod status;
 mod sync;
+mod updates;
 mod want;
 
 pub(crate) use command::Command;

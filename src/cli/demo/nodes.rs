@@ -133,7 +133,8 @@ fn configuration(place: &Path, folder: &Path, name: &str, role: &str) -> String 
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
     format!(
         "role = \"{role}\"\nname = \"{name}\"\nstate_dir = {}\ncontrol = {}\n\n[[folder]]\nname = \"waptwua\"\npath = {}\n\n\
-         [http]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nlisten = [\"127.0.0.1:0\"]\n\n[sync]\nlisten = \"127.0.0.1:0\"\n",
+         [http]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nlisten = [\"127.0.0.1:0\"]\n\n[sync]\nlisten = \"127.0.0.1:0\"\n\n\
+         [upstream]\nenabled = false\n",
         quoted(&place.join("state")),
         quoted(&place.join("control.sock")),
         quoted(folder),

@@ -1,4 +1,4 @@
-//! `[jobs]`: what runs when. `by`, `refresh_cab` and `pull` are kept for the version that acts upon them.
+//! `[jobs]`: what runs when. `by` and `pull` are kept for the version that acts upon them.
 
 use super::{keys::Keys, read, show};
 use serde::Serialize;
@@ -54,7 +54,7 @@ impl Jobs {
         let default = Self::default();
         Self {
             by: keys.inert("by", read::choice(RUN_BY), default.by),
-            refresh_cab: keys.inert("refresh_cab", read::period, default.refresh_cab),
+            refresh_cab: keys.value("refresh_cab", read::period, default.refresh_cab),
             scan_wants: keys.value("scan_wants", read::period, default.scan_wants),
             pull: keys.inert("pull", read::period, default.pull),
             scrub_every: keys.value("scrub_every", read::period, default.scrub_every),

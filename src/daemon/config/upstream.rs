@@ -79,12 +79,12 @@ impl Upstream {
             enabled: keys.value("enabled", read::boolean, default.enabled),
             origin: keys.value("origin", &url, default.origin),
             proxy: keys.value("proxy", &url, default.proxy),
-            cab_url: keys.inert("cab_url", &url, default.cab_url),
+            cab_url: keys.value("cab_url", &url, default.cab_url),
             allowed_hosts: keys.value("allowed_hosts", read::list(domain), default.allowed_hosts),
             trust_roots: keys.value("trust_roots", &files, default.trust_roots),
             timestamp_roots: keys.value("timestamp_roots", &files, default.timestamp_roots),
-            require_signature: keys.inert("require_signature", read::boolean, default.require_signature),
-            publish_sha1_sidecar: keys.inert("publish_sha1_sidecar", read::boolean, default.publish_sha1_sidecar),
+            require_signature: keys.value("require_signature", read::boolean, default.require_signature),
+            publish_sha1_sidecar: keys.value("publish_sha1_sidecar", read::boolean, default.publish_sha1_sidecar),
             resolve: keys.value("resolve", resolve, default.resolve),
         }
     }

@@ -1,0 +1,121 @@
+//! `wuasync updates search` and `wuasync updates show`.
+
+use crate::{
+    base::units,
+    cli::{client::percent_encoded, context::Context, error::CliError, exit::Exit, out::printable, table::Table},
+    daemon::api::{self, UpdateStory, UpdatesReply},
+    domain::{edition::EditionUpdate, update::UpdateId},
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Updates {
+    /// Find updates of the published edition
+    #[command(visible_alias = "list")]
+    Search(SearchArgs),
+    /// Show one update, with its files
+    Show {
+        /// UpdateID and RevisionNumber
+        #[arg(value_name = "GUID_REV")]
+        id: UpdateId,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SearchArgs {
+    /// An article (KB5087058), an UpdateID, or words of a title
+    text: Vec<String>,
+    /// A product, or a part of its name
+    #[arg(long)]
+    product: Option<String>,
+    /// SecurityUpdates, CriticalUpdates, UpdateRollups, ServicePacks, Updates, DefinitionUpdates or FeaturePacks
+    #[arg(long)]
+    classification: Option<String>,
+    /// Critical, Important, Moderate or Low
+    #[arg(long)]
+    severity: Option<String>,
+    /// Only those that others took the place of, or (--superseded=false) only the others
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    superseded: Option<bool>,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+pub(super) async fn run(command: &Updates, context: &Context) -> Result<Exit, CliError> {
+    match command {
+        Updates::Search(args) => search(args, context).await,
+        Updates::Show { id } => show(*id, context).await,
+    }
+}
+
+async fn search(args: &SearchArgs, context: &Context) -> Result<Exit, CliError> {
+    let mut query = format!("{}?limit={}", api::UPDATES, args.limit);
+    let text = (!args.text.is_empty()).then(|| args.text.join(" "));
+    for (key, value) in [
+        ("text", text.as_ref()),
+        ("product", args.product.as_ref()),
+        ("classification", args.classification.as_ref()),
+        ("severity", args.severity.as_ref()),
+    ] {
+        if let Some(value) = value {
+            query.push_str(&format!("&{key}={}", percent_encoded(value)));
+        }
+    }
+    if let Some(superseded) = args.superseded {
+        query.push_str(&format!("&superseded={superseded}"));
+    }
+    let reply: UpdatesReply = context.client().await?.get(&query).await?;
+    if context.out().is_json() {
+        reply.updates.iter().try_for_each(|update| context.out().json(update))?;
+    } else {
+        let mut table = Table::new(&["UPDATE", "KB", "SEVERITY", "TITLE"]);
+        reply.updates.iter().for_each(|update| table.row(row(update)));
+        let more = if reply.more { "there are more: say more of what is meant, or --limit\n" } else { "" };
+        context.out().text(&format!("{}{more}", table.show(context.out().style(), "nothing found")))?;
+    }
+    Ok(if reply.updates.is_empty() { Exit::Failed } else { Exit::Done })
+}
+
+fn row(update: &EditionUpdate) -> [String; 4] {
+    let kbs: Vec<_> = update.kbs.iter().map(ToString::to_string).collect();
+    let severity = update.severity.map_or("", |severity| severity.as_str());
+    [update.id.to_string(), kbs.join(" "), severity.to_owned(), printable(title(update))]
+}
+
+fn title(update: &EditionUpdate) -> &str {
+    update.titles.first().map_or("", |title| &title.text)
+}
+
+async fn show(id: UpdateId, context: &Context) -> Result<Exit, CliError> {
+    let story: UpdateStory = context.client().await?.get(&api::path_of(id)).await?;
+    context.out().answer(&story, |style| {
+        let UpdateStory { update, files } = &story;
+        let mut page = format!("{}\n", style.bold(&printable(title(update))));
+        let mut line = |what: &str, text: String| {
+            if !text.is_empty() {
+                page.push_str(&format!("{what:<15}{}\n", printable(&text)));
+            }
+        };
+        let joined = |list: Vec<String>| list.join(", ");
+        line("update", update.id.to_string());
+        line("articles", joined(update.kbs.iter().map(ToString::to_string).collect()));
+        line("severity", update.severity.map_or(String::new(), |severity| severity.as_str().to_owned()));
+        line("classification", update.classification().map_or(String::new(), |known| known.to_string()));
+        line(
+            "products",
+            joined(update.products().filter_map(|product| product.name.as_deref().map(str::to_owned)).collect()),
+        );
+        line("bulletins", joined(update.bulletins.clone()));
+        line("cves", joined(update.cves.clone()));
+        line("superseded by", joined(update.superseded_by.iter().map(ToString::to_string).collect()));
+        line("in bundles", joined(update.bundled_by.iter().map(ToString::to_string).collect()));
+        let mut table = Table::new(&["HERE", ">SIZE", "FILE"]);
+        for file in files {
+            let size = file.size.map(units::bytes).unwrap_or_default();
+            let name = file.name.clone().unwrap_or_else(|| "(no address)".to_owned());
+            table.row([if file.is_held { "yes" } else { "no" }.to_owned(), size, name]);
+        }
+        format!("{page}\n{}", table.show(style, "no files"))
+    })?;
+    Ok(Exit::Done)
+}

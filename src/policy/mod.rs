@@ -1,0 +1,3 @@
+//! Decisions. Pure: what is known and what time it is in, what is to be done out.
+
+pub mod patch_tuesday;
