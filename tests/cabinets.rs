@@ -1,6 +1,6 @@
 //! Cabinets beside other programs: what we and they make of the same files, and the commands.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is to fail its test")]
 
 #[allow(dead_code, unreachable_pub, reason = "unit tests and benchmarks use the rest")]
 mod cabs;
@@ -145,7 +145,7 @@ fn a_signed_cabinet_is_told_listed_and_listed_deep() {
     let place = tempfile::tempdir().unwrap();
     let shard = Made::new(vec![Folder::new(Packing::Lzx(Lzx::new(21)), &[("c\\1", b"one"), ("x\\1", b"two")])]);
     let inner = [("index.xml", &b"<INDEX/>"[..]), ("package2.cab", &shard.to_bytes()), ("broken.CAB", b"MSCF")];
-    let outer = Made::new(vec![Folder::new(Packing::Stored, &inner)]).to_be_signed(9);
+    let outer = Made::new(vec![Folder::new(Packing::Stored, &inner)]).telling_of_signature(9);
     let cab = place.path().join("wsusscn2.cab");
     fs::write(&cab, [&outer.to_bytes()[..], b"signature"].concat()).unwrap();
 
@@ -163,6 +163,18 @@ fn a_signed_cabinet_is_told_listed_and_listed_deep() {
     assert_eq!(lines[2]["within"], Value::from(vec!["package2.cab"]));
     let fault = lines.iter().find(|line| line.get("fault").is_some()).unwrap();
     assert_eq!(fault["within"], Value::from(vec!["broken.CAB"]));
+}
+
+#[test]
+fn cabinets_in_cabinets_are_listed_four_deep_and_no_deeper() {
+    let place = tempfile::tempdir().unwrap();
+    let within = |bytes: &[u8], name: &str| Made::new(vec![Folder::new(Packing::Stored, &[(name, bytes)])]).to_bytes();
+    let five = ["5", "4.cab", "3.cab", "2.cab", "1.cab"].iter().fold(vec![], |bytes, name| within(&bytes, name));
+    let cab = place.path().join("x.cab");
+    fs::write(&cab, five).unwrap();
+    let (code, lines) = wuasync(&["cab", "list", cab.to_str().unwrap(), "--deep", "--json"]);
+    assert_eq!((code, names(&lines)), (1, vec!["1.cab", "2.cab", "3.cab", "4.cab"]));
+    assert_eq!(lines[4]["within"], Value::from(vec!["1.cab", "2.cab", "3.cab", "4.cab"]));
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! The bars of speed, each beside its peers in one alternating run; prints a table.
 //!
 //!     cargo bench --bench bars                     all sections, three runs of each
-//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million
+//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets
 //!     cargo bench --bench bars -- --runs 5 --scale 0.1 big
 //!
 //! Works in /dev/shm, in a network of its own (both ends and every peer talk over its loopback, whose
 //! counters are the wire). Needs root, about 12 GB of memory for all sections, and for the peers rsync,
-//! openssh-server, openssl and b3sum; a peer that is not installed is named and left out.
+//! openssh-server, openssl, b3sum and cabextract; a peer that is not installed is named and left out.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that fails ends")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
 mod blast;
+mod cabinets;
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../../tests/cabs/mod.rs"]
+mod cabs;
 mod corpus;
 mod meter;
 mod ours;
@@ -22,7 +26,7 @@ mod sections;
 
 use std::{os::unix::process::CommandExt, process::Command};
 
-const SECTIONS: [&str; 6] = ["big", "small", "idle", "away", "adopt", "million"];
+const SECTIONS: [&str; 7] = ["big", "small", "idle", "away", "adopt", "million", "cabinets"];
 /// Set in the copy of this program that runs in a network of its own.
 const INSIDE: &str = "WUASYNC_BARS_INSIDE";
 
@@ -76,6 +80,7 @@ fn main() {
             "idle" => sections::idle(&plan),
             "away" => sections::away(&plan),
             "adopt" => sections::adopt(&plan),
+            "cabinets" => cabinets::cabinets(&plan),
             _ => sections::million(&plan),
         }
     }

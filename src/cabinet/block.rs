@@ -34,7 +34,8 @@ impl BlockHead {
         let reserve = &mut reserve[..header.cb_cf_data.into()];
         source.fill(reserve)?;
         let (packed, unpacked) = (u16_at(&bytes, 4), u16_at(&bytes, 6));
-        // The reserve is checked as words of its own: the four bytes before it are one.
+        // MS-CAB has the reserve covered; cabextract and gcab leave it out.
+        // It follows on one whole word, so that its own sum can be added.
         let covered = checksum(&bytes[4..]) ^ checksum(reserve);
         let head = Self { checksum: u32_at(&bytes, 0), packed, unpacked, covered };
         head.check(compression).map_err(|fault| fault.at(source.position()))?;

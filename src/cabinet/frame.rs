@@ -189,7 +189,7 @@ mod tests {
     fn made() -> Made {
         let first = MadeFolder::new(Packing::Stored, &[("a", &noise(70_000)), ("b", b"bb")]);
         let second = MadeFolder::new(Packing::Stored, &[("c", &noise(32_768))]);
-        Made { block_reserve: 3, ..Made::new(vec![first, second]).to_be_signed(9) }
+        Made { block_reserve: 3, ..Made::new(vec![first, second]).telling_of_signature(9) }
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn version_one_keeps_its_bytes() {
+    fn framing_of_version_one_keeps_its_bytes() {
         let file = Made::new(vec![MadeFolder::new(Packing::Stored, &[("a", b"abc")])]).to_bytes();
         let (content, framing) = apart(&[&file[..], b"."].concat()).unwrap();
         assert_eq!(content, b"abc");

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn fields_and_reserves_are_read() {
-        let cabinet = Cabinet { folder_reserve: 2, block_reserve: 3, ..cabinet().to_be_signed(777) };
+        let cabinet = Cabinet { folder_reserve: 2, block_reserve: 3, ..cabinet().telling_of_signature(777) };
         let bytes = cabinet.to_bytes();
         let header = read(&bytes).unwrap();
         assert_eq!((header.version_major, header.version_minor, header.set_id, header.flags), (1, 3, 0x1234, 4));
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_seen_where_the_reserve_tells_of_one() {
-        let signed = cabinet().to_be_signed(777);
+        let signed = cabinet().telling_of_signature(777);
         let place = read(&signed.to_bytes()).unwrap().signature_place().unwrap();
         assert_eq!((place.offset as usize, place.bytes), (signed.to_bytes().len(), 777));
         let reserves = [vec![], vec![0; 20], [&SIGNED[..], &[0; 16]].concat(), [&SIGNED[..], &[1; 17]].concat()];

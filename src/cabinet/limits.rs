@@ -8,14 +8,14 @@ pub(super) const MAX_PACKED_BYTES: usize = MAX_BLOCK_BYTES + 6144;
 
 /// Upper limits for one cabinet; more is refused. How deep cabinets lie in cabinets is the caller's to limit.
 ///
-/// The tables take at most `max_folders` times 16 bytes and `max_files` times (56 bytes and a name).
+/// The tables take at most `max_folders` times 16 bytes and `max_files` times (64 bytes and a name).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Folders. Default 4,096: a cabinet is cut into folders of megabytes, and 4 GiB is its end.
     pub max_folders: u16,
     /// Members. Default 65,535: what the format can count; shards of `wsusscn2.cab` have some 12,500.
     pub max_files: u16,
-    /// Bytes of a name, without its end. Default 256: MS-CAB 2.3, `szName`.
+    /// Bytes of a name, without its end. Default 255: 256 with it, as Microsoft's own reader and cabextract have it.
     pub max_name_bytes: usize,
     /// What one folder unpacks to, in bytes. Default 2 GiB: 65,535 blocks of 32 KiB are all that a folder can have.
     pub max_folder_bytes: u64,
@@ -29,7 +29,7 @@ impl Default for Limits {
         Self {
             max_folders: 4_096,
             max_files: u16::MAX,
-            max_name_bytes: 256,
+            max_name_bytes: 255,
             max_folder_bytes: 2 << 30,
             max_cabinet_bytes: 4 << 30,
         }

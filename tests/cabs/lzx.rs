@@ -376,9 +376,12 @@ fn depths(weights: &[u64]) -> Vec<u8> {
     (0..weights.len()).map(|leaf| u8::try_from(depth(leaf)).unwrap()).collect()
 }
 
+/// A symbol of the pretree, extra bits as value and count, and a second symbol.
+type LengthToken = (usize, Option<(u32, u32)>, Option<usize>);
+
 /// Code lengths as differences from the block before, runs of zeros and of equal ones shortened.
 fn put_lengths(bits: &mut BitWriter, before: &[u8], lengths: &[u8]) {
-    let mut tokens: Vec<(usize, Option<(u32, u32)>, Option<usize>)> = Vec::new();
+    let mut tokens: Vec<LengthToken> = Vec::new();
     let difference = |at: usize| usize::from((17 + before[at] - lengths[at]) % 17);
     let mut at = 0;
     while at < lengths.len() {

@@ -58,8 +58,8 @@ impl Cabinet {
         Self { folders, header_reserve: vec![], folder_reserve: 0, block_reserve: 0, date_time, attribs: 0x20 }
     }
 
-    /// With the reserve that a signature of `bytes` needs; the signature itself is to be appended.
-    pub fn to_be_signed(mut self, bytes: u32) -> Self {
+    /// With the reserve that tells of a signature of `bytes`; the signature itself is to be appended.
+    pub fn telling_of_signature(mut self, bytes: u32) -> Self {
         self.header_reserve = vec![0; 20];
         let end = self.to_bytes().len() as u32;
         self.header_reserve = [&[0, 0, 0x10, 0][..], &end.to_le_bytes(), &bytes.to_le_bytes(), &[0; 8]].concat();

@@ -40,8 +40,10 @@ fn decoded(encoder: &Encoder, data: &[u8]) -> Result<Vec<u8>, &'static str> {
 fn every_window_gives_back_what_was_packed() {
     for window_bits in 15..=21 {
         let data = content((1 << window_bits) + 70_000, window_bits.into());
-        let kinds = vec![BlockKind::Verbatim, BlockKind::Aligned, BlockKind::Uncompressed];
-        let encoder = Encoder { kinds, block_bytes: 100_000, ..Encoder::new(window_bits) };
+        // Mostly plain: these are soon packed, and fill the window as well.
+        let packed = [BlockKind::Verbatim, BlockKind::Aligned];
+        let kinds = [&packed[..], &[BlockKind::Uncompressed; 14]].concat();
+        let encoder = Encoder { kinds, block_bytes: 70_000, ..Encoder::new(window_bits) };
         assert!(decoded(&encoder, &data).unwrap() == data, "{window_bits}");
     }
 }
@@ -71,20 +73,18 @@ fn translated_calls_come_back() {
 
 #[test]
 fn padding_is_found_at_the_end_of_a_chunk_and_at_the_beginning_of_the_next() {
-    // One literal block of an even, then plain ones of odd sizes that end with their chunk.
-    let data = content(2 * CHUNK_BYTES, 7);
-    let kinds = vec![BlockKind::Uncompressed];
-    let encoder = Encoder { kinds, block_bytes: 1, ..Encoder::new(15) };
-    let mut chunks = encoder.encode(&data[..1]);
-    assert_eq!(chunks[0].pop(), Some(0), "the padding");
-    let next = encoder.encode(&data[1..2]).remove(0);
-    // The block of the second chunk without the bit that begins a folder, behind the padding.
-    let next = [&[0], &relocated(&next)[..]].concat();
-    let mut decoder = Lzx::new(15);
-    let mut out = Vec::new();
-    decoder.decode(&chunks[0], 1, &mut out).unwrap();
-    decoder.decode(&next, 1, &mut out).unwrap();
-    assert_eq!(out, data[1..2]);
+    let encoder = Encoder { kinds: vec![BlockKind::Uncompressed], ..Encoder::new(15) };
+    let first = encoder.encode(b"a").remove(0);
+    assert_eq!(first.last(), Some(&0), "the padding");
+    // The block of the second chunk without the bit that begins a folder.
+    let second = relocated(&encoder.encode(b"b")[0]);
+    let moved = (first[..first.len() - 1].to_vec(), [&[0], &second[..]].concat());
+    for (first, second) in [(first, second), moved] {
+        let (mut decoder, mut out) = (Lzx::new(15), Vec::new());
+        decoder.decode(&first, 1, &mut out).unwrap();
+        decoder.decode(&second, 1, &mut out).unwrap();
+        assert_eq!(out, b"b");
+    }
 }
 
 /// A chunk of one plain block without its first bit; both fit into two words.
@@ -97,22 +97,17 @@ fn relocated(chunk: &[u8]) -> Vec<u8> {
 
 #[test]
 fn matches_of_bytes_that_are_not_there_are_refused() {
-    // A match at once: offset 1 of nothing.
-    let data = vec![7; 100];
-    let mut chunk = Encoder::new(15).encode(&data).remove(0);
-    let mut decoder = Lzx::new(15);
-    let mut out = Vec::new();
-    decoder.decode(&chunk, 100, &mut out).unwrap();
-    assert_eq!(out, data);
-    chunk.truncate(chunk.len() - 2);
-    assert!(Lzx::new(15).decode(&chunk, 100, &mut out).is_err(), "a cut chunk");
-    let plain = Encoder { kinds: vec![BlockKind::Uncompressed], ..Encoder::new(15) };
-    let chunk = plain.encode(&data).remove(0);
-    for (offset, is_fine) in [(0_u32, true), (u32::MAX, true)] {
+    // Plain bytes, and then matches of the offset that the plain block's head has first.
+    let data: Vec<u8> = (0..100).chain([99; 300]).collect();
+    let kinds = vec![BlockKind::Uncompressed, BlockKind::Verbatim];
+    let chunk = Encoder { kinds, block_bytes: 100, ..Encoder::new(15) }.encode(&data).remove(0);
+    assert_eq!(chunk[4..8], [1, 0, 0, 0]);
+    for (offset, is_there) in [(1_u32, true), (100, true), (101, false), (0, false), (32_769, false), (u32::MAX, false)]
+    {
         let mut chunk = chunk.clone();
         chunk[4..8].copy_from_slice(&offset.to_le_bytes());
-        // Recent offsets of no sense are no harm until a match uses them.
-        assert_eq!(Lzx::new(15).decode(&chunk, 100, &mut out).is_ok(), is_fine);
+        let decoded = Lzx::new(15).decode(&chunk, 400, &mut Vec::new());
+        assert_eq!(decoded.is_ok(), is_there, "{offset}");
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) struct Tree {
     first: [u32; LONGEST + 1],
     /// For each length, how many codes there are.
     counts: [u32; LONGEST + 1],
+    /// For each length, where its symbols begin.
+    starts: [u32; LONGEST + 1],
     /// Symbols in the order of their codes.
     symbols: Vec<u16>,
 }
@@ -76,8 +78,9 @@ pub(super) struct Tree {
 impl Tree {
     /// Without any symbol.
     pub(super) fn empty() -> Self {
-        let (first, counts) = ([0; LONGEST + 1], [0; LONGEST + 1]);
-        Self { table: Box::new([0; 1 << LOOKED_UP]), first, counts, symbols: Vec::new() }
+        let none = [0; LONGEST + 1];
+        let table = Box::new([0; 1 << LOOKED_UP]);
+        Self { table, first: none, counts: none, starts: none, symbols: Vec::new() }
     }
 
     /// Takes the code lengths of symbols 0, 1 and so on, at most 16 each; every code has to have a meaning.
@@ -91,26 +94,29 @@ impl Tree {
         if space != 1 << LONGEST {
             return Err("code lengths that make no tree");
         }
-        self.symbols.clear();
-        let mut code = 0;
         for length in 1..=LONGEST {
-            self.first[length] = code;
-            for (symbol, _) in lengths.iter().enumerate().filter(|(_, of)| usize::from(**of) == length) {
-                self.enter(code, length, symbol as u16);
-                code += 1;
-            }
-            code <<= 1;
+            self.first[length] = (self.first[length - 1] + self.counts[length - 1]) << 1;
+            self.starts[length] = self.starts[length - 1] + self.counts[length - 1];
+        }
+        self.symbols.clear();
+        self.symbols.resize(lengths.len(), 0);
+        let mut entered = [0; LONGEST + 1];
+        for (symbol, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
+            let length = usize::from(*length);
+            self.enter(entered[length], length, symbol as u16);
+            entered[length] += 1;
         }
         Ok(())
     }
 
-    fn enter(&mut self, code: u32, length: usize, symbol: u16) {
-        self.symbols.push(symbol);
-        let entries = match LOOKED_UP.checked_sub(length) {
-            Some(spare) => (code as usize) << spare..(code as usize + 1) << spare,
-            None => return self.table[code as usize >> (length - LOOKED_UP)] = 0,
-        };
-        self.table[entries].fill(symbol << 5 | length as u16);
+    /// Gives the code of this length and number to a symbol.
+    fn enter(&mut self, number: u32, length: usize, symbol: u16) {
+        self.symbols[(self.starts[length] + number) as usize] = symbol;
+        let code = (self.first[length] + number) as usize;
+        match LOOKED_UP.checked_sub(length) {
+            Some(spare) => self.table[code << spare..(code + 1) << spare].fill(symbol << 5 | length as u16),
+            None => self.table[code >> (length - LOOKED_UP)] = 0,
+        }
     }
 
     /// Takes one symbol of the bits that a refill made available.
@@ -127,15 +133,13 @@ impl Tree {
 
     #[cold]
     fn long_symbol(&self, next: u16) -> Result<(u16, u8), &'static str> {
-        let mut passed = self.counts[..=LOOKED_UP].iter().sum::<u32>();
         for length in LOOKED_UP + 1..=LONGEST {
             let code = u32::from(next) >> (LONGEST - length);
-            let place = code.wrapping_sub(self.first[length]);
-            if place < self.counts[length] {
-                let symbol = self.symbols.get((passed + place) as usize);
+            let number = code.wrapping_sub(self.first[length]);
+            if number < self.counts[length] {
+                let symbol = self.symbols.get((self.starts[length] + number) as usize);
                 return symbol.map(|symbol| (*symbol, length as u8)).ok_or("a code of no meaning");
             }
-            passed += self.counts[length];
         }
         Err("a code of no meaning")
     }

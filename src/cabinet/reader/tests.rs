@@ -74,7 +74,7 @@ impl<R: Read> Read for Slow<R> {
 #[test]
 fn every_member_of_every_compression_comes_out_in_order() {
     let expected: Members = (0..4).flat_map(|_| members()).collect();
-    for made in [one_each(), Made { folder_reserve: 3, block_reserve: 7, ..one_each().to_be_signed(5) }] {
+    for made in [one_each(), Made { folder_reserve: 3, block_reserve: 7, ..one_each().telling_of_signature(5) }] {
         let bytes = made.to_bytes();
         assert_eq!(all(&bytes), expected);
     }
@@ -209,7 +209,7 @@ fn a_fault_in_a_nested_cabinet_tells_both_places() {
 
 #[test]
 fn what_follows_the_cabinet_is_there_after_it() {
-    let made = one_each().to_be_signed(9);
+    let made = one_each().telling_of_signature(9);
     let bytes = [&made.to_bytes()[..], b"signature"].concat();
     let place = open(&bytes).unwrap().header().signature_place().unwrap();
     assert_eq!(&bytes[place.offset as usize..], b"signature");
