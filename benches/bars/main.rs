@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench bars                     all sections, three runs of each
 //!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets
+//!                                                  (editions only when named: it makes one of real size)
 //!     cargo bench --bench bars -- --runs 5 --scale 0.1 big
 //!
 //! Works in /dev/shm, in a network of its own (both ends and every peer talk over its loopback, whose
@@ -17,7 +18,11 @@ mod cabinets;
 #[path = "../../tests/cabs/mod.rs"]
 mod cabs;
 mod corpus;
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "tests use the rest")]
+#[path = "../../tests/editions/mod.rs"]
+mod editions;
 mod meter;
+mod offline_index;
 mod ours;
 mod peers;
 #[path = "../../tests/processes/mod.rs"]
@@ -26,7 +31,7 @@ mod sections;
 
 use std::{os::unix::process::CommandExt, process::Command};
 
-const SECTIONS: [&str; 7] = ["big", "small", "idle", "away", "adopt", "million", "cabinets"];
+const SECTIONS: [&str; 8] = ["big", "small", "idle", "away", "adopt", "million", "cabinets", "editions"];
 /// Set in the copy of this program that runs in a network of its own.
 const INSIDE: &str = "WUASYNC_BARS_INSIDE";
 
@@ -51,7 +56,8 @@ impl Plan {
             }
         }
         if plan.sections.is_empty() {
-            plan.sections = SECTIONS.map(str::to_owned).into();
+            plan.sections =
+                SECTIONS.iter().filter(|section| **section != "editions").map(|s| (*s).to_owned()).collect();
         }
         plan
     }
@@ -66,6 +72,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("--blast-server") => return blast::serve(arguments.get(1).map(Into::into)),
+        Some("--read-edition") => return offline_index::read_one(&arguments[1]),
         Some("--blast-client") => return blast::client(&arguments[1], &arguments[2..]),
         _ => {}
     }
@@ -81,6 +88,7 @@ fn main() {
             "away" => sections::away(&plan),
             "adopt" => sections::adopt(&plan),
             "cabinets" => cabinets::cabinets(&plan),
+            "editions" => offline_index::editions(&plan),
             _ => sections::million(&plan),
         }
     }
