@@ -217,13 +217,20 @@ fn a_shard_that_is_not_there_is_named_and_its_updates_are_told_without_details()
     let plan = small(6);
     let (world, mut parts) = (plan.world(), plan.parts());
     parts.shards.remove(1);
-    parts.shards.push(("package99.cab".to_owned(), vec![("c\\1".to_owned(), vec![])]));
+    parts.shards.push(("package99.cab".to_owned(), vec![("s\\1".to_owned(), vec![])]));
     let mut members = parts.members();
     members.push(("readme.txt".to_owned(), vec![]));
-    let edition = read(&pack(&Packing::Stored, &members)[..], &options(2)).unwrap();
+    let [edition, reversed] = [false, true].map(|is_reversed| {
+        if is_reversed {
+            members.reverse();
+        }
+        read(&pack(&Packing::Stored, &members)[..], &options(2)).unwrap()
+    });
+    assert_eq!(edition.oddities(), reversed.oddities());
     let places = world.places_in(1);
     let oddities = edition.oddities();
     assert_eq!(oddities.missing_shards, ["package3.cab"]);
+    assert_eq!(oddities.unlisted_cabinets, ["package99.cab"]);
     assert_eq!(oddities.updates_without_details as usize, places.len());
     for (told, made) in edition.updates().zip(told_of(&world, &["en"])) {
         let is_bare = places.iter().any(|place| id(&world, *place) == made.id);
@@ -464,6 +471,10 @@ fn each_limit_refuses_what_is_beyond_it() {
         (Limits { max_text_bytes: 1_000, ..most.clone() }, "bytes of addresses are more than the limit of 1000"),
         (Limits { max_shards: 2, ..most.clone() }, "shards are more than the limit of 2"),
         (Limits { max_shard_bytes: 1_000, ..most.clone() }, "bytes of a shard are more than the limit of 1000"),
+        (
+            Limits { max_unpacked_bytes: 32_768, ..most.clone() },
+            "unpacked bytes of shards are more than the limit of 32768",
+        ),
         (
             Limits { max_package_bytes: 1_000, ..most.clone() },
             "unpacked bytes of a folder are more than the limit of 1000",
