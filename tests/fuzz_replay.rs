@@ -41,6 +41,11 @@ fn a_hostile_configuration_is_read_or_refused() {
 }
 
 #[test]
+fn hostile_editions_are_read_or_refused() {
+    replay("editions");
+}
+
+#[test]
 fn hostile_frames_are_read_or_refused() {
     replay("frames");
 }

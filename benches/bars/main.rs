@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench bars                     all sections, three runs of each
 //!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets
+//!                                                  (editions only when named: it makes one of real size)
 //!     cargo bench --bench bars -- --runs 5 --scale 0.1 big
 //!
 //! Works in /dev/shm, in a network of its own (both ends and every peer talk over its loopback, whose
@@ -17,7 +18,11 @@ mod cabinets;
 #[path = "../../tests/cabs/mod.rs"]
 mod cabs;
 mod corpus;
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "tests use the rest")]
+#[path = "../../tests/editions/mod.rs"]
+mod editions;
 mod meter;
+mod offline_index;
 mod ours;
 mod peers;
 mod plan;
@@ -27,19 +32,23 @@ mod sections;
 
 use plan::Plan;
 
-const SECTIONS: [&str; 7] = ["big", "small", "idle", "away", "adopt", "million", "cabinets"];
+const SECTIONS: [&str; 8] = ["big", "small", "idle", "away", "adopt", "million", "cabinets", "editions"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("--blast-server") => return blast::serve(arguments.get(1).map(Into::into)),
+        Some("--read-edition") => return offline_index::read_one(&arguments[1]),
         Some("--blast-client") => return blast::client(&arguments[1], &arguments[2..]),
         _ => {}
     }
     if !plan::is_inside() {
         return plan::go_inside(&arguments);
     }
-    let plan = Plan::from_arguments(&arguments, &SECTIONS);
+    // Making an edition of real size takes far longer than all the others: only by name.
+    let usual: Vec<_> = SECTIONS.iter().copied().filter(|section| *section != "editions").collect();
+    let known = if arguments.iter().any(|argument| argument == "editions") { &SECTIONS[..] } else { &usual };
+    let plan = Plan::from_arguments(&arguments, known);
     for section in &plan.sections {
         match section.as_str() {
             "big" => sections::big(&plan),
@@ -48,6 +57,7 @@ fn main() {
             "away" => sections::away(&plan),
             "adopt" => sections::adopt(&plan),
             "cabinets" => cabinets::cabinets(&plan),
+            "editions" => offline_index::editions(&plan),
             _ => sections::million(&plan),
         }
     }

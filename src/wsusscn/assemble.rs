@@ -103,7 +103,6 @@ fn details(
             false => oddities.unlisted_cabinets.push(shard.name),
         }
     }
-    oddities.unlisted_cabinets.sort();
     oddities.missing_shards = index.shards().filter(|name| !by_name.contains_key(*name)).map(str::to_owned).collect();
     // Of each shard, how many updates should be in it and how many are.
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

@@ -25,14 +25,14 @@ const MAX_FILES: usize = 16 * 1024;
 
 /// What `c/<n>` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Core {
+pub(super) struct Core {
     pub(super) id: UpdateId,
     pub(super) kind: UpdateKind,
 }
 
 /// What `x/<n>` says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Extended {
+pub(super) struct Extended {
     pub(super) severity: Option<Severity>,
     pub(super) kbs: Vec<Kb>,
     pub(super) bulletins: Vec<Box<str>>,
@@ -58,7 +58,7 @@ impl Extended {
 }
 
 /// Reads the beginning of `c/<n>`, as far as its `Properties`.
-pub fn read_core(from: impl BufRead) -> Result<Core, Flaw> {
+pub(super) fn read_core(from: impl BufRead) -> Result<Core, Flaw> {
     let mut xml = Xml::new(from);
     let mut id = None;
     while let Some(element) = xml.child()? {
@@ -90,7 +90,7 @@ fn kind_of(text: &str) -> UpdateKind {
 }
 
 /// Reads `x/<n>`.
-pub fn read_extended(from: impl BufRead) -> Result<Extended, Flaw> {
+pub(super) fn read_extended(from: impl BufRead) -> Result<Extended, Flaw> {
     let mut xml = Xml::new(from);
     let (mut extended, mut is_there) = (Extended::default(), false);
     while let Some(element) = xml.child()? {
@@ -193,7 +193,7 @@ fn is_algorithm(text: &str, name: &str) -> bool {
 }
 
 /// Reads the title in `l/<language>/<n>`.
-pub fn read_localized(from: impl BufRead) -> Result<String, Flaw> {
+pub(super) fn read_localized(from: impl BufRead) -> Result<String, Flaw> {
     let mut xml = Xml::new(from);
     xml.root("LocalizedProperties")?;
     while let Some(element) = xml.child()? {

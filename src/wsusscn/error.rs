@@ -1,7 +1,7 @@
 //! Why an edition is refused, and where.
 
 use crate::cabinet::CabinetError;
-use std::{error::Error, fmt, io};
+use std::{fmt, io};
 
 /// An edition that is refused, or whose bytes could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -120,11 +120,11 @@ pub enum Fault {
 
 /// A fault at a place inside of one member.
 #[derive(Debug)]
-pub struct Flaw {
+pub(super) struct Flaw {
     /// Bytes from the member's beginning.
-    pub offset: Option<u64>,
+    pub(super) offset: Option<u64>,
     /// What is wrong.
-    pub fault: Fault,
+    pub(super) fault: Fault,
 }
 
 impl Flaw {
@@ -151,20 +151,5 @@ impl From<CabinetError> for Flaw {
     /// The cabinet's error has a place of its own.
     fn from(error: CabinetError) -> Self {
         Self { offset: None, fault: Fault::Cabinet(error) }
-    }
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.offset {
-            Some(offset) => write!(f, "at byte {offset}"),
-            None => f.write_str("in the member"),
-        }
-    }
-}
-
-impl Error for Flaw {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.fault)
     }
 }

@@ -14,29 +14,29 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// The shards by where their ranges begin.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Index {
+pub(super) struct Index {
     by_start: BTreeMap<u64, String>,
 }
 
 impl Index {
     /// The shard of a revision: the one whose range begins at or before it, and nearest to it.
-    pub fn shard_of(&self, revision: u64) -> Option<&str> {
+    pub(super) fn shard_of(&self, revision: u64) -> Option<&str> {
         self.by_start.range(..=revision).next_back().map(|(_, name)| name.as_str())
     }
 
     /// All shards, by their ranges.
-    pub fn shards(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn shards(&self) -> impl Iterator<Item = &str> {
         self.by_start.values().map(String::as_str)
     }
 
     /// Whether there is a shard of this name.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.shards().any(|shard| shard == name)
     }
 }
 
 /// Reads it. Names are kept in lower case.
-pub fn read(from: impl BufRead, limits: &Limits) -> Result<Index, Flaw> {
+pub(super) fn read(from: impl BufRead, limits: &Limits) -> Result<Index, Flaw> {
     let mut xml = Xml::new(from);
     let root = xml.root("INDEX")?;
     root.required("INDEX", "VERSION", |version| (version == "1").then_some(()))?;

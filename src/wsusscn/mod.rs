@@ -30,13 +30,3 @@ pub use edition::{Edition, Oddities};
 pub use error::{EditionError, Fault};
 pub use options::{Limits, Options};
 pub use read::read;
-
-/// The XML parts by themselves, as fuzzers want them: each is read or refused.
-pub mod parts {
-    pub use super::{
-        details::{Core, Extended, read_core, read_extended, read_localized},
-        error::Flaw,
-        index::{Index, read as read_index},
-        package::{Package, read as read_package},
-    };
-}

@@ -34,6 +34,9 @@ pub struct Limits {
     pub max_shards: u32,
     /// A shard's size, packed. Default 96 MiB: the largest has 34 MB.
     pub max_shard_bytes: u64,
+    /// What all shards together can unpack to, by the number of their blocks, in bytes. Default 64 GiB: 16 to
+    /// 25 GB in 2026.
+    pub max_unpacked_bytes: u64,
     /// What `package.xml` unpacks to, in bytes. Default 1 GiB: it has 115 MB.
     pub max_package_bytes: u64,
 }
@@ -55,6 +58,7 @@ impl Default for Limits {
             max_text_bytes: 256 << 20,
             max_shards: 1_024,
             max_shard_bytes: 96 << 20,
+            max_unpacked_bytes: 64 << 30,
             max_package_bytes: 1 << 30,
         }
     }

@@ -18,7 +18,7 @@ use std::{collections::HashMap, io::BufRead, ops::Range};
 
 /// What `package.xml` says.
 #[derive(Debug)]
-pub struct Package {
+pub(super) struct Package {
     pub(super) id: EditionId,
     pub(super) updates: Vec<Listed>,
     pub(super) lists: Lists,
@@ -71,7 +71,7 @@ impl Span {
 }
 
 /// Reads it.
-pub fn read(from: impl BufRead, limits: &Limits) -> Result<Package, Flaw> {
+pub(super) fn read(from: impl BufRead, limits: &Limits) -> Result<Package, Flaw> {
     let mut xml = Xml::new(from);
     let root = xml.root("OfflineSyncPackage")?;
     let id = EditionId {

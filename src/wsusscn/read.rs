@@ -22,7 +22,10 @@ pub fn read(from: impl Read, options: &Options) -> Result<Edition, EditionError>
     let (found, shards) = with_pool(options, |pool| pass(from, options, pool))?;
     let index = found.index.ok_or_else(|| Fault::NoMember(INDEX_XML).of(&[]))?;
     let package = found.package.ok_or_else(|| Fault::NoMember(PACKAGE_XML).of(&[]))?;
-    assemble(&index, package, shards, options)
+    let mut edition = assemble(&index, package, shards, options)?;
+    edition.oddities.unlisted_cabinets.extend(found.unlisted);
+    edition.oddities.unlisted_cabinets.sort();
+    Ok(edition)
 }
 
 /// What the pass found beside shards.
@@ -30,6 +33,8 @@ pub fn read(from: impl Read, options: &Options) -> Result<Edition, EditionError>
 struct Found {
     index: Option<Index>,
     package: Option<Package>,
+    /// Cabinets that were passed by because the index does not name them.
+    unlisted: Vec<String>,
 }
 
 fn pass(from: impl Read, options: &Options, pool: &mut Pool<'_>) -> Result<Found, EditionError> {
@@ -41,15 +46,15 @@ fn pass(from: impl Read, options: &Options, pool: &mut Pool<'_>) -> Result<Found
             break;
         }
         let name = member.file().shown_name().to_ascii_lowercase();
-        let is_shard = name.ends_with(".cab");
         match name.as_str() {
             INDEX_XML => {
                 let read = index::read(member, &options.limits);
                 found.index = Some(read.map_err(|flaw| flaw.of(&[INDEX_XML]))?);
             }
             index::PACKAGE => found.package = package(member, options)?,
-            // Whatever the index does not name is none of ours; until it is there, anything may be.
-            name if !is_shard || found.index.as_ref().is_some_and(|index| !index.has(name)) => continue,
+            other if !other.ends_with(".cab") => continue,
+            // Until the index is there, any cabinet may be a shard.
+            _ if found.index.as_ref().is_some_and(|index| !index.has(&name)) => found.unlisted.push(name.clone()),
             _ => pool.hand_in(name.clone(), member.remaining(), &mut member)?,
         }
         if !seen.insert(name.clone()) {

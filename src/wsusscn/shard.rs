@@ -16,6 +16,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// What a block of a cabinet unpacks to at most.
+const BLOCK_BYTES: u64 = 32 * 1024;
+
 /// What one shard tells, by RevisionId.
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -38,6 +41,7 @@ pub(super) struct Budget {
     updates: Allowance,
     files: Allowance,
     text_bytes: Allowance,
+    unpacked_bytes: Allowance,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,7 @@ impl Budget {
             updates: Allowance::new("updates in shards", limits.max_updates.into()),
             files: Allowance::new("files in shards", limits.max_files.into()),
             text_bytes: Allowance::new("bytes of texts", limits.max_text_bytes as u64),
+            unpacked_bytes: Allowance::new("unpacked bytes of shards", limits.max_unpacked_bytes),
         }
     }
 }
@@ -71,8 +76,8 @@ impl Allowance {
         Self { what, limit, left: AtomicU64::new(limit) }
     }
 
-    fn take(&self, count: usize) -> Result<(), Flaw> {
-        let less = |left: u64| left.checked_sub(count as u64);
+    fn take(&self, count: u64) -> Result<(), Flaw> {
+        let less = |left: u64| left.checked_sub(count);
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
             Ok(_) => Ok(()),
             Err(_) => Err(Flaw { offset: None, fault: Fault::Limit { what: self.what, limit: self.limit } }),
@@ -90,6 +95,8 @@ impl Shard {
     ) -> Result<Self, EditionError> {
         let in_cabinet = |error| Fault::Cabinet(error).of(&[name]);
         let mut cabinet = Cabinet::open(from, cabinet::Limits::default()).map_err(in_cabinet)?;
+        let blocks = cabinet.folders().iter().map(|folder| u64::from(folder.c_cf_data)).sum::<u64>();
+        budget.unpacked_bytes.take(blocks * BLOCK_BYTES).map_err(|flaw| flaw.of(&[name]))?;
         let mut details: BTreeMap<u64, Details> = BTreeMap::new();
         while let Some(member) = cabinet.next_member().map_err(in_cabinet)? {
             let Some((part, revision)) = part_of(&member.file().name, &options.languages) else { continue };
@@ -112,13 +119,13 @@ impl Details {
             Part::Core => once(&mut self.core, read_core(from)?),
             Part::Extended => {
                 let extended = read_extended(from)?;
-                budget.files.take(extended.files.len())?;
-                budget.text_bytes.take(extended.text_bytes())?;
+                budget.files.take(extended.files.len() as u64)?;
+                budget.text_bytes.take(extended.text_bytes() as u64)?;
                 once(&mut self.extended, Box::new(extended))
             }
             Part::Localized(language) => {
                 let title = read_localized(from)?;
-                budget.text_bytes.take(title.len())?;
+                budget.text_bytes.take(title.len() as u64)?;
                 if self.titles.iter().any(|(known, _)| *known == language) {
                     return Err(twice());
                 }

@@ -272,12 +272,11 @@ mod tests {
     fn fault(text: &str) -> (u64, Fault) {
         let mut xml = Xml::new(text.as_bytes());
         loop {
-            match xml.child().map(|child| child.is_some()) {
-                Ok(true) => {}
-                Ok(false) if xml.depth == 0 => panic!("{text:.80} is read"),
-                Ok(false) => {}
+            let is_over = match xml.child() {
+                Ok(child) => child.is_none(),
                 Err(flaw) => return (flaw.offset.unwrap(), flaw.fault),
-            }
+            };
+            assert!(!is_over || xml.depth > 0, "{text:.80} is read");
         }
     }
 

@@ -18,6 +18,7 @@ use std::{
     thread,
 };
 pub use world::{Made, MadeFile, World};
+pub use xml::date;
 
 /// The languages of the real index (37).
 pub const LANGUAGES: [&str; 37] = [

@@ -4,6 +4,7 @@
 pub mod backups;
 pub mod cabinets;
 pub mod config;
+pub mod editions;
 pub mod frames;
 pub mod heads;
 pub mod http;
@@ -17,10 +18,11 @@ pub mod tokens;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its folder in `../corpus/`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("backups", backups::backups),
     ("cabinets", cabinets::cabinets),
     ("config", config::config),
+    ("editions", editions::editions),
     ("frames", frames::frames),
     ("heads", heads::heads),
     ("http", http::http),
