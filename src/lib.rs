@@ -5,6 +5,7 @@
 //! hosts over HTTP. ARCHITECTURE.md has the bird's eye view and the table of who may import whom.
 
 pub mod base;
+pub mod cabinet;
 pub mod catalog;
 pub mod cli;
 pub mod daemon;
@@ -16,4 +17,6 @@ pub mod store;
 pub mod supply;
 pub mod sync;
 pub mod upstream;
+pub mod wapt;
 pub mod watch;
+pub mod wsusscn;

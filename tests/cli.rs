@@ -338,3 +338,81 @@ fn a_check_that_finds_something_is_1() {
     let node = Node::answering(Router::new().route(api::CHECK, post(async move || Json(well))));
     assert_eq!(node.run("check").exit, 0);
 }
+
+/// A cabinet that its time stamp keeps good for ever, and the root beneath it.
+const SIGNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/signed.cab");
+const SIGNED_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/signed-root.pem");
+
+/// With a state folder of its own.
+fn stateful() -> Node {
+    let node = Node::new();
+    let state = node.directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let settings = fs::read_to_string(node.config()).unwrap() + &format!("state_dir = {state:?}\n");
+    fs::write(node.config(), settings).unwrap();
+    node
+}
+
+#[test]
+fn a_cabinet_that_verifies_is_0_one_that_does_not_is_1_and_one_that_lacks_trust_is_4() {
+    let node = stateful();
+    let good = node.run(&format!("cab verify --root {SIGNED_ROOT} {SIGNED}"));
+    assert_eq!((good.exit, &*good.err), (0, ""), "{good:?}");
+    for told in ["CN=wuasync test signer", "time stamp of 2026-05-31T00:00:00Z", "the signature holds"] {
+        assert!(good.out.contains(told), "{good:?}");
+    }
+    let good = node.run(&format!("--json cab verify --root {SIGNED_ROOT} --tsa-root {SIGNED_ROOT} {SIGNED}"));
+    let report: Value = serde_json::from_str(&good.out).unwrap();
+    assert_eq!(report["chain"][2]["subject"], "CN=wuasync test root");
+    assert_eq!(report["time_stamp"]["at"], "2026-05-31T00:00:00Z");
+
+    let stranger = node.run(&format!("cab verify {SIGNED}"));
+    assert_eq!((stranger.exit, &*stranger.out, stranger.err.lines().count()), (4, "", 1), "{stranger:?}");
+    assert!(stranger.err.contains("`wuasync cab trust FILE`"), "{stranger:?}");
+
+    let changed = node.directory.path().join("changed.cab");
+    let mut bytes = fs::read(SIGNED).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&changed, bytes).unwrap();
+    let bad = node.run(&format!("cab verify --root {SIGNED_ROOT} {}", changed.display()));
+    assert_eq!((bad.exit, &*bad.out, bad.err.lines().count()), (1, "", 1), "{bad:?}");
+    assert!(bad.err.contains("changed.cab: the content is not what was signed"), "{bad:?}");
+    let bad = node.run(&format!("--json cab verify --root {SIGNED_ROOT} {}", changed.display()));
+    let error: Value = serde_json::from_str(&bad.err).unwrap();
+    assert_eq!(error["exit"], 1);
+
+    assert_eq!(node.run(&format!("cab verify --root {SIGNED_ROOT} /nowhere.cab")).exit, 1);
+    assert_eq!(node.run(&format!("cab verify --root {SIGNED} {SIGNED}")).exit, 2, "a cabinet is no root");
+}
+
+#[test]
+fn issuers_are_believed_once_a_person_pinned_them_and_until_their_files_go() {
+    let node = stateful();
+    let trust = node.directory.path().join("state/trust");
+    let asked = node.run(&format!("cab trust {SIGNED}"));
+    assert_eq!(asked.exit, 4, "nobody said yes: {asked:?}");
+    assert!(asked.out.contains("    sha256 ") && !trust.exists(), "{asked:?}");
+    let asked = node.run(&format!("--json cab trust {SIGNED}"));
+    assert_eq!((asked.exit, trust.exists()), (4, false), "{asked:?}");
+
+    let pinned = node.run(&format!("--json cab trust --yes {SIGNED}"));
+    assert_eq!(pinned.exit, 0, "{pinned:?}");
+    let report: Value = serde_json::from_str(&pinned.out).unwrap();
+    let mut names: Vec<_> = fs::read_dir(&trust).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let named = |purpose: &str, link: &Value| format!("{purpose}-{}.pem", link["sha256"].as_str().unwrap());
+    let chain = &report["signature"]["chain"];
+    let mut expected = [named("signing", &chain[1]), named("signing", &chain[2]), named("timestamp", &chain[2])];
+    expected.sort();
+    assert_eq!(names, expected.map(std::ffi::OsString::from));
+    assert_eq!(report["pinned"].as_array().unwrap().len(), 3);
+    assert_eq!(node.run(&format!("cab verify {SIGNED}")).exit, 0);
+    assert_eq!(node.run(&format!("cab trust --yes {SIGNED}")).exit, 0, "once more");
+
+    fs::remove_dir_all(&trust).unwrap();
+    assert_eq!(node.run(&format!("cab verify {SIGNED}")).exit, 4);
+    let settings = fs::read_to_string(node.config()).unwrap();
+    let with_roots = format!("{settings}upstream.trust_roots = [{SIGNED_ROOT:?}]\n");
+    fs::write(node.config(), with_roots).unwrap();
+    assert_eq!(node.run(&format!("cab verify {SIGNED}")).exit, 0, "by configuration");
+}

@@ -31,6 +31,11 @@ fn hostile_backups_are_read_or_refused() {
 }
 
 #[test]
+fn hostile_cabinets_are_read_or_refused() {
+    replay("cabinets");
+}
+
+#[test]
 fn a_hostile_configuration_is_read_or_refused() {
     replay("config");
 }
@@ -63,6 +68,11 @@ fn hostile_records_are_read_or_refused() {
 #[test]
 fn hostile_segments_prove_nothing_but_the_blob() {
     replay("segments");
+}
+
+#[test]
+fn hostile_signatures_prove_nothing_but_what_was_signed() {
+    replay("signatures");
 }
 
 #[test]

@@ -1,62 +1,33 @@
 //! The bars of speed, each beside its peers in one alternating run; prints a table.
 //!
 //!     cargo bench --bench bars                     all sections, three runs of each
-//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million
+//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets
 //!     cargo bench --bench bars -- --runs 5 --scale 0.1 big
 //!
 //! Works in /dev/shm, in a network of its own (both ends and every peer talk over its loopback, whose
 //! counters are the wire). Needs root, about 12 GB of memory for all sections, and for the peers rsync,
-//! openssh-server, openssl and b3sum; a peer that is not installed is named and left out.
+//! openssh-server, openssl, b3sum and cabextract; a peer that is not installed is named and left out.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that fails ends")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
 mod blast;
+mod cabinets;
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
+#[path = "../../tests/cabs/mod.rs"]
+mod cabs;
 mod corpus;
 mod meter;
 mod ours;
 mod peers;
+mod plan;
 #[path = "../../tests/processes/mod.rs"]
 mod processes;
 mod sections;
 
-use std::{os::unix::process::CommandExt, process::Command};
+use plan::Plan;
 
-const SECTIONS: [&str; 6] = ["big", "small", "idle", "away", "adopt", "million"];
-/// Set in the copy of this program that runs in a network of its own.
-const INSIDE: &str = "WUASYNC_BARS_INSIDE";
-
-/// What was asked for on the command line.
-pub(crate) struct Plan {
-    sections: Vec<String>,
-    runs: usize,
-    scale: f64,
-}
-
-impl Plan {
-    fn from_arguments(arguments: impl Iterator<Item = String>) -> Self {
-        let mut plan = Self { sections: Vec::new(), runs: 3, scale: 1.0 };
-        let mut arguments = arguments.filter(|argument| argument != "--bench");
-        while let Some(argument) = arguments.next() {
-            let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok());
-            match argument.as_str() {
-                "--runs" => plan.runs = number().unwrap_or_else(|| panic!("--runs takes a number")) as usize,
-                "--scale" => plan.scale = number().unwrap_or_else(|| panic!("--scale takes a number")),
-                section if SECTIONS.contains(&section) => plan.sections.push(argument),
-                other => panic!("{other}: not one of {SECTIONS:?}, --runs N, --scale F"),
-            }
-        }
-        if plan.sections.is_empty() {
-            plan.sections = SECTIONS.map(str::to_owned).into();
-        }
-        plan
-    }
-
-    /// A count made smaller for a quick look.
-    fn scaled(&self, count: u64) -> u64 {
-        ((count as f64 * self.scale) as u64).max(1)
-    }
-}
+const SECTIONS: [&str; 7] = ["big", "small", "idle", "away", "adopt", "million", "cabinets"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,10 +36,10 @@ fn main() {
         Some("--blast-client") => return blast::client(&arguments[1], &arguments[2..]),
         _ => {}
     }
-    if std::env::var_os(INSIDE).is_none() {
-        return go_inside(&arguments);
+    if !plan::is_inside() {
+        return plan::go_inside(&arguments);
     }
-    let plan = Plan::from_arguments(arguments.into_iter());
+    let plan = Plan::from_arguments(&arguments, &SECTIONS);
     for section in &plan.sections {
         match section.as_str() {
             "big" => sections::big(&plan),
@@ -76,19 +47,8 @@ fn main() {
             "idle" => sections::idle(&plan),
             "away" => sections::away(&plan),
             "adopt" => sections::adopt(&plan),
+            "cabinets" => cabinets::cabinets(&plan),
             _ => sections::million(&plan),
         }
     }
-}
-
-fn go_inside(arguments: &[String]) {
-    let this = std::env::current_exe().unwrap();
-    let error = Command::new("unshare")
-        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
-        .arg(this)
-        .args(arguments)
-        .env(INSIDE, "1")
-        .env("TMPDIR", "/dev/shm")
-        .exec();
-    panic!("unshare: {error}");
 }

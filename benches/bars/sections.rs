@@ -1,9 +1,10 @@
 //! One function for each bar.
 
 use crate::{
-    Plan, blast, corpus,
+    blast, corpus,
     meter::{Meter, Reading, median, medians, peak_memory, wire_bytes},
     ours, peers,
+    plan::Plan,
     processes::{Node, immutable, noise},
 };
 use std::{process::Command, time::Instant};

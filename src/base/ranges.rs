@@ -24,7 +24,7 @@ impl Ranges {
         let touched = &self.0[first..last];
         let start = touched.first().map_or(range.start, |part| part.start.min(range.start));
         let end = touched.last().map_or(range.end, |part| part.end.max(range.end));
-        self.0.splice(first..last, [start..end]);
+        self.0.splice(first..last, std::iter::once(start..end));
     }
 
     /// Where the run of bytes that begins at `at` ends; `at` itself where there are none.

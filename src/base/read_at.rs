@@ -7,6 +7,12 @@ pub trait ReadAt: Send + Sync {
     /// Reads up to `buf.len()` bytes at `offset`; 0 means that the bytes end at or before `offset`.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// As [`ReadAt::read_at`], and never waits for a disk: `None` where it would have to, or where that can't be
+    /// told. Fewer bytes than asked for say nothing about where the bytes end.
+    fn read_at_once(&self, _buf: &mut [u8], _offset: u64) -> Option<io::Result<usize>> {
+        None
+    }
+
     /// Fills `buf` from `offset`, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buf.is_empty() {

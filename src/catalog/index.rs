@@ -10,7 +10,10 @@ use super::{
 };
 use crate::base::random_access::RandomAccess;
 use redb::{Database, ReadableDatabase};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The newest form of both databases.
 pub(super) const VERSION: u64 = 1;
@@ -21,12 +24,14 @@ const VERSION_KEY: &str = "version";
 /// The index. One writer; readers see whole commits.
 pub struct Index {
     home: Home,
+    /// Grows when a write has ended, whatever became of it.
+    writes: AtomicU64,
 }
 
 impl Index {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let index = Self { home: Home::open(file)? };
+        let index = Self { home: Home::open(file)?, writes: AtomicU64::new(0) };
         index.write(|_| Ok::<_, CatalogError>(()))?; // opening a table makes it
         Ok(index)
     }
@@ -38,7 +43,7 @@ impl Index {
 
     /// Runs `change` and commits durably; if it fails, nothing of it stays. Waits for the writer before it.
     pub fn write<R, E: From<CatalogError>>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, E>) -> Result<R, E> {
-        self.home.write(|database| {
+        let written = self.home.write(|database| {
             let transaction = database.begin_write().map_err(CatalogError::from)?;
             let result = {
                 let mut batch = Batch::new(&transaction)?;
@@ -48,7 +53,15 @@ impl Index {
             };
             transaction.commit().map_err(CatalogError::from)?;
             Ok(result)
-        })
+        });
+        self.writes.fetch_add(1, Ordering::AcqRel);
+        written
+    }
+
+    /// How many writes have ended. A row that was read after this was asked is what it was for as long as the
+    /// answer stays the same: whoever waited for a write sees another one.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 }
 

@@ -220,12 +220,14 @@ fn files_are_paged_by_name() {
 #[test]
 fn a_failed_change_leaves_nothing_behind() {
     let (index, namespace) = (index(), Namespace::members());
+    let before = index.writes();
     let failed: Result<(), CatalogError> = index.write(|batch| {
         batch.put_entry(&namespace, b"key", Some(&[1]))?;
         batch.set_head(b"head")?;
         Err(CatalogError::Damaged("test"))
     });
     assert!(failed.is_err());
+    assert_eq!(index.writes(), before + 1, "whoever kept rows reads them again");
     let snapshot = index.read().unwrap();
     assert_eq!((snapshot.entry(&namespace, b"key").unwrap(), snapshot.head().unwrap()), (None, None));
 }

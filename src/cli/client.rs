@@ -186,8 +186,12 @@ fn send_blocks(mut from: impl Read, blocks: &mpsc::Sender<io::Result<Bytes>>, se
             block.truncate(read);
             Bytes::from(block)
         });
-        let (is_last, count) = read.as_ref().map_or((true, 0), |block| (block.is_empty(), block.len() as u64));
-        if read.is_ok() && is_last || blocks.blocking_send(read).is_err() || is_last {
+        let count = match &read {
+            Ok(block) if block.is_empty() => return,
+            Ok(block) => block.len() as u64,
+            Err(_) => 0,
+        };
+        if blocks.blocking_send(read).is_err() || count == 0 {
             return;
         }
         sent(count);

@@ -2,8 +2,8 @@
 
 use super::{client::ClientError, exit::Exit};
 use crate::daemon::{
-    BackupError, JoinLineError, RestoreError, ServeError, api::ErrorCode, backup_error, config::ConfigErrors,
-    join_error, restore_error,
+    BackupError, CabinetError, JoinLineError, RestoreError, ServeError, TrustError, api::ErrorCode, backup_error,
+    config::ConfigErrors, join_error, restore_error,
 };
 use std::{io, path::PathBuf};
 
@@ -40,6 +40,9 @@ pub enum CliError {
     /// Backing up without a daemon went wrong.
     #[error(transparent)]
     OfflineBackup(#[from] BackupError),
+    /// A cabinet's signature was refused, or its issuers were not pinned.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Restoring went wrong, or was refused.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -50,6 +53,14 @@ pub enum CliError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A cabinet that is damaged, or of a kind that can't be read.
+    #[error("{}", path.display())]
+    Cabinet {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: CabinetError,
     },
     /// The work was tried and went wrong.
     #[error("{0}")]
@@ -71,12 +82,14 @@ impl CliError {
             Self::OfflineJoin(error) => code_exit(join_error(error).code),
             Self::OfflineBackup(error) => code_exit(backup_error(error).code),
             Self::Restore(error) => code_exit(restore_error(error).code),
+            Self::Trust(error) => trust_exit(error),
             Self::Serve(ServeError::Failed(_))
             | Self::Output(_)
             | Self::Input(_)
             | Self::Format(_)
             | Self::Runtime(_)
             | Self::File { .. }
+            | Self::Cabinet { .. }
             | Self::Failed(_) => Exit::Failed,
             Self::Interrupted | Self::Serve(ServeError::Interrupted) => Exit::Interrupted,
         }
@@ -96,6 +109,16 @@ fn client_exit(error: &ClientError) -> Exit {
         ClientError::Denied { .. } => Exit::Refused,
         ClientError::Request(_) | ClientError::NotUnderstood { .. } => Exit::Failed,
         ClientError::Api(error) => code_exit(error.code),
+    }
+}
+
+/// A cabinet that lacks nothing but trust is refused; one that is wrong has failed its check.
+fn trust_exit(error: &TrustError) -> Exit {
+    match error {
+        TrustError::Refused { source, .. } if source.is_untrusted() => Exit::Refused,
+        TrustError::OtherUser { .. } => Exit::Refused,
+        TrustError::Roots { .. } => Exit::Usage,
+        TrustError::Refused { .. } | TrustError::File { .. } => Exit::Failed,
     }
 }
 

@@ -108,6 +108,11 @@ mod tests {
             "scrub --now",
             "scrub --now waptwua/x.cab",
             "scrub --now x.cab --folder waptwua",
+            "cab info x.cab",
+            "cab list x.cab --deep --json",
+            "cab verify x.cab",
+            "cab verify --root a.pem --root b.pem --tsa-root c.pem x.cab",
+            "cab trust x.cab --yes",
             "config check --set a=1",
             "config show",
             "completions bash",
@@ -138,6 +143,11 @@ mod tests {
             "join",
             "scrub",
             "scrub x.cab",
+            "cab",
+            "cab list",
+            "cab verify",
+            "cab verify --tsa-root c.pem x.cab",
+            "cab trust",
             "completions cmd.exe",
         ] {
             let words = line.split(' ').filter(|word| !word.is_empty());

@@ -5,6 +5,7 @@ use super::{
     config::{Config, Folder, Tls},
     node::tls_reloader,
     owner::{own_uid, owner_of, user_name},
+    trust::configured_trust,
 };
 use crate::base::chain::chain;
 use rustix::fs::{Access, access};
@@ -17,7 +18,12 @@ use std::{
 pub fn inspect(config: &Config) -> Vec<String> {
     let certificates = config.http.tls.iter().filter_map(of_certificates);
     let folders = config.folders.iter().flat_map(of_folder);
-    certificates.chain(folders).chain(of_state(&config.state_dir)).collect()
+    certificates.chain(folders).chain(of_trust(config)).chain(of_state(&config.state_dir)).collect()
+}
+
+/// Without them every cabinet would be a stranger's.
+fn of_trust(config: &Config) -> Option<String> {
+    configured_trust(config).err().map(|error| format!("upstream.trust_roots: {}", chain(&error)))
 }
 
 fn of_certificates(tls: &Tls) -> Option<String> {
@@ -82,6 +88,19 @@ fn user() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trust_roots_that_are_none_are_named() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root.pem");
+        std::fs::write(&root, "x").unwrap();
+        let mut config = Config::without_file(&[], "paris").unwrap();
+        config.state_dir = place.path().to_owned();
+        assert_eq!(of_trust(&config), None);
+        config.upstream.trust_roots.push(root);
+        let found = of_trust(&config).unwrap();
+        assert!(found.ends_with("root.pem: can't be trusted: it holds no certificate"), "{found}");
+    }
 
     #[test]
     fn what_is_in_the_way_is_named_with_its_cure() {

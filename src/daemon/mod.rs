@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 mod arenas;
 mod backup;
+mod cabinet;
 pub mod config;
 pub mod control;
 mod import;
@@ -24,10 +25,14 @@ mod router;
 mod serve;
 mod story;
 mod telemetry;
+mod trust;
 mod upstream;
 mod wants;
 
 pub use backup::{BackupError, backup_error, backup_offline};
+pub use cabinet::{
+    CabFault, CabFolder, CabLine, CabMember, CabReport, CabSignature, CabinetError, cab_list, cab_report,
+};
 pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
 pub use lock::LockError;
@@ -35,4 +40,8 @@ pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
 pub use serve::{Ready, ServeError, serve};
+pub use trust::{
+    Candidate, CertificateReport, SignatureReport, TimeStampReport, TrustError, configured_trust, inspect_signature,
+    pin, trust_in_files, verify_signature,
+};
 pub use upstream::open_upstream;

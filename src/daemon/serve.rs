@@ -79,6 +79,7 @@ pub struct Ready {
 pub fn serve(config: Config) -> Result<(), ServeError> {
     telemetry::start();
     arenas::limit();
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ServeError::Failed(format!("can't start threads: {error}")))?;
     let ended = runtime.block_on(run(config));
@@ -87,6 +88,18 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         runtime.shutdown_background();
     }
     ended
+}
+
+/// Connections and readers need descriptors: as many as the system lets this user have, not the few that a shell
+/// begins with.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, current = ?limit.current, "the limit of open files can't be raised");
+    }
 }
 
 async fn run(config: Config) -> Result<(), ServeError> {

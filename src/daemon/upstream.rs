@@ -4,15 +4,46 @@ use super::{config, random};
 use crate::{
     base::clock::SharedClock,
     upstream::{Limits, Settings, SetupError, Upstream},
+    wapt::server_ini::ServerIni,
 };
-use std::sync::Arc;
+use std::{fs, io, path::Path, sync::Arc};
+
+/// Where a WAPT server has its configuration: its proxy is ours, unless another one is configured.
+const SERVER_INI: &str = "/opt/wapt/conf/waptserver.ini";
 
 /// Prepares fetching; none where it is off. Reads the machine's certificates, and blocks for that.
 pub fn open_upstream(config: &config::Upstream, clock: SharedClock) -> Result<Option<Upstream>, SetupError> {
     if !config.enabled {
         return Ok(None);
     }
-    Upstream::new(settings(config)?, clock, Arc::new(random::number)).map(Some)
+    let mut config = config.clone();
+    if config.proxy.is_none() {
+        config.proxy = proxy_of_wapt(Path::new(SERVER_INI));
+    }
+    Upstream::new(settings(&config)?, clock, Arc::new(random::number)).map(Some)
+}
+
+/// The proxy of a WAPT server on this machine. Neither its address nor its login goes into the log.
+fn proxy_of_wapt(path: &Path) -> Option<config::WebUrl> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the WAPT server's configuration can't be read: its proxy is not used");
+            return None;
+        }
+    };
+    let proxy = ServerIni::parse(&text).http_proxy?;
+    match proxy.parse() {
+        Ok(proxy) => {
+            tracing::info!(path = %path.display(), "fetching through the proxy of the WAPT server");
+            Some(proxy)
+        }
+        Err(_) => {
+            tracing::warn!(path = %path.display(), "its http_proxy is no web address: it is not used; set `upstream.proxy`");
+            None
+        }
+    }
 }
 
 /// An address that can't be used is an error: without it, something else would be asked.
@@ -50,6 +81,21 @@ mod tests {
         assert!(open_upstream(&config, clock.clone()).unwrap().is_some());
         let off = config::Upstream { enabled: false, ..config };
         assert!(open_upstream(&off, clock).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_proxy_of_a_wapt_server_is_used_where_it_has_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("waptserver.ini");
+        assert_eq!(proxy_of_wapt(&path), None);
+        for (text, proxy) in [
+            ("[options]\nhttp_proxy = http://u:p@10.0.0.1:3128\n", Some("http://u:***@10.0.0.1:3128")),
+            ("[options]\nhttp_proxy = 10.0.0.1:3128\n", None),
+            ("[options]\n", None),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(proxy_of_wapt(&path).map(|url| url.to_string()).as_deref(), proxy, "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
+/// The unit of verification, in bytes. Smaller groups cost outboard, larger ones delay the first byte.
+pub const GROUP_BYTES: u64 = 64 << 10;
+
 /// A text that is not the digest it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {expected} hexadecimal digits")]

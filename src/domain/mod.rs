@@ -2,7 +2,9 @@
 
 pub mod backup;
 pub mod digest;
+pub mod edition;
 pub mod file;
+pub mod guid;
 pub mod key;
 pub mod member;
 pub mod name;

@@ -1,6 +1,6 @@
 //! Updates, as Microsoft counts them: an update is its UpdateID and its RevisionNumber.
 
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use super::guid::Guid;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
@@ -14,23 +14,35 @@ pub struct ParseUpdateIdError {
 /// One revision of one update; written `<guid>_<revision>`, as agents report it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpdateId {
-    guid: [u8; 16],
+    guid: Guid,
     revision: u32,
 }
-
-/// Digits between the hyphens of a GUID.
-const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
 impl UpdateId {
     /// The revision `revision` of the update with this UpdateID, its digits in the order of the text.
     pub fn new(guid: [u8; 16], revision: u32) -> Self {
+        Self::of(Guid(guid), revision)
+    }
+
+    /// The revision `revision` of the update with this UpdateID.
+    pub fn of(guid: Guid, revision: u32) -> Self {
         Self { guid, revision }
+    }
+
+    /// The UpdateID, which all revisions of the update share.
+    pub fn guid(&self) -> Guid {
+        self.guid
+    }
+
+    /// The RevisionNumber.
+    pub fn revision(&self) -> u32 {
+        self.revision
     }
 
     /// As the key of a row: UpdateID, then RevisionNumber, so that revisions stand side by side.
     pub fn to_bytes(self) -> [u8; 20] {
         let mut bytes = [0; 20];
-        bytes[..16].copy_from_slice(&self.guid);
+        bytes[..16].copy_from_slice(&self.guid.0);
         bytes[16..].copy_from_slice(&self.revision.to_be_bytes());
         bytes
     }
@@ -38,21 +50,13 @@ impl UpdateId {
     /// What [`UpdateId::to_bytes`] wrote.
     pub fn from_bytes(bytes: [u8; 20]) -> Self {
         let [guid @ .., a, b, c, d] = bytes;
-        Self { guid, revision: u32::from_be_bytes([a, b, c, d]) }
+        Self { guid: Guid(guid), revision: u32::from_be_bytes([a, b, c, d]) }
     }
 }
 
 impl fmt::Display for UpdateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = HEXLOWER.encode(&self.guid);
-        let mut rest = digits.as_str();
-        for (n, digits) in GROUPS.into_iter().enumerate() {
-            let (group, after) = rest.split_at(digits);
-            f.write_str(if n == 0 { "" } else { "-" })?;
-            f.write_str(group)?;
-            rest = after;
-        }
-        write!(f, "_{}", self.revision)
+        write!(f, "{}_{}", self.guid, self.revision)
     }
 }
 
@@ -72,11 +76,7 @@ impl FromStr for UpdateId {
 
 fn parse(text: &str) -> Option<UpdateId> {
     let (guid, revision) = text.split_once('_')?;
-    let groups: Vec<&str> = guid.split('-').collect();
-    if !groups.iter().map(|group| group.len()).eq(GROUPS) {
-        return None;
-    }
-    let guid = HEXLOWER_PERMISSIVE.decode(groups.concat().as_bytes()).ok()?.try_into().ok()?;
+    let guid = guid.parse().ok()?;
     // One text for one update: no sign, no leading zero.
     let is_number = revision.bytes().all(|b| b.is_ascii_digit()) && (revision == "0" || !revision.starts_with('0'));
     let revision = is_number.then(|| revision.parse().ok()).flatten()?;
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for UpdateId {
         if from.is_human_readable() {
             String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
         } else {
-            <([u8; 16], u32)>::deserialize(from).map(|(guid, revision)| Self { guid, revision })
+            <(Guid, u32)>::deserialize(from).map(|(guid, revision)| Self { guid, revision })
         }
     }
 }
@@ -102,6 +102,7 @@ impl<'de> Deserialize<'de> for UpdateId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use data_encoding::HEXLOWER;
 
     const TEXT: &str = "0fa1201d-4330-4fa8-8ae9-b877473b6441_204";
 

@@ -1,7 +1,8 @@
-//! The bytes of a file as a response body: block by block, one block read ahead, never padded.
+//! The bytes of a file as a response body: block by block, never padded.
 //!
-//! A body holds at most two blocks: the one that the connection writes and the one that is read
-//! meanwhile; a written block's memory is read into again.
+//! A block that lies in memory is read where it is sent, so that it goes from one cache of the processor to the
+//! other once. What has to come from a disk is read on a thread that may wait, one block ahead. A body holds at
+//! most two blocks; a written block's memory is read into again.
 
 use crate::base::read_at::ReadAt;
 use bytes::{Bytes, BytesMut};
@@ -25,6 +26,8 @@ pub struct FileBody {
     /// What nobody reads yet.
     unread: Range<u64>,
     next: Next,
+    /// Whether the block read last had to be waited for.
+    waits: bool,
     /// The block handed over last; ours again once the connection has written it.
     lent: Option<Bytes>,
     /// Bytes that were not handed over yet.
@@ -33,7 +36,7 @@ pub struct FileBody {
 
 /// The block that is handed over next.
 enum Next {
-    Ready(Bytes),
+    Ready(io::Result<BytesMut>),
     Reading(JoinHandle<io::Result<BytesMut>>),
     None,
 }
@@ -43,16 +46,18 @@ impl FileBody {
     /// and a small file leaves together with its headers. `range` must not run backwards.
     pub async fn open(file: Arc<dyn ReadAt>, range: Range<u64>) -> io::Result<Self> {
         let left = range.end.saturating_sub(range.start);
-        let mut body = Self { file, unread: range, next: Next::None, lent: None, left };
-        body.read_ahead();
-        if let Next::Reading(read) = &mut body.next {
-            body.next = Next::Ready(finished(read.await)?.freeze());
-        }
+        let mut body = Self { file, unread: range, next: Next::None, waits: false, lent: None, left };
+        body.read_next();
+        body.next = match body.next {
+            Next::Ready(read) => Next::Ready(Ok(read?)),
+            Next::Reading(read) => Next::Ready(Ok(finished(read.await)?)),
+            Next::None => Next::None,
+        };
         Ok(body)
     }
 
-    /// Starts reading the next block, if there is one; nothing may be on its way.
-    fn read_ahead(&mut self) {
+    /// Reads the next block, if there is one, or begins to; nothing may be on its way.
+    fn read_next(&mut self) {
         let start = self.unread.start;
         let len = self.unread.end.saturating_sub(start).min(BLOCK_BYTES as u64) as usize;
         if len == 0 {
@@ -60,8 +65,16 @@ impl FileBody {
         }
         self.unread.start += len as u64;
         let mut block = self.blank(len);
-        let file = self.file.clone();
-        self.next = Next::Reading(spawn_blocking(move || file.read_exact_at(&mut block, start).map(|()| block)));
+        let here = read_at_once(self.file.as_ref(), &mut block, start);
+        self.waits = here.as_ref().is_ok_and(|here| *here < len);
+        self.next = match here {
+            Ok(here) if self.waits => {
+                let file = self.file.clone();
+                let rest = move || file.read_exact_at(&mut block[here..], start + here as u64).map(|()| block);
+                Next::Reading(spawn_blocking(rest))
+            }
+            here => Next::Ready(here.map(|_| block)),
+        };
     }
 
     /// Memory for `len` bytes: the block lent last if it came back, else new.
@@ -76,6 +89,19 @@ impl FileBody {
     }
 }
 
+/// Reads from `start` what needs no waiting; answers with how much that was.
+fn read_at_once(file: &dyn ReadAt, block: &mut [u8], start: u64) -> io::Result<usize> {
+    let mut here = 0;
+    while here < block.len() {
+        match file.read_at_once(&mut block[here..], start + here as u64) {
+            None => break,
+            Some(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(read) => here += read?,
+        }
+    }
+    Ok(here)
+}
+
 fn finished(read: Result<io::Result<BytesMut>, JoinError>) -> io::Result<BytesMut> {
     read.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
 }
@@ -86,22 +112,31 @@ impl Body for FileBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let body = self.get_mut();
-        let block = match std::mem::replace(&mut body.next, Next::None) {
+        if matches!(body.next, Next::None) {
+            body.read_next();
+        }
+        let read = match std::mem::replace(&mut body.next, Next::None) {
             Next::None => return Poll::Ready(None),
-            Next::Ready(block) => block,
+            Next::Ready(read) => read,
             Next::Reading(mut read) => match Pin::new(&mut read).poll(cx) {
-                Poll::Ready(read) => match finished(read) {
-                    Ok(block) => block.freeze(),
-                    Err(e) => return Poll::Ready(Some(Err(e))),
-                },
+                Poll::Ready(read) => finished(read),
                 Poll::Pending => {
                     body.next = Next::Reading(read);
                     return Poll::Pending;
                 }
             },
         };
+        let block = match read {
+            Ok(block) => block.freeze(),
+            Err(error) => {
+                body.unread.start = body.unread.end;
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
         body.left = body.left.saturating_sub(block.len() as u64);
-        body.read_ahead();
+        if body.waits {
+            body.read_next();
+        }
         if body.left > 0 {
             body.lent = Some(block.clone());
         }
@@ -143,10 +178,34 @@ mod tests {
         }
     }
 
+    /// In memory up to `here`, and beyond only a few bytes at a time; the rest has to be waited for.
+    struct Partly {
+        bytes: Vec<u8>,
+        here: u64,
+    }
+
+    impl ReadAt for Partly {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            assert!(offset >= self.here, "what is here was waited for");
+            self.bytes.read_at(buf, offset)
+        }
+
+        fn read_at_once(&self, buf: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
+            let few = self.here.checked_sub(offset).filter(|left| *left > 0)?.min(100_000).min(buf.len() as u64);
+            Some(self.bytes.read_at(&mut buf[..few as usize], offset))
+        }
+    }
+
     #[tokio::test]
-    async fn every_range_arrives_exactly() {
+    async fn every_range_arrives_exactly_wherever_it_has_to_be_waited_for() {
         let all = bytes(3 * BLOCK + 7);
-        let file: Arc<dyn ReadAt> = Arc::new(all.clone());
+        for here in [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 5, 3 * BLOCK + 7] {
+            every_range_arrives(&all, Arc::new(Partly { bytes: all.clone(), here })).await;
+        }
+        every_range_arrives(&all, Arc::new(all.clone())).await;
+    }
+
+    async fn every_range_arrives(all: &[u8], file: Arc<dyn ReadAt>) {
         for range in [
             0..0,
             0..1,

@@ -48,9 +48,20 @@ pub enum Found {
 }
 
 impl Repository {
+    /// Looks up a file that was found before, and never waits for a disk: `None` where it would have to, and for
+    /// everything else than a holding whose file is what it was; then [`Repository::find`] tells.
+    pub fn find_at_once(&self, folder: &FolderName, name: &FileName) -> Option<Found> {
+        let open = self.folders.get(folder)?;
+        let holding = open.asked_rows.get(self.state.index.writes(), name)?;
+        let file = open.staging.open_file_at_once(name)?.ok()?;
+        let stat = file.stat().ok()?;
+        holds(&stat, &holding).then(|| held(file, &holding))
+    }
+
     /// Looks a name up. Blocks for one or two system calls.
     pub fn find(&self, folder: &FolderName, name: &FileName) -> Result<Found, RepositoryError> {
         let Some(open) = self.folders.get(folder) else { return Ok(Found::Unknown) };
+        let writes = self.state.index.writes();
         let snapshot = self.state.index.read()?;
         let holding = snapshot.holding(folder, name)?;
         let file = match open.staging.open_file(name) {
@@ -61,8 +72,8 @@ impl Repository {
         if let (Some(file), Some(holding)) = (&file, &holding)
             && holds(&stat(file.as_ref(), name)?, holding)
         {
-            let modified = holding.modified_ns.div_euclid(1_000_000_000);
-            return Ok(Found::Held { file: file.clone(), size: holding.size, modified, root: Some(holding.root) });
+            open.asked_rows.remember(writes, name, *holding);
+            return Ok(held(file.clone(), holding));
         }
         if holding.is_some() {
             self.note_fault(folder, name);
@@ -112,6 +123,11 @@ impl Repository {
         let stat = self.folders.get(folder)?.staging.stat(name).ok()?;
         (stat.kind == Kind::File).then_some(stat.size)
     }
+}
+
+fn held(file: Arc<dyn DiskFile>, holding: &HoldingRecord) -> Found {
+    let modified = holding.modified_ns.div_euclid(1_000_000_000);
+    Found::Held { file, size: holding.size, modified, root: Some(holding.root) }
 }
 
 /// Whether a file on disk is still the one that was verified.
@@ -239,6 +255,57 @@ mod tests {
         assert!(is_not_yet(&main, "f"));
         assert_eq!(rescan(&main), 1);
         assert!(!is_held(&main, "f"));
+    }
+
+    fn found_at_once(repository: &Repository, text: &str) -> Option<(Vec<u8>, Option<Root>)> {
+        match repository.find_at_once(&folder(), &name(text))? {
+            Found::Held { file, size, root, .. } => Some((bytes_of(&*file, size), root)),
+            _ => panic!("only what is held is found at once"),
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_found_at_once_until_its_file_or_any_row_changes() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("f", b"bytes");
+        place.write("d/g", b"other");
+        rescan(&main);
+        assert_eq!(found_at_once(&main, "f"), None);
+        for (file, bytes) in [("f", b"bytes"), ("d/g", b"other")] {
+            assert!(matches!(find(&main, file), Found::Held { .. }));
+            assert_eq!(found_at_once(&main, file), Some((bytes.to_vec(), Some(root_of(bytes)))));
+        }
+
+        // Edited in place, and put back.
+        place.write_at("f", b"BYTES", OLD + 1);
+        assert_eq!(found_at_once(&main, "f"), None);
+        place.write("f", b"bytes");
+        assert!(found_at_once(&main, "f").is_some());
+        // Replaced by a file of the same length and time.
+        place.write("new", b"BYTES");
+        fs::rename(place.path("new"), place.path("f")).unwrap();
+        assert_eq!(found_at_once(&main, "f"), None);
+        // Gone, with its directory, and a link in its place.
+        fs::rename(place.path("d"), place.path("e")).unwrap();
+        assert_eq!(found_at_once(&main, "d/g"), None);
+        std::os::unix::fs::symlink("e", place.path("d")).unwrap();
+        assert_eq!(found_at_once(&main, "d/g"), None);
+    }
+
+    #[test]
+    fn a_file_that_was_found_bad_is_found_no_more_from_the_commit_on() {
+        let place = Place::new();
+        let main = place.main();
+        place.write("f", b"bytes");
+        rescan(&main);
+        find(&main, "f");
+        assert!(found_at_once(&main, "f").is_some());
+        // The row goes first: the file still lies there.
+        main.state.index.write(|batch| batch.remove_holding(&folder(), &name("f"))).unwrap();
+        assert_eq!(found_at_once(&main, "f"), None);
+        assert!(!matches!(find(&main, "f"), Found::Held { root: Some(_), .. }));
+        assert_eq!(found_at_once(&main, "f"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! follows the tree. On a secondary the tree follows the index, which follows the main's signed
 //! heads. Nothing here talks to the network.
 
+mod asked_rows;
 mod asks;
 mod attention;
 mod author;

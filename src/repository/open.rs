@@ -1,6 +1,7 @@
 //! The repository itself, and how it comes up.
 
 use super::{
+    asked_rows::AskedRows,
     attention::{Attention, Troubles, lock},
     author::Author,
     deletions::DeletionCap,
@@ -96,6 +97,8 @@ pub(super) struct Folder {
     /// Whether every file that was there at the first start has been looked at.
     pub(super) adopted: AtomicBool,
     pub(super) progress: Progress,
+    /// Rows of files that hosts asked for lately.
+    pub(super) asked_rows: AskedRows,
 }
 
 /// How far the running scan has come.
@@ -372,6 +375,7 @@ fn open_folder(disk: &SharedDisk, state: &StateDir, config: &FolderConfig) -> Re
         staging,
         adopted: AtomicBool::new(adopted),
         progress: Progress::default(),
+        asked_rows: AskedRows::default(),
     })
 }
 

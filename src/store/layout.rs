@@ -41,6 +41,8 @@ pub const RESTORING: &str = "restoring";
 pub const LOCK: &str = "lock";
 /// Address and key of the node that this one pulls from.
 pub const PARENT: &str = "parent.toml";
+/// Certificates that a person pinned.
+pub const TRUST: &str = "trust";
 
 /// Whole files on their way to their names.
 pub const INCOMING: &str = "incoming";

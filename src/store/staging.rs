@@ -295,6 +295,11 @@ impl Staging {
         self.disk.open(self.folder.at(name.as_str()), Open::Read)
     }
 
+    /// As [`Staging::open_file`], and never waits for a disk: see [`super::disk::Disk::open_at_once`].
+    pub fn open_file_at_once(&self, name: &FileName) -> Option<io::Result<Arc<dyn DiskFile>>> {
+        self.disk.open_at_once(self.folder.at(name.as_str()))
+    }
+
     /// Looks at a name in the folder.
     pub fn stat(&self, name: &FileName) -> io::Result<Stat> {
         self.disk.stat(self.folder.at(name.as_str()))

@@ -14,8 +14,7 @@ use blake3::{
 };
 use std::{io, ops::Range};
 
-/// The unit of verification, in bytes. Smaller groups cost outboard, larger ones delay the first byte.
-pub const GROUP_BYTES: u64 = 64 << 10;
+pub use crate::domain::digest::GROUP_BYTES;
 /// One inner node: the hashes of its two children.
 pub(super) const PAIR_BYTES: usize = 64;
 /// The longest file that Linux can hold; a longer claim verifies nothing.

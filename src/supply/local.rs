@@ -32,8 +32,11 @@ impl Local {
         Self(repository)
     }
 
-    /// Looks a file up.
+    /// Looks a file up: what lies in memory at once, the rest on a thread that may block.
     pub async fn look(&self, folder: &FolderName, name: &FileName) -> Here {
+        if let Some(found) = self.0.find_at_once(folder, name) {
+            return here(found);
+        }
         let (repository, folder, name) = (self.0.clone(), folder.clone(), name.clone());
         let looked = tokio::task::spawn_blocking(move || look(&repository, &folder, &name)).await;
         looked.unwrap_or(Here::NotYet)
@@ -41,14 +44,20 @@ impl Local {
 }
 
 fn look(repository: &Repository, folder: &FolderName, name: &FileName) -> Here {
-    match repository.find(folder, name) {
-        Ok(Found::Held { file, size, modified, root }) => Here::Held(HeldFile { size, modified, root, bytes: file }),
-        Ok(Found::Missing(file)) => Here::Missing(file),
-        Ok(Found::NotYet) => Here::NotYet,
-        Ok(Found::Unknown) => Here::Unknown,
-        Err(error) => {
+    repository.find(folder, name).map_or_else(
+        |error| {
             tracing::error!(%folder, %name, error = &error as &dyn std::error::Error, "looking for a file failed");
             Here::NotYet
-        }
+        },
+        here,
+    )
+}
+
+fn here(found: Found) -> Here {
+    match found {
+        Found::Held { file, size, modified, root } => Here::Held(HeldFile { size, modified, root, bytes: file }),
+        Found::Missing(file) => Here::Missing(file),
+        Found::NotYet => Here::NotYet,
+        Found::Unknown => Here::Unknown,
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::{
     base::{ranges::Ranges, read_at::ReadAt},
-    domain::digest::Root,
-    store::segment::GROUP_BYTES,
+    domain::digest::{GROUP_BYTES, Root},
 };
 use std::{ops::Range, sync::Arc, time::Duration};
 

@@ -73,7 +73,7 @@ impl Upstream {
             growth,
             demand: demand.clone(),
             attempts,
-            course: Course::new(),
+            course: Course::default(),
             held: None,
             start: growth.borrow().as_ref().map_or(0, |growth| growth.start),
             is_told: false,
@@ -165,7 +165,9 @@ impl Fetch<'_> {
         let size = body.origin.size;
         let (asked, end) = match (body.from, held) {
             (From::Asked { end }, Some(held)) => (held.from..held.until, end),
-            (From::Asked { .. } | From::Anew, _) => {
+            // Never judged so.
+            (From::Asked { .. }, None) => return Err(Fault::Changed),
+            (From::Anew, _) => {
                 self.begin(body.origin).await?;
                 (0..size, size)
             }

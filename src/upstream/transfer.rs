@@ -86,14 +86,7 @@ impl<'a> Transfer<'a> {
         let (mut idle, mut writing) = (Some(download), None::<Writing>);
         let mut ended = self.is_left(&mut around).then_some(Ok(()));
         loop {
-            if writing.is_none()
-                && let Some(download) = idle.take()
-            {
-                match self.work(download, ended.is_some()) {
-                    Ok(work) => writing = Some(work),
-                    Err(download) => idle = Some(download),
-                }
-            }
+            writing = writing.or_else(|| self.work(&mut idle, ended.is_some()));
             if writing.is_none()
                 && let Some(end) = ended.take()
             {
@@ -125,15 +118,14 @@ impl<'a> Transfer<'a> {
         demand.look(|waiting| course.leaves(self.at, self.size, &self.here, waiting))
     }
 
-    /// Something for the disk to do, if there is anything: what is gathered, or, unless the body has `ended`,
-    /// what is here and not hashed.
-    fn work(&mut self, mut download: Download, ended: bool) -> Result<Writing, Download> {
-        if self.gathered.is_empty() && (ended || !download.is_behind()) {
-            return Err(download);
-        }
+    /// Something for the disk to do, if it is idle and there is anything: what is gathered, or, unless the
+    /// body has `ended`, what is here and not hashed.
+    fn work(&mut self, idle: &mut Option<Download>, ended: bool) -> Option<Writing> {
+        let has_bytes = !self.gathered.is_empty();
+        let mut download = idle.take_if(|download| has_bytes || (!ended && download.is_behind()))?;
         let bytes = std::mem::take(&mut self.gathered);
         let at = self.at - bytes.len() as u64;
-        Ok(blocking(move || {
+        Some(blocking(move || {
             let written = download.write_at(at, &bytes).and_then(|()| download.catch_up());
             (download, written)
         }))

@@ -1,6 +1,6 @@
 //! Which command is meant.
 
-use super::{backup, check, completions, config, files, join, pair, restore, scrub, serve, status, sync, want};
+use super::{backup, cab, check, completions, config, files, join, pair, restore, scrub, serve, status, sync, want};
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,6 +32,9 @@ pub(crate) enum Command {
     Restore(restore::Args),
     /// Verify files at once, and heal what rotted
     Scrub(scrub::Args),
+    /// Look into cabinets (CAB files)
+    #[command(subcommand)]
+    Cab(cab::Cab),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -54,6 +57,7 @@ impl Command {
             Self::Backup(args) => context.wait_for(backup::run(args, context)),
             Self::Restore(args) => restore::run(&args, context),
             Self::Scrub(args) => context.wait_for(scrub::run(&args, context)),
+            Self::Cab(cab) => cab::run(&cab, context),
             Self::Config(config) => config::run(&config, context),
             Self::Completions(args) => completions::run(&args, context.out()),
         }

@@ -1,6 +1,7 @@
 //! The commands, one per file.
 
 mod backup;
+mod cab;
 mod check;
 mod command;
 mod completions;

@@ -28,7 +28,7 @@ pub struct Upstream {
     pub allowed_hosts: Vec<String>,
     /// PEM files: who may sign an edition.
     pub trust_roots: Vec<PathBuf>,
-    /// PEM files: whose time stamps count.
+    /// PEM files: whose time stamps count; empty: of whoever may sign.
     pub timestamp_roots: Vec<PathBuf>,
     /// Whether an unsigned edition is refused.
     pub require_signature: bool,
@@ -81,8 +81,8 @@ impl Upstream {
             proxy: keys.value("proxy", &url, default.proxy),
             cab_url: keys.inert("cab_url", &url, default.cab_url),
             allowed_hosts: keys.value("allowed_hosts", read::list(domain), default.allowed_hosts),
-            trust_roots: keys.inert("trust_roots", &files, default.trust_roots),
-            timestamp_roots: keys.inert("timestamp_roots", &files, default.timestamp_roots),
+            trust_roots: keys.value("trust_roots", &files, default.trust_roots),
+            timestamp_roots: keys.value("timestamp_roots", &files, default.timestamp_roots),
             require_signature: keys.inert("require_signature", read::boolean, default.require_signature),
             publish_sha1_sidecar: keys.inert("publish_sha1_sidecar", read::boolean, default.publish_sha1_sidecar),
             resolve: keys.value("resolve", resolve, default.resolve),

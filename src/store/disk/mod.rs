@@ -96,6 +96,11 @@ pub trait Disk: Send + Sync {
     fn stat_path(&self, path: &Path) -> io::Result<Stat>;
     /// Opens a file; created ones are mode 0640.
     fn open(&self, at: At<'_>, how: Open) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file for reading as [`Disk::open`] does, and never waits for a disk: `None` where it would have to,
+    /// or where that can't be told.
+    fn open_at_once(&self, _at: At<'_>) -> Option<io::Result<Arc<dyn DiskFile>>> {
+        None
+    }
     /// Looks at a name without following a link.
     fn stat(&self, at: At<'_>) -> io::Result<Stat>;
     /// Calls `each` with every name in a directory, `.` and `..` aside, in no order.

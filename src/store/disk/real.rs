@@ -11,11 +11,11 @@ use rustix::{
         self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
         UTIME_OMIT,
     },
-    io::{Errno, retry_on_intr},
+    io::{Errno, ReadWriteFlags, preadv2, retry_on_intr},
 };
 use std::{
     fs::{DirBuilder, File},
-    io,
+    io::{self, IoSliceMut},
     num::NonZeroU64,
     os::unix::fs::{DirBuilderExt, FileExt},
     path::Path,
@@ -26,6 +26,11 @@ use std::{
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+/// Only what the kernel's cache of names knows (Linux 5.12).
+const AT_ONCE: ResolveFlags = BENEATH.union(ResolveFlags::CACHED);
+/// File systems that are memory, as `statfs` has them: linux/magic.h.
+const TMPFS: i64 = 0x0102_1994;
+const RAMFS: i64 = 0x8584_58f6;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The machine's disks. Roots are shared by everybody who holds it.
@@ -63,12 +68,16 @@ impl RealDisk {
         path::check(at.path)?;
         let root = self.root(at.root)?;
         let place = if at.path.is_empty() { "." } else { at.path };
-        let file = RealFile(open_beneath(&root, place, flags(how))?.into());
-        match file.stat()?.kind {
-            Kind::File => Ok(file),
-            Kind::Directory => Err(io::ErrorKind::IsADirectory.into()),
-            Kind::Other => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
-        }
+        regular(open_beneath(&root, place, flags(how))?)
+    }
+}
+
+fn regular(opened: OwnedFd) -> io::Result<RealFile> {
+    let file = RealFile(opened.into());
+    match file.stat()?.kind {
+        Kind::File => Ok(file),
+        Kind::Directory => Err(io::ErrorKind::IsADirectory.into()),
+        Kind::Other => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
     }
 }
 
@@ -109,6 +118,14 @@ impl Disk for RealDisk {
 
     fn open(&self, at: At<'_>, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(self.open_file(at, how)?))
+    }
+
+    /// An older kernel refuses the flag, another file system may refuse the way.
+    fn open_at_once(&self, at: At<'_>) -> Option<io::Result<Arc<dyn DiskFile>>> {
+        path::check(at.path).ok()?;
+        let root = self.root(at.root).ok()?;
+        let opened = fs::openat2(&*root, at.path, flags(Open::Read), Mode::empty(), AT_ONCE).ok()?;
+        Some(regular(opened).map(|file| Arc::new(file) as _))
     }
 
     fn stat(&self, at: At<'_>) -> io::Result<Stat> {
@@ -254,6 +271,20 @@ impl ReadAt for RealFile {
             }
         }
     }
+
+    /// tmpfs does not know the flag, and does not need it.
+    fn read_at_once(&self, buf: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
+        match preadv2(&self.0, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Some(Ok(read)),
+            Err(Errno::OPNOTSUPP) if is_memory(&self.0) => Some(self.read_at(buf, offset)),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::AGAIN | Errno::INTR) => None,
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+}
+
+fn is_memory(file: &File) -> bool {
+    fs::fstatfs(file).is_ok_and(|stat| [TMPFS, RAMFS].contains(&stat.f_type))
 }
 
 impl DiskFile for RealFile {
@@ -395,6 +426,24 @@ mod tests {
         assert!(!open().try_lock().unwrap());
         drop(first);
         assert!(open().try_lock().unwrap());
+    }
+
+    #[test]
+    fn what_was_just_written_is_opened_and_read_at_once_and_links_are_not() {
+        let here = here();
+        let Here { disk, root, inside, outside } = &here;
+        disk.make_directory(root.at("d")).unwrap();
+        here.write("d/f", b"bytes");
+        let file = disk.open_at_once(root.at("d/f")).unwrap().unwrap();
+        let mut buf = [0; 9];
+        assert_eq!((file.read_at_once(&mut buf, 1).unwrap().unwrap(), &buf[..4]), (4, &b"ytes"[..]));
+        assert_eq!(file.read_at_once(&mut buf, 5).unwrap().unwrap(), 0);
+        std::fs::write(outside.path().join("secret"), "s").unwrap();
+        symlink(outside.path(), inside.join("absolute")).unwrap();
+        symlink("d", inside.join("sideways")).unwrap();
+        for path in ["absolute/secret", "sideways/f", "absolute", "gone", "../secret", "", "d"] {
+            assert!(disk.open_at_once(root.at(path)).is_none_or(|opened| opened.is_err()), "{path}");
+        }
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl FromParent {
             shared: &self.shared,
             flight,
             demand: flight.demand(),
-            course: Course::new(),
+            course: Course::default(),
             start: 0,
             has_looked: false,
             download: None,

@@ -2,6 +2,7 @@
 //! true of it. `tests/fuzz_replay.rs` and the crate in `../cargo/` run the same functions.
 
 pub mod backups;
+pub mod cabinets;
 pub mod config;
 pub mod frames;
 pub mod heads;
@@ -9,14 +10,16 @@ pub mod http;
 pub mod names;
 pub mod records;
 pub mod segments;
+pub mod signatures;
 pub mod tokens;
 
 /// Judges one input; panics where something is wrong.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its folder in `../corpus/`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("backups", backups::backups),
+    ("cabinets", cabinets::cabinets),
     ("config", config::config),
     ("frames", frames::frames),
     ("heads", heads::heads),
@@ -24,5 +27,6 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("names", names::names),
     ("records", records::records),
     ("segments", segments::segments),
+    ("signatures", signatures::signatures),
     ("tokens", tokens::tokens),
 ];

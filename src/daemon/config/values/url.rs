@@ -21,14 +21,26 @@ impl WebUrl {
 
     /// The host, without port; an IPv6 address in brackets.
     pub fn host(&self) -> &str {
-        let (_, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-        let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (_, host_and_port) = login_and_host(&self.0);
         match host_and_port.find(']') {
             Some(end) => host_and_port.get(..=end).unwrap_or(host_and_port),
             None => host_and_port.split(':').next().unwrap_or(host_and_port),
         }
     }
+}
+
+/// What stands before the path: the login, if there is one, and the host with its port.
+fn login_and_host(url: &str) -> (Option<&str>, &str) {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host))
+}
+
+/// Brackets stand around an IPv6 address and nowhere else, so that everybody reads the same host.
+fn has_brackets_in_place(url: &str) -> bool {
+    let (login, host) = login_and_host(url);
+    let is_free = |text: &str| !text.contains(['[', ']']);
+    login.is_none_or(is_free) && (is_free(host) || host.starts_with('[') && host.matches(['[', ']']).count() == 2)
 }
 
 impl FromStr for WebUrl {
@@ -38,7 +50,7 @@ impl FromStr for WebUrl {
         let uri: Uri = text.parse().map_err(|_| ParseUrlError)?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        (is_web && has_host).then(|| Self(text.to_owned())).ok_or(ParseUrlError)
+        (is_web && has_host && has_brackets_in_place(text)).then(|| Self(text.to_owned())).ok_or(ParseUrlError)
     }
 }
 
@@ -87,7 +99,16 @@ mod tests {
         for right in ["http://a", "https://wapt.example.org/x", "http://[::1]:80/", "http://h/p?l=a@b"] {
             assert_eq!(right.parse::<WebUrl>().unwrap().to_string(), right);
         }
-        for wrong in ["", "wapt.example.org", "/x", "ftp://a", "http://", "http://a b", "http://:80"] {
+        for wrong in [
+            "",
+            "wapt.example.org",
+            "/x",
+            "ftp://a",
+            "http://",
+            "http://a b",
+            "http://:80",
+            "http://user:x@[:t@W::1]:80/a@b",
+        ] {
             assert_eq!(wrong.parse::<WebUrl>(), Err(ParseUrlError), "{wrong}");
         }
         assert_eq!("http://[::1]:80/".parse::<WebUrl>().unwrap().host(), "[::1]");

@@ -1,0 +1,25 @@
+//! Which subcommand is meant.
+
+use super::{contents, trust, verify};
+use crate::cli::{context::Context, error::CliError, exit::Exit};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Cab {
+    /// Show header, folders, and whether a signature follows (which is not verified)
+    Info(contents::InfoArgs),
+    /// List the members
+    List(contents::ListArgs),
+    /// Verify who signed a cabinet, and that nothing was changed
+    Verify(verify::Args),
+    /// Look at who signed a cabinet, and believe them from here on
+    Trust(trust::Args),
+}
+
+pub(crate) fn run(command: &Cab, context: &Context) -> Result<Exit, CliError> {
+    match command {
+        Cab::Info(args) => contents::info(args, context),
+        Cab::List(args) => contents::list(args, context),
+        Cab::Verify(args) => verify::run(args, context),
+        Cab::Trust(args) => trust::run(args, context),
+    }
+}

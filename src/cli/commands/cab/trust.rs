@@ -1,0 +1,69 @@
+//! `wuasync cab trust`.
+
+use super::signature::{self, Reading};
+use crate::{
+    base::clock::{Clock, SystemClock},
+    cli::{context::Context, error::CliError, exit::Exit, out::printable},
+    daemon::{self, SignatureReport},
+};
+use serde::Serialize;
+use std::{
+    io::{self, BufRead, IsTerminal, Read},
+    path::PathBuf,
+};
+
+/// Longer than `yes` and whatever else is typed.
+const MAX_ANSWER_BYTES: u64 = 256;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The cabinet
+    file: PathBuf,
+    /// Do not ask: the fingerprints were compared already
+    #[arg(long)]
+    yes: bool,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+struct Trusted<'a> {
+    signature: &'a SignatureReport,
+    /// Files in the state folder.
+    pinned: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let config = context.config_or_defaults(&[])?;
+    let reading = Reading::of(&args.file);
+    let now = SystemClock.unix_seconds();
+    let candidate = daemon::inspect_signature(&args.file, now, &mut |read, len| reading.on_progress(read, len))?;
+    drop(reading);
+    let report = &candidate.report;
+    let out = context.out();
+    if !out.is_json() {
+        out.text(&signature::page(report, out.style()))?;
+    }
+    let pinned = if args.yes || confirmed(context)? { daemon::pin(&config, &candidate)? } else { Vec::new() };
+    let exit = if pinned.is_empty() { Exit::Refused } else { Exit::Done };
+    out.answer(&Trusted { signature: report, pinned: pinned.clone() }, |_| match &pinned[..] {
+        [] => "nothing is believed that was not before; compare the fingerprints, then add --yes".to_owned(),
+        files => {
+            let files = files.iter().map(|path| format!("  {}\n", printable(&path.display().to_string())));
+            format!("believed from here on, until the files are removed:\n{}", files.collect::<String>())
+        }
+    })?;
+    Ok(exit)
+}
+
+/// Whether a person types yes; nobody is asked where nobody sits.
+fn confirmed(context: &Context) -> Result<bool, CliError> {
+    if context.out().is_json() || !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    context
+        .out()
+        .note("Believe whatever these issuers sign? Compare the fingerprints with those that they publish. [yes]");
+    let mut answer = String::new();
+    io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut answer).map_err(CliError::Input)?;
+    Ok(answer.trim() == "yes")
+}

@@ -1,0 +1,3 @@
+//! Readers of WAPT's own formats. Pure: text in, values out.
+
+pub mod server_ini;
