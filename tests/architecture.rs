@@ -25,7 +25,7 @@ mod tests {
         ("catalog", &["base", "domain"]),
         ("watch", &["base", "domain"]),
         ("repository", &["base", "domain", "store", "catalog", "watch"]),
-        ("supply", &["base", "domain", "store::segment", "policy", "repository"]),
+        ("supply", &["base", "domain", "policy", "repository"]),
         ("upstream", &["base", "domain", "store", "policy", "repository", "supply"]),
         ("sync", &["base", "domain", "store", "catalog", "repository", "supply"]),
         ("front", &["base", "domain", "supply", "catalog", "policy"]),

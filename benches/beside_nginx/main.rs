@@ -10,7 +10,7 @@
 //! hardly depends on them.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that fails ends")]
-#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
 #[path = "../bars/corpus.rs"]
 mod corpus;

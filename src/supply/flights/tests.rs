@@ -3,8 +3,7 @@
 use super::*;
 use crate::{
     base::{clock::Clock, future::BoxFuture, ranges::Ranges, read_at::ReadAt, tasks::run_at_once_on_this_thread},
-    domain::member::NodeName,
-    store::segment::GROUP_BYTES,
+    domain::{digest::GROUP_BYTES, member::NodeName},
     supply::{reader::Reader, sight::Sight, spring::Description},
 };
 use proptest::prelude::*;
@@ -307,15 +306,18 @@ async fn story(seed: u64, max_flights: usize) {
     timeout(PATIENCE, flights.stopped()).await.expect("every flight ends");
     let faults: Vec<_> = askers.join_all().await.into_iter().flatten().collect();
     assert_eq!(faults, [""; 0], "seed {seed}");
-    let seen = fake.seen();
-    assert_eq!(seen.faults, [""; 0], "seed {seed}");
-    assert!(seen.most <= max_flights && seen.flying.is_empty(), "seed {seed}: {} at once", seen.most);
-    assert!(!seen.begun.contains(&file("never")));
+    is_right(&fake.seen(), max_flights, seed);
     assert!(flights.list().is_empty() && flights.air().flying == 0 && flights.air().queue.len() == 0);
     assert!(waiting.iter().all(|flight| matches!(flight.progress().phase, Phase::Ended(_))));
     assert!(waiting.iter().all(|flight| flight.readers() == 0 && flight.demand().borrow().is_empty()));
     let late = flights.join(&folder(), &file("late"), &host(1)).await;
     assert!(matches!(late, Joined::Later(_)), "nothing begins after the end");
+}
+
+fn is_right(seen: &Seen, max_flights: usize, seed: u64) {
+    assert_eq!(seen.faults, [""; 0], "seed {seed}");
+    assert!(seen.most <= max_flights && seen.flying.is_empty(), "seed {seed}: {} at once", seen.most);
+    assert!(!seen.begun.contains(&file("never")));
 }
 
 proptest! {
