@@ -9,7 +9,7 @@
     reason = "a test fails loudly"
 )]
 
-#[allow(dead_code, reason = "other tests use the rest")]
+#[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "editions/mod.rs"]
 mod editions;
 #[allow(dead_code, reason = "other tests use the rest")]

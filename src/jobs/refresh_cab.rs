@@ -148,7 +148,7 @@ impl RefreshCab {
                 }
             }
         };
-        cancel.run_until_cancelled(work).await;
+        cancel.run_until_cancelled(Box::pin(work)).await;
     }
 
     /// When Microsoft is asked next, and why.

@@ -1,5 +1,7 @@
 //! File systems on loop devices that can lose their power.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use super::processes::run;
 use std::{ffi::OsStr, fs, path::Path, process::Command};
 
