@@ -2,7 +2,7 @@
 
 use crate::{
     Plan,
-    cabs::{Cabinet as Made, Folder, Packing, lzx::Lzx},
+    editions::cabs::{Cabinet as Made, Folder, Packing, lzx::Lzx},
     meter::median,
     peers,
 };

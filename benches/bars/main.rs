@@ -14,9 +14,6 @@
 
 mod blast;
 mod cabinets;
-#[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
-#[path = "../../tests/cabs/mod.rs"]
-mod cabs;
 mod corpus;
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "tests use the rest")]
 #[path = "../../tests/editions/mod.rs"]
