@@ -131,7 +131,7 @@ fn a_right_configuration_is_0_with_notes_and_a_wrong_one_is_2_with_every_line() 
     let node = Node::new();
     let (folder, state) = (node.directory.path().join("www"), node.directory.path().join("state"));
     let right = format!(
-        "upstream.require_signature = false\nstate_dir = {state:?}\n[[folder]]\nname = \"waptwua\"\npath = {folder:?}\n"
+        "cleanup.grace = \"5d\"\nstate_dir = {state:?}\n[[folder]]\nname = \"waptwua\"\npath = {folder:?}\n"
     );
     fs::write(node.config(), &right).unwrap();
     let absent = node.run("config check");
@@ -145,11 +145,11 @@ fn a_right_configuration_is_0_with_notes_and_a_wrong_one_is_2_with_every_line() 
     assert!(unusable.exit == 2 && unusable.out.contains(&named), "{unusable:?}");
     fs::write(node.config(), &right).unwrap();
     let right = node.run("config check");
-    let expected = "not in effect in this version: upstream.require_signature\nthe configuration is right\n";
+    let expected = "not in effect in this version: cleanup.grace\nthe configuration is right\n";
     assert_eq!((right.exit, right.out.as_str()), (0, expected));
     assert_eq!(
         node.run("config check --json").out,
-        "{\"not_in_effect\":[\"upstream.require_signature\"],\"problems\":[]}\n"
+        "{\"not_in_effect\":[\"cleanup.grace\"],\"problems\":[]}\n"
     );
 
     fs::write(node.config(), "rol = \"main\"\n[http]\nlisen = []\n").unwrap();
