@@ -1,6 +1,6 @@
 //! Editions of Microsoft's offline index: whole ones, odd ones, and bad ones with the line that says why.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 
 #[path = "editions/mod.rs"]
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "shared with benches; each uses a part")]

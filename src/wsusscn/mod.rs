@@ -7,7 +7,7 @@
 //! `index.xml` says which shards there are, `package.xml` which updates, how they hang together and where
 //! files are; shards have the rest of each update, known by a number (`RevisionId`) that means something
 //! inside of one edition only. A shard's bytes go to a few worker threads, which read the few members that
-//! are wanted. When all is read, [`assemble`] joins it: numbers become indices, bundles get the files of what
+//! are wanted. When all is read, `assemble` joins it: numbers become indices, bundles get the files of what
 //! is in them, and [`Edition`] hands out updates and files that know no number.
 //!
 //! What is odd without harm (a digest without an address, an update without details, a shard that is not
