@@ -65,6 +65,7 @@ pub(super) async fn history(State(api): State<Api>) -> Answer<RefreshesReport> {
         let why = next.map(|next| match next.why {
             Why::First => "it was never asked for",
             Why::Daily => "the time of day of this node",
+            Why::Failed => "the last attempt failed",
             Why::PatchTuesday => "Patch Tuesday: again and again until its edition is there",
         });
         Ok::<_, RepositoryError>(RefreshesReport {

@@ -161,6 +161,7 @@ impl RefreshCab {
                 .iter()
                 .find(|refresh| refresh.outcome == RefreshOutcome::Published)
                 .map(|published| as_time(published.finished_at)),
+            failed: refreshes.first().is_some_and(|last| matches!(last.outcome, RefreshOutcome::Failed(_))),
         };
         let every = i64::try_from(self.settings.every.as_secs()).unwrap_or(i64::MAX / 4);
         Ok(patch_tuesday::next(&past, every, self.settings.node, now))

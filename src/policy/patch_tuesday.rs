@@ -22,6 +22,8 @@ pub struct Past {
     pub asked: Option<i64>,
     /// When another edition was published last.
     pub changed: Option<i64>,
+    /// Whether the last asking failed.
+    pub failed: bool,
 }
 
 /// When to ask next, and why.
@@ -42,6 +44,8 @@ pub enum Why {
     Daily,
     /// Patch Tuesday has come, and its edition has not.
     PatchTuesday,
+    /// The last asking failed.
+    Failed,
 }
 
 /// When to ask next after `now`. `every` is the time between two daily askings in seconds; `node` is a number
@@ -49,13 +53,14 @@ pub enum Why {
 pub fn next(past: &Past, every: i64, node: u64, now: i64) -> Next {
     let Some(asked) = past.asked.filter(|asked| *asked <= now) else { return Next { at: now, why: Why::First } };
     let daily = Next { at: daily(asked, every.max(MINUTE), node), why: Why::Daily };
+    // Every 30 to 60 minutes, drawn anew after each asking.
+    let again = asked + 30 * MINUTE + jitter(node ^ asked.unsigned_abs(), 30 * MINUTE);
+    let daily = if past.failed && again < daily.at { Next { at: again, why: Why::Failed } } else { daily };
     let Some(tuesday) = last_patch_tuesday(now) else { return daily };
     let is_open = now < tuesday + DAY && past.changed.is_none_or(|changed| changed < tuesday);
     if is_open {
-        // Every 30 to 60 minutes, drawn anew after each asking.
-        let wait = 30 * MINUTE + jitter(node ^ asked.unsigned_abs(), 30 * MINUTE);
-        let at = if asked < tuesday { tuesday + jitter(node, 10 * MINUTE) } else { asked + wait };
-        return if at < daily.at { Next { at, why: Why::PatchTuesday } } else { daily };
+        let at = if asked < tuesday { tuesday + jitter(node, 10 * MINUTE) } else { again };
+        return if at <= daily.at { Next { at, why: Why::PatchTuesday } } else { daily };
     }
     match next_patch_tuesday(now) {
         Some(tuesday) if tuesday < daily.at => Next { at: tuesday + jitter(node, 10 * MINUTE), why: Why::PatchTuesday },
@@ -124,13 +129,15 @@ mod tests {
     fn who_never_asked_asks_at_once_and_then_daily_at_a_time_of_its_own() {
         let now = at("2026-11-20T09:00:00Z");
         assert_eq!(next(&Past::default(), DAY, 7, now), Next { at: now, why: Why::First });
-        let past = Past { asked: Some(now), changed: None };
+        let past = Past { asked: Some(now), ..Past::default() };
         let first = next(&past, DAY, 7, now);
         assert_eq!(first.why, Why::Daily);
         assert!((now + HOUR..=now + DAY + HOUR).contains(&first.at));
         let second = next(&Past { asked: Some(first.at), ..past }, DAY, 7, first.at);
         assert_eq!(second.at, first.at + DAY);
         assert_ne!(next(&past, DAY, 8, now).at, first.at);
+        let failed = next(&Past { failed: true, ..past }, DAY, 7, now);
+        assert!(failed.why == Why::Failed && (30 * MINUTE..=60 * MINUTE).contains(&(failed.at - now)), "{failed:?}");
         assert_eq!(
             next(&Past { asked: Some(now + 5), ..past }, DAY, 7, now).why,
             Why::First,
@@ -141,7 +148,7 @@ mod tests {
     #[test]
     fn from_patch_tuesday_on_it_is_asked_every_half_hour_or_so_until_the_edition_is_there() {
         let tuesday = at("2026-11-10T18:00:00Z");
-        let past = Past { asked: Some(tuesday - 2 * HOUR), changed: Some(tuesday - 28 * DAY) };
+        let past = Past { asked: Some(tuesday - 2 * HOUR), changed: Some(tuesday - 28 * DAY), failed: false };
         let first = next(&past, DAY, 3, tuesday - HOUR);
         assert!(first.why == Why::PatchTuesday && (tuesday..tuesday + 10 * MINUTE).contains(&first.at), "{first:?}");
         let mut past = Past { asked: Some(first.at), ..past };
@@ -160,7 +167,7 @@ mod tests {
             }
         }
         assert!((24..=48).contains(&askings), "{askings}");
-        let there = Past { asked: Some(tuesday + HOUR), changed: Some(tuesday + HOUR) };
+        let there = Past { asked: Some(tuesday + HOUR), changed: Some(tuesday + HOUR), failed: false };
         assert_eq!(next(&there, DAY, 3, tuesday + HOUR).why, Why::Daily);
     }
 
@@ -169,7 +176,7 @@ mod tests {
         fn it_is_never_long_until_it_is_asked_again(
             asked in 1_700_000_000i64..2_000_000_000, ago in 0i64..100 * DAY, changed in any::<bool>(), node: u64,
         ) {
-            let past = Past { asked: Some(asked), changed: changed.then_some(asked) };
+            let past = Past { asked: Some(asked), changed: changed.then_some(asked), failed: node % 2 == 0 };
             let next = next(&past, DAY, node, asked);
             prop_assert!(next.at > asked && next.at <= asked + 2 * DAY, "{next:?}");
             prop_assert!(super::next(&past, DAY, node, asked + ago).at <= asked + ago + 2 * DAY);

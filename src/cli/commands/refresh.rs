@@ -69,7 +69,9 @@ async fn history(context: &Context) -> Result<Exit, CliError> {
                 printable(refresh.error.as_deref().unwrap_or_default()),
             ]);
         }
-        format!("{}{}\n{}", edition(&report), next(&report, now), table.show(style, "nothing was tried yet"))
+        let tried =
+            if report.refreshes.is_empty() { "nothing was tried yet\n".to_owned() } else { table.show(style, "") };
+        format!("{}{}\n\n{tried}", edition(&report), next(&report, now))
     })?;
     Ok(Exit::Done)
 }

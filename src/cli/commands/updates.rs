@@ -71,7 +71,11 @@ async fn search(args: &SearchArgs, context: &Context) -> Result<Exit, CliError> 
         let mut table = Table::new(&["UPDATE", "KB", "SEVERITY", "TITLE"]);
         reply.updates.iter().for_each(|update| table.row(row(update)));
         let more = if reply.more { "there are more: say more of what is meant, or --limit\n" } else { "" };
-        context.out().text(&format!("{}{more}", table.show(context.out().style(), "nothing found")))?;
+        let found = match reply.updates.is_empty() {
+            true => "nothing found\n".to_owned(),
+            false => table.show(context.out().style(), ""),
+        };
+        context.out().text(&format!("{found}{more}"))?;
     }
     Ok(if reply.updates.is_empty() { Exit::Failed } else { Exit::Done })
 }
@@ -115,7 +119,8 @@ async fn show(id: UpdateId, context: &Context) -> Result<Exit, CliError> {
             let name = file.name.clone().unwrap_or_else(|| "(no address)".to_owned());
             table.row([if file.is_held { "yes" } else { "no" }.to_owned(), size, name]);
         }
-        format!("{page}\n{}", table.show(style, "no files"))
+        let table = if files.is_empty() { "no files\n".to_owned() } else { table.show(style, "") };
+        format!("{page}\n{table}")
     })?;
     Ok(Exit::Done)
 }
