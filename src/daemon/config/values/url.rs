@@ -49,8 +49,10 @@ impl FromStr for WebUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let uri: Uri = text.parse().map_err(|_| ParseUrlError)?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        (is_web && has_host && has_brackets_in_place(text)).then(|| Self(text.to_owned())).ok_or(ParseUrlError)
+        let url = Self(text.to_owned());
+        // As whoever connects reads it: a `#` in a password ends the address for some.
+        let has_host = uri.host().is_some_and(|host| !host.is_empty() && host == url.host());
+        (is_web && has_host && has_brackets_in_place(text)).then_some(url).ok_or(ParseUrlError)
     }
 }
 
@@ -108,6 +110,7 @@ mod tests {
             "http://a b",
             "http://:80",
             "http://user:x@[:t@W::1]:80/a@b",
+            "http://user:U#et@/x@[::1]:80/",
         ] {
             assert_eq!(wrong.parse::<WebUrl>(), Err(ParseUrlError), "{wrong}");
         }
