@@ -137,7 +137,11 @@ impl RefreshCab {
                 self.look_at_folder().await;
                 let wait = self.wait().await;
                 if wait.is_zero() {
-                    self.refresh(false).await.ok();
+                    if let Err(error) = self.refresh(false).await {
+                        tracing::error!(error = &error as &dyn std::error::Error, "a refresh can't be noted");
+                        // What is not written down would be due again at once.
+                        tokio::time::sleep(LONGEST_WAIT).await;
+                    }
                     continue;
                 }
                 let looked = tokio::time::sleep(LOOK_EVERY);
