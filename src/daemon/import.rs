@@ -12,7 +12,7 @@ use crate::{
         member::Role,
         name::FileName,
     },
-    repository::{Repository, RepositoryError},
+    repository::{OtherContent, Repository, RepositoryError},
     store::download::{Download, DownloadKey, Origin},
 };
 use axum::{
@@ -159,6 +159,6 @@ fn enter(
     }
     let staged = download.finish(query.modified, &repository.state().outboards).map_err(io("finishing"))?;
     let file = FileRecord { root: digests.root, size: digests.size, modified: query.modified };
-    repository.enter(&query.folder, name, &staged, file)?;
+    repository.enter(&query.folder, name, &staged, file, OtherContent::Stays)?;
     Ok(Ok(reply))
 }

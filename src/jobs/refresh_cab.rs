@@ -14,7 +14,7 @@ use crate::{
         name::{FileName, FolderName},
     },
     policy::patch_tuesday::{self, Next, Past},
-    repository::{Alarm, Found, Repository, RepositoryError},
+    repository::{Alarm, Found, OtherContent, Repository, RepositoryError},
     upstream::{Demand, Fetched, Promise, Upstream, UpstreamError, Wanted},
     wsusscn::{self, Edition, Options},
 };
@@ -278,7 +278,7 @@ impl RefreshCab {
             let staged = download.finish(modified, &repository.state().outboards);
             let staged = staged.map_err(RepositoryError::io("finishing", CAB))?;
             let file = FileRecord { root: digests.root, size: digests.size, modified };
-            repository.replace(&folder, &name, &staged, file)?;
+            repository.enter(&folder, &name, &staged, file, OtherContent::Goes)?;
             if has_sidecar {
                 put_sidecar(repository, &folder, digests.sha1, modified)?;
             }
@@ -352,9 +352,7 @@ impl RefreshCab {
         &self,
         work: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, RepositoryError> {
-        let repository = self.repository.clone();
-        let done = tasks::blocking(move || work(&repository)).await;
-        done.unwrap_or_else(|panic| Err(RepositoryError::io("working on", "the edition")(io::Error::other(panic))))
+        self.repository.apart("the edition", work).await
     }
 }
 
@@ -385,7 +383,7 @@ fn put_sidecar(repository: &Repository, folder: &FolderName, sha1: Sha1, modifie
     let staged = repository.staging(folder)?.stage_bytes(text.as_bytes(), modified);
     let staged = staged.map_err(RepositoryError::io("staging", &name))?;
     let root = Root::from(blake3::hash(text.as_bytes()));
-    repository.replace(folder, &name, &staged, FileRecord { root, size: text.len() as u64, modified })
+    repository.enter(folder, &name, &staged, FileRecord { root, size: text.len() as u64, modified }, OtherContent::Goes)
 }
 
 /// Bytes at positions, one after the other, in blocks.

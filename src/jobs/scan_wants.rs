@@ -4,12 +4,12 @@
 //! whatever hosts wait for. Never decides what is wanted, nor when a want is due again.
 
 use crate::{
-    base::{chain::chain, tasks},
+    base::chain::chain,
     domain::wants::KnownFile,
     repository::{Alarm, Repository, RepositoryError},
     supply::{Client, Flights, Joined, Phase},
 };
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -76,9 +76,7 @@ impl ScanWants {
         &self,
         work: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, RepositoryError> {
-        let repository = self.repository.clone();
-        let done = tasks::blocking(move || work(&repository)).await;
-        done.unwrap_or_else(|panic| Err(RepositoryError::io("looking at", "wants")(io::Error::other(panic))))
+        self.repository.apart("wants", work).await
     }
 }
 

@@ -15,6 +15,15 @@ use crate::{
     store::staging::Staged,
 };
 
+/// What becomes of a file of other content that is held under the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherContent {
+    /// It stays, and what was to enter is dropped.
+    Stays,
+    /// It goes to the trash.
+    Goes,
+}
+
 impl Repository {
     /// Gives staged bytes their name and signs what they are. Only on a main. A file that is held stays, and
     /// the staged one is dropped; one that lies there and is held by nobody goes to the trash. Bytes that
@@ -25,28 +34,7 @@ impl Repository {
         name: &FileName,
         staged: &Staged,
         file: FileRecord,
-    ) -> Result<(), RepositoryError> {
-        self.enter_in_place(folder, name, staged, file, false)
-    }
-
-    /// As [`Repository::enter`]; a file of other content that is held under the name goes to the trash.
-    pub fn replace(
-        &self,
-        folder: &FolderName,
-        name: &FileName,
-        staged: &Staged,
-        file: FileRecord,
-    ) -> Result<(), RepositoryError> {
-        self.enter_in_place(folder, name, staged, file, true)
-    }
-
-    fn enter_in_place(
-        &self,
-        folder: &FolderName,
-        name: &FileName,
-        staged: &Staged,
-        file: FileRecord,
-        replaces: bool,
+        other: OtherContent,
     ) -> Result<(), RepositoryError> {
         if self.role != Role::Main {
             return Err(RepositoryError::NotMain);
@@ -55,7 +43,7 @@ impl Repository {
         let discard = || open.staging.discard(staged).map_err(RepositoryError::io("discarding", name));
         let known = self.state.index.read()?.holding(folder, name)?;
         if let Some(holding) = &known
-            && !(replaces && holding.root != file.root)
+            && (other == OtherContent::Stays || holding.root == file.root)
             && open.stat_file(name)?.is_some_and(|stat| holds(&stat, holding))
         {
             return discard();
@@ -95,6 +83,7 @@ mod tests {
             &name(file),
             &staged,
             FileRecord { root: root_of(bytes), size: bytes.len() as u64, modified },
+            OtherContent::Stays,
         )
     }
 

@@ -9,6 +9,7 @@
 //! follows the tree. On a secondary the tree follows the index, which follows the main's signed
 //! heads. Nothing here talks to the network.
 
+mod apart;
 mod asked_rows;
 mod asks;
 mod attention;
@@ -53,6 +54,7 @@ pub use backup::{ExportError, members_of};
 pub use blob::Blob;
 pub use check::{CheckSummary, Finding, LeftAlone};
 pub use deletions::{DeletionCap, DeletionPlan, plan_deletions};
+pub use enter::OtherContent;
 pub use error::RepositoryError;
 pub use examine::{Adoptable, Examined};
 pub use find::Found;

@@ -13,20 +13,20 @@ use super::{
     promise::Promise,
 };
 use crate::{
-    base::{chain::chain, future::BoxFuture, tasks},
+    base::{chain::chain, future::BoxFuture},
     domain::{
         file::FileRecord,
         member::HostName,
         name::{FileName, FolderName},
         wants::{Asker, FileFacts, KnownFile, TaskKind, TaskResult},
     },
-    repository::{Alarm, Prospect, Repository, RepositoryError},
+    repository::{Alarm, OtherContent, Prospect, Repository, RepositoryError},
     supply::{
         Client, Ending, Flight, Sight,
         spring::{Description, Outlook, Spring},
     },
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -196,7 +196,7 @@ impl FromUpstream {
             let staged = download.finish(modified, &repository.state().outboards);
             let staged = staged.map_err(RepositoryError::io("finishing", &name))?;
             let file = FileRecord { root: digests.root, size: digests.size, modified };
-            repository.enter(&folder, &name, &staged, file)
+            repository.enter(&folder, &name, &staged, file, OtherContent::Stays)
         };
         self.blocking(enter).await
     }
@@ -211,9 +211,7 @@ impl FromUpstream {
         &self,
         work: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, RepositoryError> {
-        let repository = self.repository.clone();
-        let done = tasks::blocking(move || work(&repository)).await;
-        done.unwrap_or_else(|panic| Err(RepositoryError::io("working on", "a want")(io::Error::other(panic))))
+        self.repository.apart("a want", work).await
     }
 }
 

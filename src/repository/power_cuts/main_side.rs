@@ -7,7 +7,7 @@ use crate::{
         state::{SignedHead, Verdict, judge},
     },
     repository::{
-        RepositoryError,
+        OtherContent, RepositoryError,
         testing::{indexed, rescan},
     },
     store::disk::Replace,
@@ -167,7 +167,7 @@ fn a_fetched_file_that_was_said_to_be_here_is_here_after_any_power_cut() {
     let work = |disk: &SimulatedDisk| -> Done {
         let main = open(disk, Role::Main)?;
         let staged = main.staging(&folder())?.stage_bytes(b"fetched", file.modified)?;
-        main.enter(&folder(), &name(&kb), &staged, file)?;
+        main.enter(&folder(), &name(&kb), &staged, file, OtherContent::Stays)?;
         Ok(())
     };
     at_every_power_cut(&prepared, Role::Main, work, |_, main, done| {
@@ -190,12 +190,15 @@ fn fetched_bytes_whose_sync_failed_are_dropped_and_never_enter() {
     let other = open(&tried, Role::Main).unwrap();
     let staged = stage(&other);
     let before = tried.log().len();
-    other.enter(&folder(), &name("f"), &staged, file).unwrap();
+    other.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays).unwrap();
     let at = tried.log()[before..].iter().position(|line| line.starts_with("sync ")).unwrap();
     let staged = stage(&main);
     disk.fail_at(disk.log().len() + at, EIO);
-    let failed = main.enter(&folder(), &name("f"), &staged, file);
+    let failed = main.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays);
     assert!(matches!(failed, Err(RepositoryError::Unsynced { .. })), "{failed:?}");
-    assert!(main.enter(&folder(), &name("f"), &staged, file).is_err(), "a second sync would prove nothing");
+    assert!(
+        main.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays).is_err(),
+        "a second sync would prove nothing"
+    );
     assert!(!testing::is_held(&main, "f"));
 }

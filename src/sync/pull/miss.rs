@@ -736,8 +736,7 @@ impl Trip<'_> {
         &self,
         work: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, MissError> {
-        let repository = self.shared.repository.clone();
-        Ok(tasks::blocking(move || work(&repository)).await??)
+        Ok(self.shared.repository.apart("a file that was asked for", work).await?)
     }
 }
 
