@@ -5,6 +5,7 @@ pub mod digest;
 pub mod edition;
 pub mod file;
 pub mod guid;
+pub mod host;
 pub mod key;
 pub mod member;
 pub mod name;
