@@ -10,6 +10,7 @@ pub mod key;
 pub mod member;
 pub mod name;
 pub mod origin;
+pub mod rules;
 pub mod state;
 pub mod update;
 pub mod versioned;

@@ -1,3 +1,7 @@
 //! Decisions. Pure: what is known and what time it is in, what is to be done out.
 
+pub mod demand;
+pub mod host_state;
+pub mod merge;
 pub mod patch_tuesday;
+pub mod verdict;
