@@ -5,3 +5,6 @@ pub mod host_state;
 pub mod merge;
 pub mod patch_tuesday;
 pub mod verdict;
+
+#[cfg(test)]
+mod tests;
