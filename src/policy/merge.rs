@@ -7,11 +7,13 @@
 use crate::domain::{
     edition::{Kb, Severity},
     guid::Guid,
-    host::{HostFacts, HostSettings, Maturity},
-    rules::{Criterion, IniRules, Label, Origin, RuleSet, SetName},
+    host::{HostFacts, HostSettings},
+    rules::{Criterion, IniRules, Label, RuleSet, SetName},
     update::UpdateId,
 };
 use std::{collections::BTreeMap, fmt};
+
+pub use crate::domain::rules::RuleBook;
 
 /// Who said a rule: a place among the sources of [`MergedRules`], the file being 0.
 type Place = u16;
@@ -137,33 +139,6 @@ fn first_of<T: Ord>(list: &[(T, Place)], key: &T) -> Option<Place> {
 /// Names are few, and comparing them as they are written makes no copy of one.
 fn naming<'l>(list: &'l [(Label, Place)], text: &str) -> Option<(&'l Label, Place)> {
     list.iter().find(|(label, _)| label.names(text)).map(|(label, place)| (label, *place))
-}
-
-/// Everything that says what counts for whom.
-#[derive(Debug, Clone, Default)]
-pub struct RuleBook {
-    /// The configuration file's.
-    pub ini: IniRules,
-    /// The sets, in any order.
-    pub sets: Vec<RuleSet>,
-}
-
-impl RuleBook {
-    /// The options of a host: its own, and where it tells nothing the file's.
-    pub fn settings_for(&self, host: &HostFacts) -> HostSettings {
-        host.settings.or(self.ini.settings)
-    }
-
-    /// Whether a set counts for a host: by maturity, and a package only where it is installed.
-    pub fn counts_for(set: &RuleSet, maturity: Maturity, packages: Option<&[impl AsRef<str>]>) -> bool {
-        let is_there = || match (&set.origin, packages) {
-            (Origin::Own, _) | (Origin::Package { .. }, None) => true,
-            (Origin::Package { .. }, Some(names)) => {
-                names.iter().any(|name| name.as_ref().trim().eq_ignore_ascii_case(set.name.as_str()))
-            }
-        };
-        set.maturity.counts_for(maturity) && is_there()
-    }
 }
 
 /// A rule book that remembers what it merged, since many hosts have the same sets.

@@ -1,5 +1,7 @@
 //! Rules: which updates an administrator lets through. What they are, not what follows from them.
 
+mod book;
+mod change;
 mod criterion;
 mod ini;
 mod label;
@@ -7,6 +9,8 @@ mod name;
 mod pattern;
 mod set;
 
+pub use book::RuleBook;
+pub use change::{CHANGES_KEPT, RuleChange, SetEdit, SetEditError};
 pub use criterion::{Criterion, ParseCriterionError};
 pub use ini::IniRules;
 pub use label::{Label, LabelError};
