@@ -5,12 +5,17 @@
 
 mod import;
 mod refresh;
+mod rules;
 mod story;
 mod updates;
 mod wants;
 
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
+pub use rules::{
+    EditRulesRequest, ImportRulesReply, ImportRulesRequest, IniReport, RULE_CHANGES, RULE_PACKAGES, RULE_TEST, RULES,
+    RemoveRulesQuery, RemoveRulesReply, RuleSetReport, RulesReport, TestRulesReply, TestRulesRequest,
+};
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};
 pub use wants::{

@@ -8,6 +8,7 @@ use super::{
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
+    rules::follow_ini,
     upstream::open_upstream,
 };
 use crate::{
@@ -312,6 +313,9 @@ impl Node {
                 self.enrol_itself()?;
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
+                if let Some(ini) = self.config.rules.ini.clone() {
+                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, self.cancel.clone()));
+                }
             }
             Role::Secondary => {
                 if let Some(flights) = &self.flights {

@@ -13,7 +13,7 @@ use super::{
     node::Node,
     random,
     rates::Rates,
-    refresh, report, story, updates, wants,
+    refresh, report, rules, story, updates, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -62,6 +62,8 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::UPDATES, get(updates::search))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
+        .route(api::RULES, get(rules::list))
+        .route(api::RULE_CHANGES, get(rules::changes))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -85,7 +87,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::IMPORT, post(import::import))
         .route(api::REFRESH, post(refresh::refresh))
         .with_state(api.clone());
-    reads(api).merge(changes)
+    reads(api.clone()).merge(changes).merge(rules::changing(api))
 }
 
 async fn status(State(api): State<Api>) -> Answer<StatusReport> {

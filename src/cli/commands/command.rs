@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, join, pair, refresh, restore, scrub, serve, status, sync, updates,
-    want,
+    backup, cab, check, completions, config, files, join, pair, refresh, restore, rules, scrub, serve, status, sync,
+    updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -23,6 +23,9 @@ pub(crate) enum Command {
     /// Look for updates of Microsoft's index
     #[command(subcommand)]
     Updates(updates::Updates),
+    /// Say which updates hosts may have
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Ask Microsoft for another edition of its index, at the main
     Refresh(refresh::Args),
     /// Look at what runs when
@@ -62,6 +65,7 @@ impl Command {
             Self::Files(files) => context.wait_for(files::run(&files, context)),
             Self::Want(want) => context.wait_for(want::run(want, context)),
             Self::Updates(updates) => context.wait_for(updates::run(&updates, context)),
+            Self::Rules(rules) => context.wait_for(rules::run(rules, context)),
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
             Self::Jobs(jobs) => context.wait_for(refresh::jobs(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),

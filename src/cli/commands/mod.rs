@@ -12,6 +12,7 @@ mod join;
 mod pair;
 mod refresh;
 mod restore;
+mod rules;
 mod scrub;
 mod serve;
 mod status;

@@ -13,6 +13,7 @@ use super::{
     mirror::Mirror,
     node::{Node, Table},
     read::{self, Mistake},
+    rules::Rules,
     sync::Sync,
     upstream::Upstream,
 };
@@ -56,6 +57,8 @@ pub struct Config {
     pub bandwidth: Bandwidth,
     /// What runs when.
     pub jobs: Jobs,
+    /// Where rules come from.
+    pub rules: Rules,
     /// How much may be deleted.
     pub cleanup: Cleanup,
     /// What is never exceeded.
@@ -92,6 +95,7 @@ impl Config {
             mirror: keys.section("mirror", Mirror::read),
             bandwidth: keys.section("bandwidth", Bandwidth::read),
             jobs: keys.section("jobs", Jobs::read),
+            rules: keys.section("rules", Rules::read),
             cleanup: keys.section("cleanup", Cleanup::read),
             limits: keys.section("limits", Limits::read),
             not_in_effect: Vec::new(),
