@@ -42,7 +42,7 @@ pub use lock::LockError;
 pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
-pub use rules::{PackageParts, ReadPackageError, ini_problems, ini_with, package_parts};
+pub use rules::{IniChangeError, PackageParts, ReadPackageError, ini_problems, ini_with, package_parts};
 pub use serve::{Ready, ServeError, serve};
 pub use trust::{
     Candidate, CertificateReport, SignatureReport, TimeStampReport, TrustError, configured_trust, inspect_signature,

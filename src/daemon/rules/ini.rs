@@ -9,7 +9,7 @@ use crate::{
     repository::{Alarm, Repository, RepositoryError},
     wapt::{
         ini_edit::{self, EditError},
-        waptwua::{self, Problem, WuaOptions},
+        waptwua::{self, OPTIONS, Problem, WuaOptions},
     },
 };
 use std::{
@@ -143,7 +143,46 @@ pub fn ini_problems(path: &Path) -> io::Result<Vec<String>> {
     Ok(problems.iter().map(ToString::to_string).collect())
 }
 
+/// An option that is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum IniChangeError {
+    /// No such option.
+    #[error("{0:?} is no option of [waptwua]: {known}", known = OPTIONS.map(|(key, _)| key).join(", "))]
+    Unknown(String),
+    /// The value makes no sense.
+    #[error("{key}: {what}")]
+    Value {
+        /// The option.
+        key: String,
+        /// What is wrong with its value.
+        what: String,
+    },
+    /// The file can't be changed so.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+}
+
 /// The text of a file with one option of `[waptwua]` set, or with `None` taken out; everything else stays.
-pub fn ini_with(text: &str, key: &str, value: Option<&str>) -> Result<String, EditError> {
-    ini_edit::with_value(text, waptwua::SECTION, key, value)
+pub fn ini_with(text: &str, key: &str, value: Option<&str>) -> Result<String, IniChangeError> {
+    if !OPTIONS.iter().any(|(known, _)| *known == key) {
+        return Err(IniChangeError::Unknown(key.chars().take(80).collect()));
+    }
+    let changed = ini_edit::with_value(text, waptwua::SECTION, key, value)?;
+    let wrong = |what| IniChangeError::Value { key: key.to_owned(), what };
+    waptwua::check_value(key, value.unwrap_or_default()).map_err(wrong)?;
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_makes_sense_is_written() {
+        let told = |key, value| ini_with("[waptwua]\n", key, Some(value)).map_err(|error| error.to_string());
+        assert_eq!(told("install_delay", "3d").unwrap(), "[waptwua]\ninstall_delay = 3d\n");
+        assert!(told("install_delay", "soon").unwrap_err().starts_with("install_delay: \"soon\" is no length"));
+        assert!(told("instal_delay", "3d").unwrap_err().contains("no option of [waptwua]: enabled, "));
+        assert!(told("enabled", "True\n[x]").unwrap_err().contains("one line"));
+    }
 }

@@ -6,7 +6,7 @@ mod ini;
 mod package;
 
 pub use crate::wapt::package::PackageParts;
-pub use ini::{ini_problems, ini_with};
+pub use ini::{IniChangeError, ini_problems, ini_with};
 pub use package::{ReadPackageError, package_parts};
 
 pub(super) use handlers::{changes, changing, list};
