@@ -123,7 +123,10 @@ fn a_changed_wapt_get_ini_is_read_again_and_a_wrong_one_changes_nothing() {
 
     let changed = main.ok(&format!("rules ini --file {} forbidden_kbs= install_delay=3d", ini.display()));
     assert!(changed.out.ends_with("is right\n"), "{changed:?}");
-    assert_eq!(fs::read_to_string(&ini).unwrap(), "[waptwua]\n# ours\nenabled = True\ninstall_delay = 3d\n[other]\nx = 1\n");
+    assert_eq!(
+        fs::read_to_string(&ini).unwrap(),
+        "[waptwua]\n# ours\nenabled = True\ninstall_delay = 3d\n[other]\nx = 1\n"
+    );
     becomes("MISSING", "allowed: so the host's own rules say");
 
     fs::write(&ini, "[waptwua]\nallowed_severities = Low\nforbidden_kbs = KBx\n").unwrap();

@@ -22,7 +22,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// How often the file is looked at: one question to the file system each time.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// No configuration file of WAPT comes near it.
 const MAX_BYTES: u64 = 1 << 20;
 const DOING: &str = "reading [waptwua]";

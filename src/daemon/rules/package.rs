@@ -8,7 +8,7 @@ use super::super::api::{ErrorCode, ImportRulesRequest};
 use crate::{
     cabinet::authenticode::Link,
     domain::rules::{PackageSignature, RuleSet},
-    wapt::package::{MAX_PACKAGE_BYTES, MEMBERS, ManifestError, PackageError, PackageParts},
+    wapt::package::{MAX_PACKAGE_BYTES, MEMBERS, ManifestError, PackageError, PackageParts, SignedManifest},
 };
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use std::{
@@ -168,7 +168,7 @@ fn trusted_certificates(paths: &[PathBuf]) -> Result<Vec<CertificateDer<'static>
 
 /// Who signed a package, if that is somebody who is believed.
 fn signer(parts: &PackageParts, trusted: &[CertificateDer<'_>], now: u64) -> Result<String, SignatureError> {
-    let (manifest, signature, pem) = parts.manifest()?;
+    let SignedManifest { manifest, signature, certificates: pem } = parts.manifest()?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).take(MAX_CERTIFICATES + 1).collect();
     let certificates: Vec<_> =
         certificates.into_iter().collect::<Result<_, _>>().map_err(|_| SignatureError::Certificates)?;
