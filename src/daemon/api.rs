@@ -4,12 +4,14 @@
 //! they do not know, so a report may grow.
 
 mod import;
+mod jobs;
 mod refresh;
 mod story;
 mod updates;
 mod wants;
 
 pub use import::{IMPORT, ImportQuery, ImportReply};
+pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};
 pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};

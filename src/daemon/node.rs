@@ -3,8 +3,8 @@
 use super::{
     api::ErrorCode,
     config::{self, Config, Mode, Tls},
+    jobs::{Runnable, registry},
     lock::{LockError, StateLock},
-    nightly,
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
@@ -25,7 +25,7 @@ use crate::{
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
-    jobs::{AskAgain, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -208,6 +208,8 @@ pub(super) struct Node {
     pub scan_wants: Option<Arc<ScanWants>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
+    /// What runs when.
+    pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
     tls: Option<Arc<TlsReloader>>,
@@ -262,6 +264,8 @@ impl Node {
         let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
         let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
         let scan_wants = scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits));
+        let has = Runnable { scrub: scrub.clone(), scan_wants: scan_wants.clone(), refresh_cab: refresh_cab.clone() };
+        let jobs = registry(config.jobs.by, &repository, has);
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
             counters,
@@ -270,6 +274,7 @@ impl Node {
             _supply: supply,
             scan_wants,
             refresh_cab,
+            jobs,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -299,7 +304,9 @@ impl Node {
             let tend = Tend::new(self.repository.clone(), folder.clone(), config, shared_hashers.clone());
             self.tasks.spawn(tend.run(self.cancel.clone()));
         }
-        self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
+        for name in self.jobs.names() {
+            self.tasks.spawn(self.jobs.clone().drive(name, self.cancel.clone()));
+        }
         self.tasks.spawn(self.scrub.clone().run());
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));

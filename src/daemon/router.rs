@@ -8,7 +8,7 @@ use super::{
     },
     backup::{backup_error, make_backup},
     control::Peer,
-    import,
+    import, jobs,
     joining::{join_error, join_line},
     node::Node,
     random,
@@ -59,6 +59,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
         .route(api::REFRESH, get(refresh::history))
+        .route(api::JOBS, get(jobs::list))
         .route(api::UPDATES, get(updates::search))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
@@ -84,6 +85,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
         .route(api::REFRESH, post(refresh::refresh))
+        .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
         .with_state(api.clone());
     reads(api).merge(changes)
 }

@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, join, pair, refresh, restore, scrub, serve, status, sync, updates,
-    want,
+    backup, cab, check, completions, config, files, jobs, join, pair, refresh, restore, scrub, serve, status, sync,
+    updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -25,9 +25,9 @@ pub(crate) enum Command {
     Updates(updates::Updates),
     /// Ask Microsoft for another edition of its index, at the main
     Refresh(refresh::Args),
-    /// Look at what runs when
+    /// Look at what runs when, or run it
     #[command(subcommand)]
-    Jobs(refresh::Jobs),
+    Jobs(jobs::Jobs),
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
@@ -63,7 +63,7 @@ impl Command {
             Self::Want(want) => context.wait_for(want::run(want, context)),
             Self::Updates(updates) => context.wait_for(updates::run(&updates, context)),
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
-            Self::Jobs(jobs) => context.wait_for(refresh::jobs(&jobs, context)),
+            Self::Jobs(jobs) => context.wait_for(jobs::run(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),

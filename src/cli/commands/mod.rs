@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod files;
 mod import;
+mod jobs;
 mod join;
 mod pair;
 mod refresh;
