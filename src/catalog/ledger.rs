@@ -49,6 +49,7 @@ impl Ledger {
         let ledger = Self { home: Home::open(file)? };
         ledger.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?;
+            transaction.open_table(tables::RULES)?;
             transaction.open_table(tables::INVITES)?;
             transaction.open_table(tables::AUDIT)?;
             transaction.open_table(tables::JOBS)?;

@@ -139,6 +139,7 @@ impl Repository {
             writer.head.as_ref().is_none_or(|head| head.head().epoch != author.epoch.number)
         };
         self.restore_members(!first)?;
+        self.restore_rules(!first)?;
         if first { self.sign_again() } else { Ok(()) }
     }
 

@@ -34,6 +34,11 @@ impl Namespace {
         Self("members".into())
     }
 
+    /// Which updates are let through.
+    pub fn rules() -> Self {
+        Self("rules".into())
+    }
+
     /// The files of one folder: name to file.
     pub fn folder(name: &FolderName) -> Self {
         Self(format!("folder/{name}").into())
