@@ -11,8 +11,10 @@ pub mod control;
 mod import;
 mod inspect;
 mod joining;
+mod live;
 mod lock;
 mod metrics;
+mod mirroring;
 mod nightly;
 mod node;
 mod owner;
@@ -37,6 +39,7 @@ pub use cabinet::{
 };
 pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
+pub use live::ReadConfig;
 pub use lock::LockError;
 pub use node::StartError;
 pub use random::secret as random_secret;

@@ -2,9 +2,10 @@
 
 use super::{
     api::ErrorCode,
-    config::{self, Config, Mode, Tls},
+    config::{self, Config, Tls},
+    live::{Live, ReadConfig},
     lock::{LockError, StateLock},
-    nightly,
+    mirroring, nightly,
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
@@ -49,12 +50,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -210,6 +211,10 @@ pub(super) struct Node {
     pub refresh_cab: Option<Arc<RefreshCab>>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
+    /// What a reload changes.
+    pub(super) live: watch::Sender<Live>,
+    /// Reads the configuration again; set once.
+    pub(super) read_config: OnceLock<ReadConfig>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -252,9 +257,7 @@ impl Node {
         if let Some(flights) = &flights {
             shared.leave_to(flights);
         }
-        if config.mirror.mode == Mode::OnMiss {
-            shared.fetch_only_on_miss();
-        }
+        shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
         let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
@@ -279,6 +282,8 @@ impl Node {
             wake_parent: Arc::new(Notify::new()),
             pulling: Mutex::default(),
             cancel,
+            live: watch::Sender::new(Live::of(&config)),
+            read_config: OnceLock::new(),
             tasks: TaskTracker::new(),
             lanes,
             _lanes_run: lanes_run,
@@ -314,6 +319,7 @@ impl Node {
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
             }
             Role::Secondary => {
+                self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =
                         AskAgain::new(self.repository.clone(), flights.clone(), self.shared.parent_connection());
@@ -353,8 +359,11 @@ impl Node {
         &self.cancel
     }
 
-    /// Reads certificates again.
+    /// Reads settings and certificates again.
     pub(super) fn reload(&self) {
+        if let Some(read) = self.read_config.get() {
+            self.read_settings_again(read);
+        }
         if let Some(tls) = &self.tls {
             match (tls.reload(), &self.config.http.tls) {
                 (Ok(()), _) => {
