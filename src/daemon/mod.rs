@@ -12,8 +12,10 @@ mod import;
 mod inspect;
 mod jobs;
 mod joining;
+mod live;
 mod lock;
 mod metrics;
+mod mirroring;
 mod node;
 mod owner;
 mod parent_file;
@@ -38,6 +40,7 @@ pub use cabinet::{
 };
 pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
+pub use live::ReadConfig;
 pub use lock::LockError;
 pub use node::StartError;
 pub use random::secret as random_secret;

@@ -2,9 +2,11 @@
 
 use super::{
     api::ErrorCode,
-    config::{self, Config, Mode, Tls},
+    config::{self, Config, Tls},
     jobs::{Runnable, registry},
+    live::{Live, ReadConfig},
     lock::{LockError, StateLock},
+    mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
@@ -49,12 +51,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -212,6 +214,10 @@ pub(super) struct Node {
     pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
+    /// What a reload changes.
+    pub(super) live: watch::Sender<Live>,
+    /// Reads the configuration again; set once.
+    pub(super) read_config: OnceLock<ReadConfig>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -254,9 +260,7 @@ impl Node {
         if let Some(flights) = &flights {
             shared.leave_to(flights);
         }
-        if config.mirror.mode == Mode::OnMiss {
-            shared.fetch_only_on_miss();
-        }
+        shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
         let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
@@ -284,6 +288,8 @@ impl Node {
             wake_parent: Arc::new(Notify::new()),
             pulling: Mutex::default(),
             cancel,
+            live: watch::Sender::new(Live::of(&config)),
+            read_config: OnceLock::new(),
             tasks: TaskTracker::new(),
             lanes,
             _lanes_run: lanes_run,
@@ -321,6 +327,7 @@ impl Node {
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
             }
             Role::Secondary => {
+                self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =
                         AskAgain::new(self.repository.clone(), flights.clone(), self.shared.parent_connection());
@@ -360,8 +367,11 @@ impl Node {
         &self.cancel
     }
 
-    /// Reads certificates again.
+    /// Reads settings and certificates again.
     pub(super) fn reload(&self) {
+        if let Some(read) = self.read_config.get() {
+            self.read_settings_again(read);
+        }
         if let Some(tls) = &self.tls {
             match (tls.reload(), &self.config.http.tls) {
                 (Ok(()), _) => {

@@ -6,6 +6,7 @@ pub mod host_state;
 pub mod merge;
 pub mod patch_tuesday;
 pub mod verdict;
+pub mod window;
 
 #[cfg(test)]
 mod tests;

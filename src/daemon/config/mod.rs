@@ -11,6 +11,7 @@
 mod admin;
 mod bandwidth;
 mod cleanup;
+mod compare;
 mod error;
 mod folder;
 mod http;
@@ -32,6 +33,7 @@ mod values;
 pub use admin::Admin;
 pub use bandwidth::Bandwidth;
 pub use cleanup::{Cleanup, Keep, Switch};
+pub use compare::differences;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use folder::Folder;
 pub use http::{Http, Tls};
