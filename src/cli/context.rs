@@ -23,10 +23,19 @@ impl Context {
         &self.out
     }
 
+    /// Where the configuration is.
+    pub(super) fn config_path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
+    }
+
+    /// What the kernel calls this machine.
+    pub(super) fn host_name(&self) -> String {
+        host_name()
+    }
+
     /// The configuration; its file must be there.
     pub(super) fn config(&self, sets: &[String]) -> Result<Config, CliError> {
-        let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
-        Ok(Config::load(path, sets, &host_name())?)
+        Ok(Config::load(self.config_path(), sets, &host_name())?)
     }
 
     /// The configuration; without `--config`, and where no file was written yet, the defaults.
