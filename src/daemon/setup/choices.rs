@@ -182,8 +182,7 @@ fn role(facts: &Facts, sync: Option<&RepoSync>) -> Option<Choice> {
 fn folders(facts: &Facts, sync: Option<&RepoSync>, is_main: bool) -> Choice {
     if let Some(sync) = sync {
         let known = |name: &&String| ["waptwua", "wapt"].contains(&name.as_str()) && FolderName::new(name).is_ok();
-        let mut names: Vec<&str> = sync.folders.iter().filter(known).map(String::as_str).collect();
-        names.sort_unstable_by_key(|name| *name != "waptwua");
+        let names: Vec<&str> = sync.folders.iter().filter(known).map(String::as_str).collect();
         let path = sync.path.trim_end_matches('/');
         let text = names.iter().map(|name| format!("{name}={path}/{name}")).collect::<Vec<_>>().join(", ");
         if !text.is_empty() {
@@ -288,7 +287,7 @@ mod tests {
         );
         let choices = choose(&facts, &BTreeMap::new()).unwrap();
         assert_eq!(choices.text(Key::Role), "secondary");
-        assert_eq!(choices.text(Key::Folders), "waptwua=/srv/www/waptwua, wapt=/srv/www/wapt");
+        assert_eq!(choices.text(Key::Folders), "wapt=/srv/www/wapt, waptwua=/srv/www/waptwua");
         assert_eq!((choices.text(Key::Window), choices.text(Key::Pull)), ("22:30-05:05", "2h"));
         let limit = choices.get(Key::Limit).unwrap();
         assert_eq!(limit.text, "10 Mbit/s");
@@ -303,7 +302,7 @@ mod tests {
         facts.sockets.tcp.insert("0.0.0.0:80".parse().unwrap());
         let choices = choose(&facts, &BTreeMap::new()).unwrap();
         assert_eq!((choices.text(Key::Role), choices.text(Key::CabUrl)), ("main", "off"));
-        assert_eq!(choices.text(Key::Folders), "waptwua=/data/waptwua, wapt=/var/www/wapt");
+        assert_eq!(choices.text(Key::Folders), "wapt=/var/www/wapt, waptwua=/data/waptwua");
         assert_eq!(choices.text(Key::Listen), "127.0.0.1:8080");
         assert_eq!(choices.text(Key::Advertise), "wapt.example.org:4443");
     }

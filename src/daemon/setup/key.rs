@@ -131,7 +131,7 @@ impl Key {
             Self::Role => Err(format!("{text:?} is no role: write main or secondary")),
             Self::Name => parsed::<NodeName>(text),
             Self::Site => parsed::<SiteName>(text),
-            Self::Folders => list(text, folder).and_then(some),
+            Self::Folders => list(text, folder).and_then(folders),
             Self::Listen => list(text, address),
             Self::SyncListen => address(text),
             Self::Advertise => list(text, parsed::<NodeAddress>),
@@ -177,8 +177,15 @@ fn list(text: &str, read: impl Fn(&str) -> Result<String, String>) -> Result<Str
     Ok(parts.map(read).collect::<Result<Vec<_>, _>>()?.join(", "))
 }
 
-fn some(list: String) -> Result<String, String> {
-    if list.is_empty() { Err("no folder at all: write waptwua=/var/www/waptwua".to_owned()) } else { Ok(list) }
+/// At least one, by name.
+fn folders(list: String) -> Result<String, String> {
+    let mut folders: Vec<&str> = list.split(", ").filter(|part| !part.is_empty()).collect();
+    folders.sort_unstable();
+    if folders.is_empty() {
+        Err("no folder at all: write waptwua=/var/www/waptwua".to_owned())
+    } else {
+        Ok(folders.join(", "))
+    }
 }
 
 fn or_off(text: &str, read: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {

@@ -121,7 +121,7 @@ mod tests {
             BTreeMap::from([(path.to_owned(), String::new()), ("/etc/wuasync/conf.d/setup.toml".into(), text.clone())]);
         let config = Config::load_with(path, &texts, &[], "x").unwrap();
         assert_eq!((config.name.as_str(), config.site.as_str()), ("lyon", "Lyon \"sud\""));
-        assert_eq!(config.folders[0].path, Path::new("/srv/a b/waptwua"));
+        assert_eq!(config.folders[1].path, Path::new("/srv/a b/waptwua"));
         assert_eq!((config.http.listen.len(), config.jobs.pull.as_secs()), (2, 7_200));
         assert_eq!(config.mirror.window.unwrap().to_string(), "20:30-05:30");
         assert_eq!(config.bandwidth.limit.unwrap().bits_per_second, 10_000_000);
