@@ -26,19 +26,25 @@ impl Context {
         &self.out
     }
 
+    /// Where the configuration is.
+    pub(super) fn config_path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
+    }
+
+    /// What the kernel calls this machine.
+    pub(super) fn host_name(&self) -> String {
+        host_name()
+    }
+
     /// The configuration; its file must be there.
     pub(super) fn config(&self, sets: &[String]) -> Result<Config, CliError> {
-        Ok(Config::load(self.path(), sets, &host_name())?)
+        Ok(Config::load(self.config_path(), sets, &host_name())?)
     }
 
     /// Reads the configuration each time it is called.
     pub(super) fn read_config(&self, sets: &[String]) -> ReadConfig {
-        let (path, sets) = (self.path().to_owned(), sets.to_owned());
+        let (path, sets) = (self.config_path().to_owned(), sets.to_owned());
         Box::new(move || Config::load(&path, &sets, &host_name()))
-    }
-
-    fn path(&self) -> &Path {
-        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
     }
 
     /// The configuration; without `--config`, and where no file was written yet, the defaults.

@@ -3,8 +3,7 @@
 use super::{
     api::{
         ApiError, AskReport, ErrorCode, FileReport, FileState, FileStory, FlightPhase, FlightReport, MirrorReport,
-        TaskReport,
-        WantReport, WantStateReport,
+        TaskReport, WantReport, WantStateReport,
     },
     mirroring,
     node::Node,

@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, jobs, join, pair, refresh, restore, scrub, serve, status, sync,
-    updates, want,
+    backup, cab, check, completions, config, files, jobs, join, pair, refresh, restore, scrub, serve, setup, status,
+    sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
+    /// Make this machine a main or a secondary, by questions or options
+    Setup(setup::Args),
     /// Redeem an invitation
     Join(join::Args),
     /// Catch up with the parent at once
@@ -65,6 +67,7 @@ impl Command {
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
             Self::Jobs(jobs) => context.wait_for(jobs::run(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
+            Self::Setup(args) => setup::run(args, context),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Check => context.wait_for(check::run(context)),

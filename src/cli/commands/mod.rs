@@ -15,6 +15,7 @@ mod refresh;
 mod restore;
 mod scrub;
 mod serve;
+mod setup;
 mod status;
 mod sync;
 mod updates;

@@ -7,8 +7,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, ScrubState, StatusReport, TransferReport,
-        WantsSummary,
+        AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, ScrubState, StatusReport,
+        TransferReport, WantsSummary,
     },
 };
 use std::time::Duration;
