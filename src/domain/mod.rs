@@ -8,6 +8,8 @@ pub mod guid;
 pub mod key;
 pub mod member;
 pub mod name;
+pub mod nearest;
+pub mod network;
 pub mod origin;
 pub mod state;
 pub mod update;

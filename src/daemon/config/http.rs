@@ -3,8 +3,9 @@
 use super::{
     keys::Keys,
     read, show,
-    values::{network::IpNetwork, url::WebUrl},
+    values::url::WebUrl,
 };
+use crate::domain::network::IpNetwork;
 use serde::Serialize;
 use std::{
     net::{Ipv4Addr, SocketAddr},

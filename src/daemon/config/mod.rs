@@ -42,8 +42,8 @@ pub use mirror::{Mirror, Mode};
 pub use settings::Config;
 pub use sync::{Congestion, Sync};
 pub use upstream::Upstream;
+pub use crate::domain::network::{IpNetwork, ParseNetworkError};
 pub use values::{
-    network::{IpNetwork, ParseNetworkError},
     rate::{ParseRateError, Rate},
     url::{ParseUrlError, WebUrl},
     window::{ParseWindowError, Window},

@@ -1,0 +1,16 @@
+//! Where a host finds the nearest repository: rules, what is declared of repositories, and what is known of
+//! them. Nothing here decides; `policy::nearest` does.
+
+mod address;
+mod declared;
+mod host;
+mod rule;
+mod slots;
+mod standing;
+
+pub use address::{RepositoryUrl, RepositoryUrlError};
+pub use declared::{Declared, MAX_DISTANCE, NearestKey, NearestRecordError, SitePair};
+pub use host::{Host, HostError, MAX_HOST_ADDRESSES};
+pub use rule::{Condition, MAX_RULES, Rule, RuleError, RuleName, Target, Wildcard};
+pub use slots::{MAX_SLOT_BYTES, SLOTS, Slot, SlotSet, SlotsError, slot_of};
+pub use standing::{Holds, Standing};
