@@ -20,6 +20,7 @@ use crate::{
         member::{MemberRecord, Role},
     },
     front::{
+        api::Apis,
         counters::FrontCounters,
         handler::Front,
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
@@ -504,7 +505,7 @@ fn start_front(
     }
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
-    let front = Front { source, health: Arc::new(serde_json::Map::new), is_trusted, clock };
+    let front = Front { source, health: Arc::new(serde_json::Map::new), apis: Apis::default(), is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
 }
 

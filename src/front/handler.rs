@@ -1,6 +1,7 @@
 //! From a request to its response: reads the target, asks the source, follows the plan.
 
 use super::{
+    api::{ApiRequest, Apis},
     body::FileBody,
     client,
     exchange::{AnswerBody, Content, Exchange},
@@ -22,6 +23,7 @@ use http::{
     header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
+use hyper::body::Body;
 use serde_json::{Map, Value};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -38,6 +40,8 @@ pub struct Front {
     pub source: Arc<dyn Source>,
     /// Called for every `/healthz`; must not block.
     pub health: Health,
+    /// Who answers what is under `/api/v1/`.
+    pub apis: Apis,
     /// Whose `X-Forwarded-For` is believed.
     pub is_trusted: IsTrusted,
     /// The time of answers.
@@ -52,11 +56,20 @@ struct Answered {
 }
 
 impl Front {
-    /// Answers one request; with `has_body`, the last one of its connection.
-    pub(super) async fn respond(&self, head: Parts, has_body: bool, exchange: Exchange) -> Response<AnswerBody> {
+    /// Answers one request; where it has a body that nobody reads, the last one of its connection.
+    pub(super) async fn respond<B>(&self, head: Parts, body: B, exchange: Exchange) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut is_unread = !body.is_end_stream();
         let mut answered = match request::read(&head) {
             Err(refused) => refusal(refused),
             Ok(Target::Health) => self.healthy(),
+            Ok(Target::Api) => {
+                let (answered, is_read) = self.api(&head, body, exchange.peer().ip()).await;
+                is_unread = !is_read;
+                answered
+            }
             Ok(Target::File(file)) => {
                 let client = client::of(&head.headers, exchange.peer().ip(), &*self.is_trusted);
                 self.file(&head, file, Client::Host(client)).await
@@ -65,7 +78,7 @@ impl Front {
         if head.method == Method::HEAD {
             answered.content = Content::EMPTY;
         }
-        if has_body {
+        if is_unread {
             answered.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut response = Response::new(exchange.answer(answered.status, answered.content));
@@ -78,6 +91,24 @@ impl Front {
         let mut health = (self.health)();
         health.insert("status".to_owned(), "ok".into());
         answer(StatusCode::OK, "application/json", Value::Object(health).to_string().into())
+    }
+
+    async fn api<B>(&self, head: &Parts, body: B, peer: IpAddr) -> (Answered, bool)
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let request = ApiRequest {
+            method: head.method.clone(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers.clone(),
+            client: client::of(&head.headers, peer, &*self.is_trusted),
+            body: Bytes::new(),
+        };
+        let (answer, is_read) = self.apis.answer(request, body).await;
+        let mut headers = answer.headers;
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
+        (Answered { status: answer.status, headers, content: Content::Bytes(answer.body) }, is_read)
     }
 
     async fn file(&self, head: &Parts, file: FileRequest, client: Client) -> Answered {

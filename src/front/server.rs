@@ -7,7 +7,7 @@ use super::{
     timed::{Patience, Timed},
     tls::TlsReloader,
 };
-use hyper::{body::Body, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
@@ -187,9 +187,8 @@ impl Shared {
         let stream = TokioIo::new(Timed::new(stream, self.patience(), turn.clone()));
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let (head, body) = request.into_parts();
-            let has_body = !body.is_end_stream();
             let exchange = Exchange::begin(&head, peer, turn.clone(), self.counters.clone(), self.front.clock.clone());
-            async move { Ok::<_, Infallible>(self.front.respond(head, has_body, exchange).await) }
+            async move { Ok::<_, Infallible>(self.front.respond(head, body, exchange).await) }
         });
         let mut connection = pin!(http().serve_connection(stream, service));
         let ended = tokio::select! {
