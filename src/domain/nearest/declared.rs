@@ -16,11 +16,6 @@ const VERSION: u8 = 1;
 /// The greatest distance between two sites.
 pub const MAX_DISTANCE: u32 = 1_000_000;
 
-/// A value that can't be read or written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a value about nearest repositories")]
-pub struct NearestRecordError(#[from] VersionedError);
-
 /// Two sites, whichever is named first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SitePair(SiteName, SiteName);
@@ -115,12 +110,12 @@ impl Declared {
 }
 
 /// A value as it is stored: a [`Rule`], a [`RepositoryUrl`] or a distance.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, NearestRecordError> {
-    Ok(versioned::encode(VERSION, value)?)
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, VersionedError> {
+    versioned::encode(VERSION, value)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, NearestRecordError> {
-    Ok(versioned::decode(VERSION, bytes)?)
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, VersionedError> {
+    versioned::decode(VERSION, bytes)
 }
 
 #[cfg(test)]

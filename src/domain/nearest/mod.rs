@@ -9,7 +9,8 @@ mod slots;
 mod standing;
 
 pub use address::{RepositoryUrl, RepositoryUrlError};
-pub use declared::{Declared, MAX_DISTANCE, NearestKey, NearestRecordError, SitePair};
+pub use declared::{Declared, MAX_DISTANCE, NearestKey, SitePair};
+pub(crate) use declared::encode;
 pub use host::{Host, HostError, MAX_HOST_ADDRESSES};
 pub use rule::{Condition, MAX_RULES, Rule, RuleError, RuleName, Target, Wildcard};
 pub use slots::{MAX_SLOT_BYTES, SLOTS, Slot, SlotSet, SlotsError, slot_of};

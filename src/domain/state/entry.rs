@@ -34,6 +34,16 @@ impl Namespace {
         Self("members".into())
     }
 
+    /// Rules, addresses and distances of repositories.
+    pub fn nearest() -> Self {
+        Self("nearest".into())
+    }
+
+    /// What every node keeps, whichever folders it mirrors.
+    pub fn tables() -> [Self; 2] {
+        [Self::members(), Self::nearest()]
+    }
+
     /// The files of one folder: name to file.
     pub fn folder(name: &FolderName) -> Self {
         Self(format!("folder/{name}").into())
