@@ -5,12 +5,17 @@
 
 mod import;
 mod refresh;
+mod repositories;
 mod story;
 mod updates;
 mod wants;
 
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
+pub use repositories::{
+    DISTANCES, DistanceRequest, MOVE_RULE, MoveRequest, NEAREST, NearestQuery, NearestReply, PassedOverReply,
+    PlaceReply, REPOSITORIES, RULES, RepositoryReport, RuleQuery, RuleReport, RuleRequest, RulesReport,
+};
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};
 pub use wants::{

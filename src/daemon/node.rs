@@ -8,6 +8,7 @@ use super::{
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
+    repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
     upstream::open_upstream,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
         counters::FrontCounters,
         handler::Front,
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
+        usher::Usher,
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
     jobs::{AskAgain, RefreshCab, ScanLimits, ScanWants},
@@ -122,6 +124,9 @@ pub enum StartError {
     /// Threads for connections.
     #[error("starting threads for connections")]
     Threads(#[source] io::Error),
+    /// What hosts are sent by.
+    #[error("nearest.ca")]
+    Usher(#[from] StartUsherError),
     /// Hosts' listeners.
     #[error("starting the listeners for hosts")]
     Front(#[from] StartServerError),
@@ -171,6 +176,7 @@ impl StartError {
             | Self::Listen { .. }
             | Self::Sync(_)
             | Self::Upstream(SetupError::Origin | SetupError::Proxy)
+            | Self::Usher(_)
             | Self::Tls { .. } => ErrorCode::Invalid,
             Self::Open(_)
             | Self::Repository(_)
@@ -209,8 +215,11 @@ pub(super) struct Node {
     pub scan_wants: Option<Arc<ScanWants>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
+    /// Which repositories there are, and how they stand.
+    pub world: Arc<World>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
+    usher: Option<Arc<SiteUsher>>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -256,7 +265,10 @@ impl Node {
         if config.mirror.mode == Mode::OnMiss {
             shared.fetch_only_on_miss();
         }
-        let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
+        let world = World::new(shared.clone(), public, &config);
+        let apis = Apis::new(vec![Arc::new(HostsNearest(world.clone()))]);
+        let usher = SiteUsher::new(&world, &config)?;
+        let front = start_front(&config, supply.clone(), apis, usher.clone().map(SiteUsher::as_usher), clock.clone(), tls.clone(), cancel.clone())?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
@@ -271,6 +283,8 @@ impl Node {
             _supply: supply,
             scan_wants,
             refresh_cab,
+            world,
+            usher,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -302,6 +316,10 @@ impl Node {
         }
         self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
         self.tasks.spawn(self.scrub.clone().run());
+        self.tasks.spawn(repositories::keep(self.clone(), self.cancel.clone()));
+        if let Some(usher) = &self.usher {
+            self.tasks.spawn(usher.clone().run(self.cancel.clone()));
+        }
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
@@ -492,6 +510,8 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 fn start_front(
     config: &Config,
     source: Arc<dyn Source>,
+    apis: Apis,
+    usher: Option<Arc<dyn Usher>>,
     clock: SharedClock,
     tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
@@ -505,7 +525,7 @@ fn start_front(
     }
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
-    let front = Front { source, health: Arc::new(serde_json::Map::new), apis: Apis::default(), is_trusted, clock };
+    let front = Front { source, health: Arc::new(serde_json::Map::new), apis, usher, is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
 }
 
@@ -574,7 +594,7 @@ async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -8,6 +8,7 @@ use super::{
     growing::GrowingBody,
     request::{self, FileRequest, ReadRequestError, Target},
     respond::{self, Meta, Plan},
+    usher::{self, Passage, Usher, Way},
 };
 use crate::{
     base::clock::SharedClock,
@@ -20,7 +21,7 @@ use crate::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER},
     request::Parts,
 };
 use hyper::body::Body;
@@ -42,6 +43,8 @@ pub struct Front {
     pub health: Health,
     /// Who answers what is under `/api/v1/`.
     pub apis: Apis,
+    /// Who knows where files are answered; without one all are answered here.
+    pub usher: Option<Arc<dyn Usher>>,
     /// Whose `X-Forwarded-For` is believed.
     pub is_trusted: IsTrusted,
     /// The time of answers.
@@ -57,7 +60,13 @@ struct Answered {
 
 impl Front {
     /// Answers one request; where it has a body that nobody reads, the last one of its connection.
-    pub(super) async fn respond<B>(&self, head: Parts, body: B, exchange: Exchange) -> Response<AnswerBody>
+    pub(super) async fn respond<B>(
+        &self,
+        head: Parts,
+        body: B,
+        exchange: Exchange,
+        is_tls: bool,
+    ) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -72,7 +81,11 @@ impl Front {
             }
             Ok(Target::File(file)) => {
                 let client = client::of(&head.headers, exchange.peer().ip(), &*self.is_trusted);
-                self.file(&head, file, Client::Host(client)).await
+                match self.way(&head, &file, client, exchange.peer().ip(), is_tls).await {
+                    Way::Here => self.file(&head, file, Client::Host(client)).await,
+                    Way::Elsewhere(url) => elsewhere(&url),
+                    Way::NotNow(wait) => come_back(StatusCode::SERVICE_UNAVAILABLE, wait),
+                }
             }
         };
         if head.method == Method::HEAD {
@@ -109,6 +122,18 @@ impl Front {
         let mut headers = answer.headers;
         headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
         (Answered { status: answer.status, headers, content: Content::Bytes(answer.body) }, is_read)
+    }
+
+    async fn way(&self, head: &Parts, file: &FileRequest, client: IpAddr, peer: IpAddr, is_tls: bool) -> Way {
+        let Some(usher) = &self.usher else { return Way::Here };
+        let passage = Passage {
+            file: file.clone(),
+            is_get: head.method == Method::GET,
+            client,
+            is_marked: usher::is_marked(&head.uri),
+            is_encrypted: usher::is_encrypted(&head.headers, is_tls, (self.is_trusted)(peer.to_canonical())),
+        };
+        usher.way(passage).await
     }
 
     async fn file(&self, head: &Parts, file: FileRequest, client: Client) -> Answered {
@@ -158,6 +183,15 @@ fn refusal(refused: ReadRequestError) -> Answered {
     if refused == ReadRequestError::Method {
         answered.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
+    answered
+}
+
+/// For this question alone: the next one may be answered here.
+fn elsewhere(url: &str) -> Answered {
+    let Ok(url) = HeaderValue::from_str(url) else { return text(StatusCode::INTERNAL_SERVER_ERROR) };
+    let mut answered = text(StatusCode::FOUND);
+    answered.headers.insert(LOCATION, url);
+    answered.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answered
 }
 

@@ -20,6 +20,7 @@ pub mod respond;
 pub mod server;
 mod timed;
 pub mod tls;
+pub mod usher;
 
 #[cfg(test)]
 mod tests;

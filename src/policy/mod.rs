@@ -2,3 +2,4 @@
 
 pub mod nearest;
 pub mod patch_tuesday;
+pub mod redirect;

@@ -1,7 +1,7 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, join, pair, refresh, restore, scrub, serve, status, sync, updates,
+    agent, backup, cab, check, completions, config, files, join, pair, refresh, repositories, restore, scrub, serve, status, sync, updates,
     want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
@@ -31,6 +31,12 @@ pub(crate) enum Command {
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
+    /// See how repositories stand, and which hosts belong to whom
+    #[command(subcommand)]
+    Repositories(repositories::Repositories),
+    /// Pull files as a host does
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Redeem an invitation
     Join(join::Args),
     /// Catch up with the parent at once
@@ -65,6 +71,8 @@ impl Command {
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
             Self::Jobs(jobs) => context.wait_for(refresh::jobs(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
+            Self::Repositories(command) => context.wait_for(repositories::run(command, context)),
+            Self::Agent(command) => context.wait_for(agent::run(command, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Check => context.wait_for(check::run(context)),

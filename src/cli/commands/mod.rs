@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod agent;
 mod backup;
 mod cab;
 mod check;
@@ -11,6 +12,7 @@ mod import;
 mod join;
 mod pair;
 mod refresh;
+mod repositories;
 mod restore;
 mod scrub;
 mod serve;

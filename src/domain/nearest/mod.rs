@@ -4,6 +4,7 @@
 mod address;
 mod declared;
 mod host;
+mod reply;
 mod rule;
 mod slots;
 mod standing;
@@ -12,6 +13,7 @@ pub use address::{RepositoryUrl, RepositoryUrlError};
 pub use declared::{Declared, MAX_DISTANCE, NearestKey, SitePair};
 pub(crate) use declared::encode;
 pub use host::{Host, HostError, MAX_HOST_ADDRESSES};
-pub use rule::{Condition, MAX_RULES, Rule, RuleError, RuleName, Target, Wildcard};
+pub use reply::{NEAREST_PATH, NearestQuery, NearestReply, PassedOverReply, PlaceReply};
+pub use rule::{Condition, ConditionError, MAX_RULES, Rule, RuleError, RuleName, Target, Wildcard};
 pub use slots::{MAX_SLOT_BYTES, SLOTS, Slot, SlotSet, SlotsError, slot_of};
 pub use standing::{Holds, Standing};

@@ -1,7 +1,10 @@
 //! Which hosts belong to which repository, as somebody decided.
 
 use super::{Host, RepositoryUrl};
-use crate::domain::{member::NodeName, network::IpNetwork};
+use crate::domain::{
+    member::NodeName,
+    network::{IpNetwork, ParseNetworkError},
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -111,7 +114,33 @@ pub enum Condition {
     HostName(Wildcard),
 }
 
+/// A condition that can't be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConditionError {
+    /// Of no known kind.
+    #[error("no condition of that kind; there are AGENT IP, PUBLIC IP, DOMAIN, SITE and HOSTNAME")]
+    Kind,
+    /// What it compares with can't be.
+    #[error("what the condition compares with can't be")]
+    Network(#[from] ParseNetworkError),
+    /// What it compares with can't be.
+    #[error(transparent)]
+    Text(#[from] RuleError),
+}
+
 impl Condition {
+    /// Reads a condition as WAPT writes it; case, and `_` or `-` for a blank, are taken as they come.
+    pub fn read(kind: &str, value: &str) -> Result<Self, ConditionError> {
+        match kind.trim().to_ascii_uppercase().replace(['_', '-'], " ").as_str() {
+            "AGENT IP" => Ok(Self::AgentAddress(value.parse()?)),
+            "PUBLIC IP" => Ok(Self::PublicAddress(value.parse()?)),
+            "DOMAIN" => Ok(Self::Domain(value.parse()?)),
+            "SITE" => Ok(Self::Site(value.parse()?)),
+            "HOSTNAME" => Ok(Self::HostName(value.parse()?)),
+            _ => Err(ConditionError::Kind),
+        }
+    }
+
     /// Whether `host` is so; `None` where it does not tell.
     pub fn holds_of(&self, host: &Host) -> Option<bool> {
         match self {
@@ -210,6 +239,22 @@ mod tests {
             target: Target::Member(NodeName::new("lyon").unwrap()),
             proxy: None,
         }
+    }
+
+    #[test]
+    fn a_condition_is_read_as_wapt_writes_it() {
+        for (kind, value, expected) in [
+            ("AGENT IP", "10.0.0.0/8", "AGENT IP"),
+            ("public-ip", "::1", "PUBLIC IP"),
+            ("hostname", "pc*", "HOSTNAME"),
+            (" Site ", "Lyon", "SITE"),
+            ("domain", "corp", "DOMAIN"),
+        ] {
+            let read = Condition::read(kind, value).unwrap();
+            assert_eq!((read.kind(), read.value().as_str()), (expected, value));
+        }
+        assert_eq!(Condition::read("MOON", "x"), Err(ConditionError::Kind));
+        assert!(Condition::read("AGENT IP", "10.0.0.1/8").is_err() && Condition::read("SITE", "").is_err());
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl Site {
             source: Arc::new(Files { entries: files(), dropped: sender }),
             health: Arc::new(serde_json::Map::new),
             apis: Apis::new(vec![Arc::new(Echo)]),
+            usher: None,
             is_trusted: Arc::new(|_| false),
             clock: Arc::new(SystemClock),
         };
