@@ -6,6 +6,7 @@
 mod import;
 mod jobs;
 mod refresh;
+mod repositories;
 mod story;
 mod updates;
 mod wants;
@@ -13,6 +14,10 @@ mod wants;
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};
 pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
+pub use repositories::{
+    DISTANCES, DistanceRequest, MOVE_RULE, MoveRequest, NEAREST, NearestQuery, NearestReply, PassedOverReply,
+    PlaceReply, REPOSITORIES, RULES, RepositoryReport, RuleQuery, RuleReport, RuleRequest, RulesReport,
+};
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};
 pub use wants::{

@@ -24,6 +24,7 @@ mod random;
 mod rates;
 mod refresh;
 mod report;
+mod repositories;
 mod restore;
 mod router;
 mod serve;

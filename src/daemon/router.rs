@@ -13,7 +13,7 @@ use super::{
     node::Node,
     random,
     rates::Rates,
-    refresh, report, story, updates, wants,
+    refresh, report, repositories, story, updates, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -63,6 +63,9 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::UPDATES, get(updates::search))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
+        .route(api::REPOSITORIES, get(repositories::list))
+        .route(api::NEAREST, get(repositories::nearest))
+        .route(api::RULES, get(repositories::rules))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -86,6 +89,9 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::IMPORT, post(import::import))
         .route(api::REFRESH, post(refresh::refresh))
         .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
+        .route(api::RULES, post(repositories::put_rule).delete(repositories::remove_rule))
+        .route(api::MOVE_RULE, post(repositories::move_rule))
+        .route(api::DISTANCES, post(repositories::put_distance))
         .with_state(api.clone());
     reads(api).merge(changes)
 }

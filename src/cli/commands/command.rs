@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, jobs, join, pair, refresh, restore, scrub, serve, setup, status,
-    sync, updates, want,
+    agent, backup, cab, check, completions, config, files, jobs, join, pair, refresh, repositories, restore, scrub,
+    serve, setup, status, sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -33,6 +33,12 @@ pub(crate) enum Command {
     Pair(pair::Pair),
     /// Make this machine a main or a secondary, by questions or options
     Setup(setup::Args),
+    /// See how repositories stand, and which hosts belong to whom
+    #[command(subcommand)]
+    Repositories(repositories::Repositories),
+    /// Pull files as a host does
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Redeem an invitation
     Join(join::Args),
     /// Catch up with the parent at once
@@ -68,6 +74,8 @@ impl Command {
             Self::Jobs(jobs) => context.wait_for(jobs::run(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
             Self::Setup(args) => setup::run(args, context),
+            Self::Repositories(command) => context.wait_for(repositories::run(command, context)),
+            Self::Agent(command) => context.wait_for(agent::run(command, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Check => context.wait_for(check::run(context)),

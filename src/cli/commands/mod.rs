@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod agent;
 mod backup;
 mod cab;
 mod check;
@@ -12,6 +13,7 @@ mod jobs;
 mod join;
 mod pair;
 mod refresh;
+mod repositories;
 mod restore;
 mod scrub;
 mod serve;

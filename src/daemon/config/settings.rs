@@ -11,6 +11,7 @@ use super::{
     keys::{Keys, Report, read_table},
     limits::Limits,
     mirror::Mirror,
+    nearest::Nearest,
     node::{Node, Table},
     read::{self, Mistake},
     sync::Sync,
@@ -52,6 +53,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// What a secondary keeps.
     pub mirror: Mirror,
+    /// Where hosts are sent.
+    pub nearest: Nearest,
     /// How much of the line may be taken.
     pub bandwidth: Bandwidth,
     /// What runs when.
@@ -90,6 +93,7 @@ impl Config {
             sync: keys.section("sync", Sync::read),
             upstream: keys.section("upstream", Upstream::read),
             mirror: keys.section("mirror", Mirror::read),
+            nearest: keys.section("nearest", Nearest::read),
             bandwidth: keys.section("bandwidth", Bandwidth::read),
             jobs: keys.section("jobs", Jobs::read),
             cleanup: keys.section("cleanup", Cleanup::read),
