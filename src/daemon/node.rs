@@ -2,12 +2,15 @@
 
 use super::{
     api::ErrorCode,
-    config::{self, Config, Mode, Tls},
+    config::{self, Config, Tls},
+    jobs::{Runnable, registry},
+    live::{Live, ReadConfig},
     lock::{LockError, StateLock},
-    nightly,
+    mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
+    repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
     rules::follow_ini,
     upstream::open_upstream,
 };
@@ -21,12 +24,14 @@ use crate::{
         member::{MemberRecord, Role},
     },
     front::{
+        api::Apis,
         counters::FrontCounters,
         handler::Front,
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
+        usher::Usher,
     },
-    jobs::{AskAgain, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -50,12 +55,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -122,6 +127,9 @@ pub enum StartError {
     /// Threads for connections.
     #[error("starting threads for connections")]
     Threads(#[source] io::Error),
+    /// What hosts are sent by.
+    #[error("nearest.ca")]
+    Usher(#[from] StartUsherError),
     /// Hosts' listeners.
     #[error("starting the listeners for hosts")]
     Front(#[from] StartServerError),
@@ -171,6 +179,7 @@ impl StartError {
             | Self::Listen { .. }
             | Self::Sync(_)
             | Self::Upstream(SetupError::Origin | SetupError::Proxy)
+            | Self::Usher(_)
             | Self::Tls { .. } => ErrorCode::Invalid,
             Self::Open(_)
             | Self::Repository(_)
@@ -209,8 +218,17 @@ pub(super) struct Node {
     pub scan_wants: Option<Arc<ScanWants>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
+    /// What runs when.
+    pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
+    /// What a reload changes.
+    pub(super) live: watch::Sender<Live>,
+    /// Reads the configuration again; set once.
+    pub(super) read_config: OnceLock<ReadConfig>,
+    /// Which repositories there are, and how they stand.
+    pub world: Arc<World>,
+    usher: Option<Arc<SiteUsher>>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -253,16 +271,27 @@ impl Node {
         if let Some(flights) = &flights {
             shared.leave_to(flights);
         }
-        if config.mirror.mode == Mode::OnMiss {
-            shared.fetch_only_on_miss();
-        }
-        let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
+        shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
+        let world = World::new(shared.clone(), public, &config);
+        let apis = Apis::new(vec![Arc::new(HostsNearest(world.clone()))]);
+        let usher = SiteUsher::new(&world, &config)?;
+        let front = start_front(
+            &config,
+            supply.clone(),
+            apis,
+            usher.clone().map(SiteUsher::as_usher),
+            clock.clone(),
+            tls.clone(),
+            cancel.clone(),
+        )?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
         let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
         let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
         let scan_wants = scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits));
+        let has = Runnable { scrub: scrub.clone(), scan_wants: scan_wants.clone(), refresh_cab: refresh_cab.clone() };
+        let jobs = registry(config.jobs.by, &repository, has);
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
             counters,
@@ -271,6 +300,9 @@ impl Node {
             _supply: supply,
             scan_wants,
             refresh_cab,
+            jobs,
+            world,
+            usher,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -280,6 +312,8 @@ impl Node {
             wake_parent: Arc::new(Notify::new()),
             pulling: Mutex::default(),
             cancel,
+            live: watch::Sender::new(Live::of(&config)),
+            read_config: OnceLock::new(),
             tasks: TaskTracker::new(),
             lanes,
             _lanes_run: lanes_run,
@@ -300,8 +334,14 @@ impl Node {
             let tend = Tend::new(self.repository.clone(), folder.clone(), config, shared_hashers.clone());
             self.tasks.spawn(tend.run(self.cancel.clone()));
         }
-        self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
+        for name in self.jobs.names() {
+            self.tasks.spawn(self.jobs.clone().drive(name, self.cancel.clone()));
+        }
         self.tasks.spawn(self.scrub.clone().run());
+        self.tasks.spawn(repositories::keep(self.clone(), self.cancel.clone()));
+        if let Some(usher) = &self.usher {
+            self.tasks.spawn(usher.clone().run(self.cancel.clone()));
+        }
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
@@ -318,6 +358,7 @@ impl Node {
                 }
             }
             Role::Secondary => {
+                self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =
                         AskAgain::new(self.repository.clone(), flights.clone(), self.shared.parent_connection());
@@ -357,8 +398,11 @@ impl Node {
         &self.cancel
     }
 
-    /// Reads certificates again.
+    /// Reads settings and certificates again.
     pub(super) fn reload(&self) {
+        if let Some(read) = self.read_config.get() {
+            self.read_settings_again(read);
+        }
         if let Some(tls) = &self.tls {
             match (tls.reload(), &self.config.http.tls) {
                 (Ok(()), _) => {
@@ -495,6 +539,8 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 fn start_front(
     config: &Config,
     source: Arc<dyn Source>,
+    apis: Apis,
+    usher: Option<Arc<dyn Usher>>,
     clock: SharedClock,
     tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
@@ -508,7 +554,7 @@ fn start_front(
     }
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
-    let front = Front { source, health: Arc::new(serde_json::Map::new), is_trusted, clock };
+    let front = Front { source, health: Arc::new(serde_json::Map::new), apis, usher, is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
 }
 
@@ -577,7 +623,7 @@ async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

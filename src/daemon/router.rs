@@ -8,12 +8,12 @@ use super::{
     },
     backup::{backup_error, make_backup},
     control::Peer,
-    import,
+    import, jobs,
     joining::{join_error, join_line},
     node::Node,
     random,
     rates::Rates,
-    refresh, report, rules, story, updates, wants,
+    refresh, report, repositories, rules, story, updates, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -59,11 +59,15 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
         .route(api::REFRESH, get(refresh::history))
+        .route(api::JOBS, get(jobs::list))
         .route(api::UPDATES, get(updates::search))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
-        .route(api::RULES, get(rules::list))
+        .route(api::UPDATE_RULES, get(rules::list))
         .route(api::RULE_CHANGES, get(rules::changes))
+        .route(api::REPOSITORIES, get(repositories::list))
+        .route(api::NEAREST, get(repositories::nearest))
+        .route(api::RULES, get(repositories::rules))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -86,6 +90,10 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
         .route(api::REFRESH, post(refresh::refresh))
+        .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
+        .route(api::RULES, post(repositories::put_rule).delete(repositories::remove_rule))
+        .route(api::MOVE_RULE, post(repositories::move_rule))
+        .route(api::DISTANCES, post(repositories::put_distance))
         .with_state(api.clone());
     reads(api.clone()).merge(changes).merge(rules::changing(api))
 }

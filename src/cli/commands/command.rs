@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, join, pair, refresh, restore, rules, scrub, serve, status, sync,
-    updates, want,
+    agent, backup, cab, check, completions, config, files, jobs, join, pair, refresh, repositories, restore, rules,
+    scrub, serve, setup, status, sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -28,12 +28,20 @@ pub(crate) enum Command {
     Rules(rules::Rules),
     /// Ask Microsoft for another edition of its index, at the main
     Refresh(refresh::Args),
-    /// Look at what runs when
+    /// Look at what runs when, or run it
     #[command(subcommand)]
-    Jobs(refresh::Jobs),
+    Jobs(jobs::Jobs),
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
+    /// Make this machine a main or a secondary, by questions or options
+    Setup(setup::Args),
+    /// See how repositories stand, and which hosts belong to whom
+    #[command(subcommand)]
+    Repositories(repositories::Repositories),
+    /// Pull files as a host does
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Redeem an invitation
     Join(join::Args),
     /// Catch up with the parent at once
@@ -67,8 +75,11 @@ impl Command {
             Self::Updates(updates) => context.wait_for(updates::run(&updates, context)),
             Self::Rules(rules) => context.wait_for(rules::run(rules, context)),
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
-            Self::Jobs(jobs) => context.wait_for(refresh::jobs(&jobs, context)),
+            Self::Jobs(jobs) => context.wait_for(jobs::run(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
+            Self::Setup(args) => setup::run(args, context),
+            Self::Repositories(command) => context.wait_for(repositories::run(command, context)),
+            Self::Agent(command) => context.wait_for(agent::run(command, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Check => context.wait_for(check::run(context)),

@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod agent;
 mod backup;
 mod cab;
 mod check;
@@ -8,13 +9,16 @@ mod completions;
 mod config;
 mod files;
 mod import;
+mod jobs;
 mod join;
 mod pair;
 mod refresh;
+mod repositories;
 mod restore;
 mod rules;
 mod scrub;
 mod serve;
+mod setup;
 mod status;
 mod sync;
 mod updates;

@@ -15,8 +15,8 @@ use crate::{
     },
     daemon::{
         api::{
-            self, EditRulesRequest, ImportRulesReply, ImportRulesRequest, RemoveRulesReply, RuleSetReport, RulesReport,
-            TestRulesReply, TestRulesRequest,
+            self, EditRulesRequest, ImportRulesReply, ImportRulesRequest, RemoveRulesReply, RuleSetReport,
+            TestRulesReply, TestRulesRequest, UpdateRulesReport,
         },
         ini_problems, ini_with, package_parts,
     },
@@ -189,11 +189,11 @@ pub(super) async fn run(command: Rules, context: &Context) -> Result<Exit, CliEr
 }
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
-    let report: RulesReport = context.client().await?.get(api::RULES).await?;
+    let report: UpdateRulesReport = context.client().await?.get(api::UPDATE_RULES).await?;
     context.out().answer(&report, |style| {
         let mut table = Table::new(&["SET", "MATURITY", ">ALLOWS", ">FORBIDS", "ORIGIN"]);
         let count = |criteria: &BTreeSet<Criterion>| criteria.len().to_string();
-        let RulesReport { ini, sets } = &report;
+        let UpdateRulesReport { ini, sets } = &report;
         table.row(["[waptwua]".to_owned(), String::new(), count(&ini.allowed), count(&ini.forbidden), {
             let options = options(&ini.settings);
             format!("wapt-get.ini{}{}", if options.is_empty() { "" } else { ": " }, options.join(", "))
@@ -224,7 +224,7 @@ fn options(settings: &HostSettings) -> Vec<String> {
 }
 
 async fn show(set: Option<&SetName>, context: &Context) -> Result<Exit, CliError> {
-    let mut report: RulesReport = context.client().await?.get(api::RULES).await?;
+    let mut report: UpdateRulesReport = context.client().await?.get(api::UPDATE_RULES).await?;
     if let Some(wanted) = set {
         report.sets.retain(|set| set.name == *wanted);
         let Some(found) = report.sets.first() else {
@@ -277,13 +277,13 @@ async fn history(context: &Context) -> Result<Exit, CliError> {
 
 async fn edit(set: SetName, edit: SetEdit, context: &Context) -> Result<Exit, CliError> {
     let request = EditRulesRequest { set, edit };
-    let reply: RuleSetReport = context.client().await?.post(api::RULES, &request).await?;
+    let reply: RuleSetReport = context.client().await?.post(api::UPDATE_RULES, &request).await?;
     context.out().answer(&reply, |style| page(&reply, style))?;
     Ok(Exit::Done)
 }
 
 async fn remove(set: &SetName, context: &Context) -> Result<Exit, CliError> {
-    let path = format!("{}?set={}", api::RULES, percent_encoded(set.as_str()));
+    let path = format!("{}?set={}", api::UPDATE_RULES, percent_encoded(set.as_str()));
     let reply: RemoveRulesReply = context.client().await?.delete(&path).await?;
     context.out().answer(&reply, |_| format!("rule set {} is gone", reply.removed))?;
     Ok(Exit::Done)

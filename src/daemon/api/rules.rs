@@ -11,9 +11,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// GET: [`RulesReport`]. POST [`EditRulesRequest`]: [`RuleSetReport`]. DELETE with [`RemoveRulesQuery`]:
+/// GET: [`UpdateRulesReport`]. POST [`EditRulesRequest`]: [`RuleSetReport`]. DELETE with [`RemoveRulesQuery`]:
 /// [`RemoveRulesReply`].
-pub const RULES: &str = "/api/v1/rules";
+pub const UPDATE_RULES: &str = "/api/v1/rules";
 /// GET: a list of [`crate::domain::rules::RuleChange`], the newest first.
 pub const RULE_CHANGES: &str = "/api/v1/rules/changes";
 /// POST [`ImportRulesRequest`]: [`ImportRulesReply`].
@@ -23,7 +23,7 @@ pub const RULE_TEST: &str = "/api/v1/rules/test";
 
 /// All rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RulesReport {
+pub struct UpdateRulesReport {
     /// The configuration file's.
     pub ini: IniReport,
     /// The sets, by name.

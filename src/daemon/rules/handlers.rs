@@ -4,7 +4,7 @@ use super::{
     super::{
         api::{
             self, ApiError, EditRulesRequest, ErrorCode, ImportRulesReply, ImportRulesRequest, IniReport,
-            RemoveRulesQuery, RemoveRulesReply, RuleSetReport, RulesReport, TestRulesReply, TestRulesRequest,
+            RemoveRulesQuery, RemoveRulesReply, RuleSetReport, TestRulesReply, TestRulesRequest, UpdateRulesReport,
         },
         control::Peer,
         router::{Answer, Api, audit, blocking, uid_of},
@@ -36,17 +36,17 @@ type Who = Option<Extension<ConnectInfo<Peer>>>;
 /// What changes rules, or asks with more than a line.
 pub(in super::super) fn changing(api: Api) -> Router {
     Router::new()
-        .route(api::RULES, post(edit).delete(remove))
+        .route(api::UPDATE_RULES, post(edit).delete(remove))
         .route(api::RULE_PACKAGES, post(import).layer(DefaultBodyLimit::max(MAX_PACKAGE_REQUEST)))
         .route(api::RULE_TEST, post(test).layer(DefaultBodyLimit::max(MAX_TEST_REQUEST)))
         .with_state(api)
 }
 
-pub(in super::super) async fn list(State(api): State<Api>) -> Answer<RulesReport> {
+pub(in super::super) async fn list(State(api): State<Api>) -> Answer<UpdateRulesReport> {
     blocking(move || {
         let RuleBook { ini: IniRules { settings, allowed, forbidden }, sets } = api.node.repository.rules()?;
         let sets = sets.into_iter().map(RuleSetReport::from).collect();
-        Ok::<_, RepositoryError>(RulesReport { ini: IniReport { settings, allowed, forbidden }, sets })
+        Ok::<_, RepositoryError>(UpdateRulesReport { ini: IniReport { settings, allowed, forbidden }, sets })
     })
     .await
 }
