@@ -142,6 +142,9 @@ pub struct StatusReport {
     /// How far verifying what lies here is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubState>,
+    /// Every repository of the line, as this main knows them; empty on a secondary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<RepositoryReport>,
     /// How many files are wanted; `None` where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wants: Option<WantsSummary>,
