@@ -56,9 +56,7 @@ impl Line {
         let file = immutable(stem, bytes);
         self.main.write(&file, bytes);
         for n in sites {
-            self.wait_for_place(&file, *n, |places| {
-                places[0]["name"] == name(*n) && places[0]["holds"] == true
-            });
+            self.wait_for_place(&file, *n, |places| places[0]["name"] == name(*n) && places[0]["holds"] == true);
         }
         file
     }
@@ -169,8 +167,7 @@ fn each_host_ends_at_its_own_site_and_finishes_elsewhere_byte_for_byte_when_that
     let told = line.main.metric("http_bytes_total");
     assert!(told < 1_000_000, "not a byte of the 20 pulls came from the main: {told}");
 
-    let mut killer =
-        Killer { victim: &mut line.sites[0], at: 8_000_000, killed: None, left: false, gap: None };
+    let mut killer = Killer { victim: &mut line.sites[0], at: 8_000_000, killed: None, left: false, gap: None };
     let (pulled, got) = host(main, 1, 9, &file, &mut killer);
     assert!(got == bytes);
     let from: Vec<_> = pulled.legs.iter().map(|leg| leg.name.clone().unwrap()).collect();
@@ -183,9 +180,7 @@ fn each_host_ends_at_its_own_site_and_finishes_elsewhere_byte_for_byte_when_that
     assert!(got == bytes && pulled.legs[0].name.as_deref() == Some("site2"));
 
     line.main.ok("pair revoke site4");
-    line.wait_for_place(&file, 4, |places| {
-        places.as_array().unwrap().iter().all(|place| place["name"] != "site4")
-    });
+    line.wait_for_place(&file, 4, |places| places.as_array().unwrap().iter().all(|place| place["name"] != "site4"));
 }
 
 #[test]

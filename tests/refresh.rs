@@ -96,7 +96,7 @@ fn edition(plan: &Plan, bytes: &[u8]) -> (Vec<u8>, String) {
 }
 
 fn refreshes(node: &Node) -> Value {
-    node.json("jobs list")
+    node.json("refresh --history")
 }
 
 fn attention(node: &Node) -> String {

@@ -203,8 +203,7 @@ pub(super) fn died(error: reqwest::Error) -> Fault {
 
 fn query_text(query: &NearestQuery) -> String {
     let NearestQuery { file, folder, ip, host, domain, site } = query;
-    let pairs =
-        [("file", file), ("folder", folder), ("ip", ip), ("host", host), ("domain", domain), ("site", site)];
+    let pairs = [("file", file), ("folder", folder), ("ip", ip), ("host", host), ("domain", domain), ("site", site)];
     let mut text = String::new();
     for (key, value) in pairs {
         let Some(value) = value else { continue };

@@ -139,11 +139,8 @@ pub async fn pull(
     }
     let partial = Partial::open(target.clone(), name).map_err(disk)?;
     pulled.resumed = partial.have();
-    let query = NearestQuery {
-        file: Some(name.to_string()),
-        folder: Some(folder.to_string()),
-        ..settings.host.clone()
-    };
+    let query =
+        NearestQuery { file: Some(name.to_string()), folder: Some(folder.to_string()), ..settings.host.clone() };
     let now = clock.monotonic();
     let mut run = Run { client, clock, settings, query, partial, pulled, course: Course::default(), watch, came: now };
     run.ask((folder, name)).await;

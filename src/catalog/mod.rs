@@ -14,6 +14,7 @@ mod index;
 mod ledger;
 mod overlay;
 mod records;
+mod rules;
 mod snapshot;
 mod tables;
 mod tasks;

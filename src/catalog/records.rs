@@ -175,6 +175,32 @@ pub struct JobRecord {
     pub finished_at: Option<u64>,
     /// What it did, or why it failed.
     pub outcome: String,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+/// Its first shape.
+#[derive(Debug, Serialize, Deserialize)]
+struct JobRecordV1 {
+    started_at: u64,
+    finished_at: Option<u64>,
+    outcome: String,
+}
+
+impl JobRecord {
+    /// The stored bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, VersionedError> {
+        versioned::encode(2, self)
+    }
+
+    /// Reads stored bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, VersionedError> {
+        if bytes.first() != Some(&1) {
+            return versioned::decode(2, bytes);
+        }
+        let JobRecordV1 { started_at, finished_at, outcome } = versioned::decode(1, bytes)?;
+        Ok(Self { started_at, finished_at, outcome, failed: false })
+    }
 }
 
 /// The edition whose updates and files are known.
@@ -248,7 +274,6 @@ record!(DamageTotals, 1);
 record!(ScrubRecord, 1);
 record!(InviteRecord, 1);
 record!(AuditRecord, 1);
-record!(JobRecord, 1);
 record!(AskRecord, 1);
 record!(EditionRecord, 1);
 record!(RefreshRecord, 1);
@@ -287,7 +312,48 @@ mod tests {
         assert_eq!(hex(invite.encode().unwrap()), "01016101620005".to_owned() + "00");
         let audit = AuditRecord { at: 1, who: "a".into(), what: "b".into() };
         assert_eq!(hex(audit.encode().unwrap()), "010101610162");
-        let job = JobRecord { started_at: 1, finished_at: None, outcome: "b".into() };
-        assert_eq!(hex(job.encode().unwrap()), "0101000162");
+        let job = JobRecordV1 { started_at: 1, finished_at: None, outcome: "b".into() };
+        let bytes = versioned::encode(1, &job).unwrap();
+        assert_eq!(hex(bytes.clone()), "0101000162");
+        let read = JobRecord { started_at: 1, finished_at: None, outcome: "b".into(), failed: false };
+        assert_eq!(JobRecord::decode(&bytes).unwrap(), read);
+        let ask = AskRecord { first: 1, last: 2, times: 3 };
+        assert_eq!(hex(ask.encode().unwrap()), "01010203");
+    }
+
+    #[test]
+    fn editions_and_refreshes_of_version_one_keep_their_bytes() {
+        let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
+        let edition = EditionRecord {
+            id: EditionId { package_id: crate::domain::guid::Guid([0x22; 16]), created: 1 },
+            root: Root([0x11; 32]),
+            origin_size: 2,
+            origin_modified: Some(3),
+            updates: 4,
+            files: 5,
+            indexed_at: 6,
+        };
+        let (guid, root) = ("22".repeat(16), "11".repeat(32));
+        assert_eq!(hex(edition.encode().unwrap()), format!("01{guid}02{root}02{}", "0106040506"));
+        let refresh = |outcome| RefreshRecord {
+            started_at: 1,
+            finished_at: 2,
+            forced: true,
+            cab_modified: Some(3),
+            cab_size: None,
+            outcome,
+        };
+        let bytes = |outcome| hex(refresh(outcome).encode().unwrap());
+        assert_eq!(bytes(RefreshOutcome::Skipped), "010102010106".to_owned() + "0000");
+        assert_eq!(bytes(RefreshOutcome::Published), "010102010106".to_owned() + "0001");
+        assert_eq!(bytes(RefreshOutcome::Failed("a".into())), "010102010106".to_owned() + "00020161");
+    }
+
+    #[test]
+    fn version_two_keeps_its_bytes() {
+        let job = JobRecord { started_at: 1, finished_at: Some(2), outcome: "b".into(), failed: true };
+        let bytes = job.encode().unwrap();
+        assert_eq!(bytes, [2, 1, 1, 2, 1, b'b', 1]);
+        assert_eq!(JobRecord::decode(&bytes).unwrap(), job);
     }
 }

@@ -126,6 +126,8 @@ mod tests {
             "cab verify x.cab",
             "cab verify --root a.pem --root b.pem --tsa-root c.pem x.cab",
             "cab trust x.cab --yes",
+            "jobs list",
+            "jobs run refresh-cab --due",
             "config check --set a=1",
             "config show",
             "completions bash",
@@ -166,6 +168,7 @@ mod tests {
             "cab verify",
             "cab verify --tsa-root c.pem x.cab",
             "cab trust",
+            "jobs run",
             "completions cmd.exe",
         ] {
             let words = line.split(' ').filter(|word| !word.is_empty());

@@ -2,9 +2,11 @@
 
 use super::{
     api::ErrorCode,
-    config::{self, Config, Mode, Tls},
+    config::{self, Config, Tls},
+    jobs::{Runnable, registry},
+    live::{Live, ReadConfig},
     lock::{LockError, StateLock},
-    nightly,
+    mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
@@ -25,10 +27,10 @@ use crate::{
         counters::FrontCounters,
         handler::Front,
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
-        usher::Usher,
         tls::{PemTexts, ReloadTlsError, TlsReloader},
+        usher::Usher,
     },
-    jobs::{AskAgain, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -52,12 +54,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -217,9 +219,15 @@ pub(super) struct Node {
     pub refresh_cab: Option<Arc<RefreshCab>>,
     /// Which repositories there are, and how they stand.
     pub world: Arc<World>,
+    usher: Option<Arc<SiteUsher>>,
+    /// What runs when.
+    pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
-    usher: Option<Arc<SiteUsher>>,
+    /// What a reload changes.
+    pub(super) live: watch::Sender<Live>,
+    /// Reads the configuration again; set once.
+    pub(super) read_config: OnceLock<ReadConfig>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -262,19 +270,27 @@ impl Node {
         if let Some(flights) = &flights {
             shared.leave_to(flights);
         }
-        if config.mirror.mode == Mode::OnMiss {
-            shared.fetch_only_on_miss();
-        }
+        shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
         let world = World::new(shared.clone(), public, &config);
         let apis = Apis::new(vec![Arc::new(HostsNearest(world.clone()))]);
         let usher = SiteUsher::new(&world, &config)?;
-        let front = start_front(&config, supply.clone(), apis, usher.clone().map(SiteUsher::as_usher), clock.clone(), tls.clone(), cancel.clone())?;
+        let front = start_front(
+            &config,
+            supply.clone(),
+            apis,
+            usher.clone().map(SiteUsher::as_usher),
+            clock.clone(),
+            tls.clone(),
+            cancel.clone(),
+        )?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
         let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
         let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
         let scan_wants = scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits));
+        let has = Runnable { scrub: scrub.clone(), scan_wants: scan_wants.clone(), refresh_cab: refresh_cab.clone() };
+        let jobs = registry(config.jobs.by, &repository, has);
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
             counters,
@@ -285,6 +301,7 @@ impl Node {
             refresh_cab,
             world,
             usher,
+            jobs,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -294,6 +311,8 @@ impl Node {
             wake_parent: Arc::new(Notify::new()),
             pulling: Mutex::default(),
             cancel,
+            live: watch::Sender::new(Live::of(&config)),
+            read_config: OnceLock::new(),
             tasks: TaskTracker::new(),
             lanes,
             _lanes_run: lanes_run,
@@ -314,7 +333,9 @@ impl Node {
             let tend = Tend::new(self.repository.clone(), folder.clone(), config, shared_hashers.clone());
             self.tasks.spawn(tend.run(self.cancel.clone()));
         }
-        self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
+        for name in self.jobs.names() {
+            self.tasks.spawn(self.jobs.clone().drive(name, self.cancel.clone()));
+        }
         self.tasks.spawn(self.scrub.clone().run());
         self.tasks.spawn(repositories::keep(self.clone(), self.cancel.clone()));
         if let Some(usher) = &self.usher {
@@ -333,6 +354,7 @@ impl Node {
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
             }
             Role::Secondary => {
+                self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =
                         AskAgain::new(self.repository.clone(), flights.clone(), self.shared.parent_connection());
@@ -372,8 +394,11 @@ impl Node {
         &self.cancel
     }
 
-    /// Reads certificates again.
+    /// Reads settings and certificates again.
     pub(super) fn reload(&self) {
+        if let Some(read) = self.read_config.get() {
+            self.read_settings_again(read);
+        }
         if let Some(tls) = &self.tls {
             match (tls.reload(), &self.config.http.tls) {
                 (Ok(()), _) => {

@@ -11,8 +11,7 @@ use crate::{
     cabinet::authenticode,
     catalog::{RefreshOutcome, RefreshRecord},
     domain::key::NodeKey,
-    jobs::{CabSettings, Prove, RefreshCab, Unproven},
-    policy::patch_tuesday::Why,
+    jobs::{CabSettings, JobFailed, JobName, Prove, RefreshCab, Unproven},
     repository::{Repository, RepositoryError},
     upstream::Upstream,
 };
@@ -60,19 +59,14 @@ pub(super) async fn history(State(api): State<Api>) -> Answer<RefreshesReport> {
     blocking(move || {
         let repository = &api.node.repository;
         let refreshes = repository.last_refreshes(TOLD)?.into_iter().map(report).collect();
-        let next = api.node.refresh_cab.as_ref().map(|refresh_cab| refresh_cab.next()).transpose()?;
-        let is_running = api.node.refresh_cab.as_ref().is_some_and(|refresh_cab| refresh_cab.is_running());
-        let why = next.map(|next| match next.why {
-            Why::First => "it was never asked for",
-            Why::Daily => "the time of day of this node",
-            Why::Failed => "the last attempt failed",
-            Why::PatchTuesday => "Patch Tuesday: again and again until its edition is there",
-        });
+        let standings = api.node.jobs.standings()?;
+        let standing = standings.into_iter().find(|standing| standing.name == JobName::RefreshCab);
+        let next = standing.as_ref().and_then(|standing| Some((standing.next?, standing.by_timer)));
         Ok::<_, RepositoryError>(RefreshesReport {
             edition: repository.edition()?.map(Into::into),
-            is_running,
-            next_at: next.and_then(|next| u64::try_from(next.at).ok()),
-            why: why.map(str::to_owned),
+            is_running: standing.is_some_and(|standing| standing.is_running),
+            next_at: next.and_then(|(next, by_timer)| u64::try_from(next.moment(by_timer)).ok()),
+            why: next.map(|(next, _)| next.why.to_owned()),
             refreshes,
         })
     })
@@ -86,10 +80,18 @@ pub(super) async fn refresh(State(api): State<Api>, Json(request): Json<RefreshR
         return Err(ApiError::new(ErrorCode::Refused, text));
     };
     // Goes on when the one who asked has left.
-    let refreshed = tokio::spawn(async move { refresh_cab.refresh(request.force).await }).await;
-    match refreshed {
-        Ok(Ok(record)) => Ok(Json(report(record))),
-        Ok(Err(error)) => Err(ApiError::new(ErrorCode::Failed, chain(&error))),
+    let refreshed = tokio::spawn(async move {
+        let refresh = async {
+            let record = refresh_cab.refresh(request.force).await;
+            let outcome = record.as_ref().map_err(|error| JobFailed(chain(error))).and_then(RefreshCab::outcome);
+            (record, outcome)
+        };
+        api.node.jobs.run_as(JobName::RefreshCab, refresh).await
+    });
+    match refreshed.await {
+        Ok(Ok(Some(Ok(record)))) => Ok(Json(report(record))),
+        Ok(Ok(Some(Err(error))) | Err(error)) => Err(ApiError::new(ErrorCode::Failed, chain(&error))),
+        Ok(Ok(None)) => Err(ApiError::new(ErrorCode::Failed, "this node has no such job")),
         Err(error) => Err(ApiError::new(ErrorCode::Failed, error.to_string())),
     }
 }

@@ -5,6 +5,7 @@ use super::{
         AttentionReport, AuditReport, ChildReport, FileReport, FileState, FilesPage, FilesQuery, FolderReport,
         MemberReport, ParentReport, ProgressReport, RatesReport, ScrubState, StateReport, StatusReport, TransferReport,
     },
+    mirroring,
     node::Node,
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         state,
         folders: folders.collect::<Result<_, _>>()?,
         parent: parent(node),
+        mirror: (repository.role() == Role::Secondary).then(|| mirroring::report(node)),
         children: children(node),
         transfers: transfers(node),
         rates,

@@ -8,7 +8,7 @@ use super::{
     },
     backup::{backup_error, make_backup},
     control::Peer,
-    import,
+    import, jobs,
     joining::{join_error, join_line},
     node::Node,
     random,
@@ -59,12 +59,13 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
         .route(api::REFRESH, get(refresh::history))
+        .route(api::JOBS, get(jobs::list))
         .route(api::UPDATES, get(updates::search))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
         .route(api::REPOSITORIES, get(repositories::list))
         .route(api::NEAREST, get(repositories::nearest))
-        .route(api::RULES, get(repositories::rules))
+        .route(api::REPOSITORY_RULES, get(repositories::rules))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -87,9 +88,10 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
         .route(api::REFRESH, post(refresh::refresh))
-        .route(api::RULES, post(repositories::put_rule).delete(repositories::remove_rule))
+        .route(api::REPOSITORY_RULES, post(repositories::put_rule).delete(repositories::remove_rule))
         .route(api::MOVE_RULE, post(repositories::move_rule))
         .route(api::DISTANCES, post(repositories::put_distance))
+        .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
         .with_state(api.clone());
     reads(api).merge(changes)
 }

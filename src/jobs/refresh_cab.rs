@@ -5,28 +5,33 @@
 //! with Microsoft's date, its `.sha1` follows, and last the rows say what it tells. A cabinet that somebody else
 //! puts into the folder is proven and read the same way. A bad edition leaves all that was published as it was.
 
+use super::{
+    job::{Job, JobFailed},
+    name::JobName,
+};
 use crate::{
-    base::{chain::chain, read_at::ReadAt, tasks},
+    base::{chain::chain, future::BoxFuture, read_at::ReadAt, tasks},
     catalog::{EditionRecord, RefreshOutcome, RefreshRecord},
     domain::{
         digest::{Root, Sha1},
         file::FileRecord,
         name::{FileName, FolderName},
     },
-    policy::patch_tuesday::{self, Next, Past},
+    policy::{
+        due::{Last, Next},
+        patch_tuesday::{self, Past},
+    },
     repository::{Alarm, Found, OtherContent, Repository, RepositoryError},
     upstream::{Demand, Fetched, Promise, Upstream, UpstreamError, Wanted},
     wsusscn::{self, Edition, Options},
 };
+use jiff::tz::TimeZone;
 use std::{
     io::{self, Read},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The name of the edition in its folder.
@@ -39,8 +44,6 @@ const EDITION: Alarm = Alarm::Failing("refreshing the edition");
 const ALARM_AFTER: usize = 3;
 /// The folder is looked at no more often, whatever changes there.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The longest wait for the next moment: clocks are set.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// Bytes that are read at once.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -83,8 +86,6 @@ pub struct RefreshCab {
     turn: tokio::sync::Mutex<()>,
     /// The cabinet in the folder that was looked at last.
     seen: Mutex<Option<Root>>,
-    is_running: AtomicBool,
-    woken: Notify,
 }
 
 /// Why an edition was not published.
@@ -118,78 +119,27 @@ impl RefreshCab {
     /// Refreshes nothing yet.
     pub fn new(repository: Arc<Repository>, upstream: Arc<Upstream>, settings: CabSettings) -> Arc<Self> {
         let (turn, seen) = (tokio::sync::Mutex::new(()), Mutex::default());
-        Arc::new(Self {
-            repository,
-            upstream,
-            settings,
-            turn,
-            seen,
-            is_running: AtomicBool::new(false),
-            woken: Notify::new(),
-        })
+        Arc::new(Self { repository, upstream, settings, turn, seen })
     }
 
-    /// Refreshes when it is time, and looks at what others put into the folder, until `cancel`.
+    /// Looks at what others put into the folder, until `cancel`.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
         let mut changes = self.repository.changes();
         let work = async {
             loop {
                 self.look_at_folder().await;
-                let wait = self.wait().await;
-                if wait.is_zero() {
-                    if let Err(error) = self.refresh(false).await {
-                        tracing::error!(error = &error as &dyn std::error::Error, "a refresh can't be noted");
-                        // What is not written down would be due again at once.
-                        tokio::time::sleep(LONGEST_WAIT).await;
-                    }
-                    continue;
-                }
-                let looked = tokio::time::sleep(LOOK_EVERY);
-                tokio::select! {
-                    () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
-                    () = self.woken.notified() => {}
-                    () = async { looked.await; changes.changed().await.ok(); } => {}
+                tokio::time::sleep(LOOK_EVERY).await;
+                if changes.changed().await.is_err() {
+                    return;
                 }
             }
         };
         cancel.run_until_cancelled(Box::pin(work)).await;
     }
 
-    /// When Microsoft is asked next, and why.
-    pub fn next(&self) -> Result<Next, RepositoryError> {
-        let now = self.now();
-        let refreshes = self.repository.last_refreshes(64)?;
-        let past = Past {
-            asked: refreshes.first().map(|last| as_time(last.started_at)),
-            changed: refreshes
-                .iter()
-                .find(|refresh| refresh.outcome == RefreshOutcome::Published)
-                .map(|published| as_time(published.finished_at)),
-            failed: refreshes.first().is_some_and(|last| matches!(last.outcome, RefreshOutcome::Failed(_))),
-        };
-        let every = i64::try_from(self.settings.every.as_secs()).unwrap_or(i64::MAX / 4);
-        Ok(patch_tuesday::next(&past, every, self.settings.node, now))
-    }
-
-    /// Whether a refresh is under way.
-    pub fn is_running(&self) -> bool {
-        self.is_running.load(Relaxed)
-    }
-
-    async fn wait(&self) -> Duration {
-        match self.next() {
-            Ok(next) => Duration::from_secs(u64::try_from(next.at - self.now()).unwrap_or(0)),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "looking at past refreshes failed");
-                LONGEST_WAIT
-            }
-        }
-    }
-
     /// Asks Microsoft now. `forced` fetches and publishes even what seems to be the published one.
     pub async fn refresh(&self, forced: bool) -> Result<RefreshRecord, RepositoryError> {
         let _turn = self.turn.lock().await;
-        self.is_running.store(true, Relaxed);
         let started_at = self.repository.clock().unix_seconds();
         let mut record = RefreshRecord {
             started_at,
@@ -200,7 +150,6 @@ impl RefreshCab {
             outcome: RefreshOutcome::Skipped,
         };
         let refreshed = self.fetch_and_publish(forced, &mut record).await;
-        self.is_running.store(false, Relaxed);
         record.finished_at = self.repository.clock().unix_seconds();
         match refreshed {
             Ok(outcome) => {
@@ -219,6 +168,15 @@ impl RefreshCab {
         let row = record.clone();
         self.blocking(move |repository| repository.put_refresh(&row)).await?;
         Ok(record)
+    }
+
+    /// What came of it, as a run of the job.
+    pub fn outcome(record: &RefreshRecord) -> Result<String, JobFailed> {
+        match &record.outcome {
+            RefreshOutcome::Skipped => Ok("Microsoft has the published edition".to_owned()),
+            RefreshOutcome::Published => Ok("another edition is published".to_owned()),
+            RefreshOutcome::Failed(why) => Err(JobFailed(why.clone())),
+        }
     }
 
     /// Whether the last attempts failed, all of them.
@@ -353,6 +311,31 @@ impl RefreshCab {
         work: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, RepositoryError> {
         self.repository.apart("the edition", work).await
+    }
+}
+
+impl Job for RefreshCab {
+    fn name(&self) -> JobName {
+        JobName::RefreshCab
+    }
+
+    /// By what was asked of Microsoft, also by a person.
+    fn next(&self, _: Option<Last>, now: i64, _: &TimeZone) -> Result<Option<Next>, RepositoryError> {
+        let refreshes = self.repository.last_refreshes(64)?;
+        let past = Past {
+            asked: refreshes.first().map(|last| as_time(last.started_at)),
+            changed: refreshes
+                .iter()
+                .find(|refresh| refresh.outcome == RefreshOutcome::Published)
+                .map(|published| as_time(published.finished_at)),
+            failed: refreshes.first().is_some_and(|last| matches!(last.outcome, RefreshOutcome::Failed(_))),
+        };
+        let every = i64::try_from(self.settings.every.as_secs()).unwrap_or(i64::MAX / 4);
+        Ok(Some(patch_tuesday::next(&past, every, self.settings.node, now)))
+    }
+
+    fn run(&self) -> BoxFuture<'_, Result<String, JobFailed>> {
+        Box::pin(async { Self::outcome(&self.refresh(false).await?) })
     }
 }
 

@@ -3,12 +3,18 @@
 //! Runs on the main. Looks for what is due, and makes it fly like anything that a host asks for, after
 //! whatever hosts wait for. Never decides what is wanted, nor when a want is due again.
 
+use super::{
+    job::{Job, JobFailed},
+    name::JobName,
+};
 use crate::{
-    base::chain::chain,
+    base::{chain::chain, future::BoxFuture},
     domain::wants::KnownFile,
+    policy::due::{self, Last, Next},
     repository::{Alarm, Repository, RepositoryError},
     supply::{Client, Flights, Joined, Phase},
 };
+use jiff::tz::TimeZone;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -46,19 +52,16 @@ impl ScanWants {
         self.wake.notify_one();
     }
 
-    /// Looks at the start, whenever it is woken, and now and then, until `cancel`. What flies then ends by
-    /// itself.
+    /// Looks at the start and whenever it is woken, until `cancel`. What flies then ends by itself.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
         if let Err(error) = self.blocking(Repository::sweep_downloads).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "downloads that nobody wants can't be removed");
         }
-        let mut every = tokio::time::interval(self.limits.every.max(Duration::from_secs(1)));
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.wake();
         let mut scan = Scan { scan_wants: &self, queue: VecDeque::new(), is_more: false, flights: JoinSet::new() };
         loop {
             let done = tokio::select! {
                 () = cancel.cancelled() => return,
-                _ = every.tick() => scan.look().await,
                 () = self.wake.notified() => scan.look().await,
                 Some(_) = scan.flights.join_next() => scan.go_on().await,
             };
@@ -77,6 +80,26 @@ impl ScanWants {
         work: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, RepositoryError> {
         self.repository.apart("wants", work).await
+    }
+}
+
+impl Job for ScanWants {
+    fn name(&self) -> JobName {
+        JobName::ScanWants
+    }
+
+    fn next(&self, last: Option<Last>, now: i64, _: &TimeZone) -> Result<Option<Next>, RepositoryError> {
+        Ok(Some(due::every(self.limits.every, last, now)))
+    }
+
+    fn run(&self) -> BoxFuture<'_, Result<String, JobFailed>> {
+        Box::pin(async {
+            let due = |repository: &Repository| repository.wants_due(repository.clock().unix_seconds(), MOST_AT_ONCE);
+            let due = self.blocking(due).await?.len();
+            self.wake();
+            let more = if due == MOST_AT_ONCE { " or more" } else { "" };
+            Ok(format!("{due}{more} files are to be fetched"))
+        })
     }
 }
 

@@ -207,7 +207,8 @@ impl<'a> Question<'a> {
     }
 
     fn add_others(&self, nearest: &mut Nearest<'a>, home: Option<&SiteName>) {
-        let taken = |at: usize| nearest.places.iter().any(|place| matches!(place.served, Served::By(by, _) if by == at));
+        let taken =
+            |at: usize| nearest.places.iter().any(|place| matches!(place.served, Served::By(by, _) if by == at));
         let mut others: Vec<_> = (0..self.standings.len())
             .filter(|at| !taken(*at))
             .filter_map(|at| {

@@ -35,6 +35,8 @@ pub enum Alarm {
     DiskFull(FolderName),
     /// New certificates for hosts can't be used; the old ones stay.
     CertificatesRefused,
+    /// The configuration can't be read again; what was read at the start stays.
+    ConfigurationRefused,
     /// A file's bytes are not what was verified, though nobody wrote to it.
     ContentDamaged(FolderName, FileName),
     /// More files of a folder are damaged than have an alarm of their own.

@@ -33,7 +33,11 @@ impl Repository {
     }
 
     /// Every row of `table` that was not removed: its key and its value.
-    pub(super) fn each_row(&self, table: &Namespace, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), RepositoryError> {
+    pub(super) fn each_row(
+        &self,
+        table: &Namespace,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), RepositoryError> {
         self.state.index.read()?.each_entry(table, |key, body| {
             if let Some(value) = Body::value_of(body) {
                 each(key, value);
@@ -60,6 +64,8 @@ impl Repository {
             self.state.ledger.put_signed_rows(table, &to_ledger)?;
         }
         let to_index = unlike(&kept, &indexed, !epoch_goes_on);
-        self.author(|changes| Ok(to_index.into_iter().try_for_each(|(key, body)| changes.put_bytes(table, &key, body))?))
+        self.author(|changes| {
+            Ok(to_index.into_iter().try_for_each(|(key, body)| changes.put_bytes(table, &key, body))?)
+        })
     }
 }

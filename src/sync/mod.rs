@@ -18,6 +18,7 @@ pub mod frames;
 pub mod join;
 pub mod lanes;
 pub mod limiter;
+pub mod mirroring;
 mod pace;
 pub mod pull;
 mod reset;

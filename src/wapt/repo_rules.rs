@@ -234,7 +234,8 @@ mod tests {
     impl Signer {
         fn new() -> Self {
             let place = tempfile::tempdir().unwrap();
-            let new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-out", "c", "-subj", "/CN=admin"];
+            let new =
+                ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-out", "c", "-subj", "/CN=admin"];
             openssl(&new, place.path());
             let pem = std::fs::read_to_string(place.path().join("c")).unwrap();
             let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();

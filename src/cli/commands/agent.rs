@@ -121,7 +121,9 @@ pub(super) async fn run(command: Agent, context: &Context) -> Result<Exit, CliEr
             Err(error) => {
                 let why = crate::base::chain::chain(&error);
                 let failed = serde_json::json!({ "folder": folder, "name": name, "error": why });
-                context.out().answer(&failed, |_| format!("{} is not here: {}", printable(name.as_str()), printable(&why)))?;
+                context
+                    .out()
+                    .answer(&failed, |_| format!("{} is not here: {}", printable(name.as_str()), printable(&why)))?;
                 exit = Exit::Failed;
             }
         }
@@ -144,7 +146,9 @@ fn files(args: &PullArgs) -> Result<Vec<(FolderName, FileName)>, CliError> {
     let mut names = args.names.clone();
     if let Some(path) = &args.wanted {
         let text = read_list(path).map_err(|source| CliError::File { path: path.clone(), source })?;
-        names.extend(text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
+        names.extend(
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
+        );
     }
     names.iter().map(|name| placed(name, &args.folder)).collect()
 }

@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    agent, backup, cab, check, completions, config, files, join, pair, refresh, repositories, restore, scrub, serve, status, sync, updates,
-    want,
+    agent, backup, cab, check, completions, config, files, jobs, join, pair, refresh, repositories, restore, scrub,
+    serve, setup, status, sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -25,9 +25,9 @@ pub(crate) enum Command {
     Updates(updates::Updates),
     /// Ask Microsoft for another edition of its index, at the main
     Refresh(refresh::Args),
-    /// Look at what runs when
+    /// Look at what runs when, or run it
     #[command(subcommand)]
-    Jobs(refresh::Jobs),
+    Jobs(jobs::Jobs),
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     /// Pull files as a host does
     #[command(subcommand)]
     Agent(agent::Agent),
+    /// Make this machine a main or a secondary, by questions or options
+    Setup(setup::Args),
     /// Redeem an invitation
     Join(join::Args),
     /// Catch up with the parent at once
@@ -69,10 +71,11 @@ impl Command {
             Self::Want(want) => context.wait_for(want::run(want, context)),
             Self::Updates(updates) => context.wait_for(updates::run(&updates, context)),
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
-            Self::Jobs(jobs) => context.wait_for(refresh::jobs(&jobs, context)),
+            Self::Jobs(jobs) => context.wait_for(jobs::run(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
             Self::Repositories(command) => context.wait_for(repositories::run(command, context)),
             Self::Agent(command) => context.wait_for(agent::run(command, context)),
+            Self::Setup(args) => setup::run(args, context),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Check => context.wait_for(check::run(context)),

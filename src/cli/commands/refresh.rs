@@ -1,4 +1,4 @@
-//! `wuasync refresh` and `wuasync jobs list`.
+//! `wuasync refresh`.
 
 use crate::{
     base::{
@@ -18,18 +18,6 @@ pub(crate) struct Args {
     /// Ask nobody: show what was tried, and what is next
     #[arg(long, conflicts_with = "force")]
     history: bool,
-}
-
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Jobs {
-    /// What runs when, why then, and how it went last
-    List,
-}
-
-pub(super) async fn jobs(command: &Jobs, context: &Context) -> Result<Exit, CliError> {
-    match command {
-        Jobs::List => history(context).await,
-    }
 }
 
 pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {

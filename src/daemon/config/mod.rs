@@ -11,8 +11,10 @@
 mod admin;
 mod bandwidth;
 mod cleanup;
+mod compare;
 mod error;
 mod folder;
+mod given;
 mod http;
 mod jobs;
 mod keys;
@@ -30,11 +32,14 @@ mod tests;
 mod upstream;
 mod values;
 
+pub use crate::domain::network::{IpNetwork, ParseNetworkError};
 pub use admin::Admin;
 pub use bandwidth::Bandwidth;
 pub use cleanup::{Cleanup, Keep, Switch};
+pub use compare::differences;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use folder::Folder;
+pub use given::{Given, given, given_beside};
 pub use http::{Http, Tls};
 pub use jobs::{Jobs, RunBy};
 pub use limits::Limits;
@@ -44,7 +49,6 @@ pub use nearest::Nearest;
 pub use settings::Config;
 pub use sync::{Congestion, Sync};
 pub use upstream::Upstream;
-pub use crate::domain::network::{IpNetwork, ParseNetworkError};
 pub use values::{
     rate::{ParseRateError, Rate},
     url::{ParseUrlError, WebUrl},

@@ -63,7 +63,7 @@ pub struct Config {
     pub cleanup: Cleanup,
     /// What is never exceeded.
     pub limits: Limits,
-    /// Keys that are set and right, and that no part of this version acts upon (`mirror.window`).
+    /// Keys that are set and right, and that no part of this version acts upon (`mirror.max_size`).
     #[serde(skip)]
     pub not_in_effect: Vec<String>,
 }

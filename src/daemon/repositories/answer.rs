@@ -146,7 +146,10 @@ mod tests {
         let seen = "192.0.2.1".parse().unwrap();
         let (host, wanted) = read_query(query(Some("a.cab"), Some("10.0.0.7, 2001:db8::1")), seen).unwrap();
         assert_eq!((host.addresses.len(), host.seen_as), (2, seen));
-        assert_eq!(wanted.map(|wanted| (wanted.folder.to_string(), wanted.name.to_string())), Some(("waptwua".to_owned(), "a.cab".to_owned())));
+        assert_eq!(
+            wanted.map(|wanted| (wanted.folder.to_string(), wanted.name.to_string())),
+            Some(("waptwua".to_owned(), "a.cab".to_owned()))
+        );
         let (host, wanted) = read_query(NearestQuery::default(), "::ffff:10.0.0.7".parse().unwrap()).unwrap();
         assert_eq!((host.own_addresses(), wanted), (&["10.0.0.7".parse().unwrap()][..], None));
     }

@@ -80,9 +80,9 @@ impl World {
         self.wapt.read_again();
         let view = self.view()?;
         let children = self.shared.children();
-        let neighbours = children.iter().map(|child| {
-            (child.key, neighbours(view.members(), view.declared(), &child.key, &self.own))
-        });
+        let neighbours = children
+            .iter()
+            .map(|child| (child.key, neighbours(view.members(), view.declared(), &child.key, &self.own)));
         self.shared.fleet.set_neighbours(neighbours.collect());
         let members = view.members();
         self.shared.fleet.retain(|key| members.iter().any(|member| member.key == *key));
@@ -132,9 +132,7 @@ impl World {
         let known = self.shared.fleet.known();
         let said = members.iter().filter_map(|member| Some((member.key, known.get(&member.key)?.url.clone())));
         let mut changed: Vec<_> = said.filter(|(key, url)| declared.get(key) != url.as_ref()).collect();
-        changed.retain(|(key, url)| {
-            !declared.iter().any(|(other, taken)| other != key && Some(taken) == url.as_ref())
-        });
+        changed.retain(|(key, url)| !declared.iter().any(|(other, taken)| other != key && Some(taken) == url.as_ref()));
         let gone = declared.keys().filter(|key| !members.iter().any(|member| member.key == **key));
         changed.extend(gone.map(|key| (*key, None)));
         if changed.is_empty() { Ok(()) } else { self.repository.put_urls(&changed) }

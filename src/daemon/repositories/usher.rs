@@ -233,7 +233,10 @@ impl Usher for SiteUsher {
                 Ok(Some(url)) => Way::Elsewhere(url),
                 Ok(None) => Way::Here,
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a nearer repository can't be looked for");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a nearer repository can't be looked for"
+                    );
                     Way::Here
                 }
             }
@@ -242,9 +245,8 @@ impl Usher for SiteUsher {
 }
 
 fn client(config: &Config) -> Result<AgentClient, StartUsherError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| StartUsherError::File { path: path.clone(), source })
-    };
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartUsherError::File { path: path.clone(), source });
     let authorities = config.nearest.ca.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Ok(AgentClient::new(&authorities)?)
 }

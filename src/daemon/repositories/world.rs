@@ -130,7 +130,16 @@ impl World {
         };
         let wapt = WaptRules::new(&config.nearest);
         let complete_within = config.nearest.complete_within;
-        Arc::new(Self { repository, shared, own, limits, complete_within, wapt, late: Mutex::default(), view: Mutex::default() })
+        Arc::new(Self {
+            repository,
+            shared,
+            own,
+            limits,
+            complete_within,
+            wapt,
+            late: Mutex::default(),
+            view: Mutex::default(),
+        })
     }
 
     /// The newest view. Reads rows where the last one is too old.
@@ -139,12 +148,11 @@ impl World {
         let mut last = lock(&self.view);
         let head = self.repository.head();
         let head_hash = head.as_ref().map_or([0; 32], |head| head.hash());
-        let is_current = |signed: &Signed| {
-            signed.head == head_hash || now.saturating_duration_since(signed.made) < SIGNED_FRESH
-        };
-        if let Some(view) = last.as_ref().filter(|view| {
-            is_current(&view.signed) && now.saturating_duration_since(view.made) < FRESH
-        }) {
+        let is_current =
+            |signed: &Signed| signed.head == head_hash || now.saturating_duration_since(signed.made) < SIGNED_FRESH;
+        if let Some(view) =
+            last.as_ref().filter(|view| is_current(&view.signed) && now.saturating_duration_since(view.made) < FRESH)
+        {
             return Ok(view.clone());
         }
         let before = last.as_ref().map(|view| view.signed.clone());

@@ -118,9 +118,17 @@ mod tests {
         ] {
             assert_eq!(RepositoryUrl::new(text).unwrap().as_str(), expected);
         }
-        for wrong in
-            ["", "srv", "ftp://srv", "http://", "http://u:p@srv", "http://srv/?x", "http://srv/../x", "http://a b", "http://srv#x"]
-        {
+        for wrong in [
+            "",
+            "srv",
+            "ftp://srv",
+            "http://",
+            "http://u:p@srv",
+            "http://srv/?x",
+            "http://srv/../x",
+            "http://a b",
+            "http://srv#x",
+        ] {
             assert_eq!(RepositoryUrl::new(wrong), Err(RepositoryUrlError), "{wrong}");
         }
     }

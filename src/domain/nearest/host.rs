@@ -35,7 +35,8 @@ impl Host {
 
     /// Checks what it tells.
     pub fn checked(self) -> Result<Self, HostError> {
-        let is_plain = |text: &String| (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        let is_plain =
+            |text: &String| (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
         let texts = [&self.name, &self.domain, &self.site];
         let fits = self.addresses.len() <= MAX_HOST_ADDRESSES && texts.into_iter().flatten().all(is_plain);
         fits.then_some(self).ok_or(HostError)

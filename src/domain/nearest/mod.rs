@@ -10,8 +10,8 @@ mod slots;
 mod standing;
 
 pub use address::{RepositoryUrl, RepositoryUrlError};
-pub use declared::{Declared, MAX_DISTANCE, NearestKey, SitePair};
 pub(crate) use declared::encode;
+pub use declared::{Declared, MAX_DISTANCE, NearestKey, SitePair};
 pub use host::{Host, HostError, MAX_HOST_ADDRESSES};
 pub use reply::{NEAREST_PATH, NearestQuery, NearestReply, PassedOverReply, PlaceReply};
 pub use rule::{Condition, ConditionError, MAX_RULES, Rule, RuleError, RuleName, Target, Wildcard};

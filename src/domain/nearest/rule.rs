@@ -305,7 +305,9 @@ mod tests {
     #[test]
     fn a_host_that_does_not_tell_belongs_to_no_rule_of_that_kind() {
         let host = Host::seen_as("::ffff:10.1.2.3".parse().unwrap());
-        for condition in [Condition::Domain(wildcard("x")), Condition::Site(wildcard("x")), Condition::HostName(wildcard("x"))] {
+        for condition in
+            [Condition::Domain(wildcard("x")), Condition::Site(wildcard("x")), Condition::HostName(wildcard("x"))]
+        {
             assert!(!rule(condition.clone(), false).matches(&host) && !rule(condition, true).matches(&host));
         }
         assert!(rule(Condition::AgentAddress("10.0.0.0/8".parse().unwrap()), false).matches(&host), "seen there");

@@ -34,14 +34,19 @@ impl Namespace {
         Self("members".into())
     }
 
+    /// Which updates are let through.
+    pub fn rules() -> Self {
+        Self("rules".into())
+    }
+
     /// Rules, addresses and distances of repositories.
     pub fn nearest() -> Self {
         Self("nearest".into())
     }
 
     /// What every node keeps, whichever folders it mirrors.
-    pub fn tables() -> [Self; 2] {
-        [Self::members(), Self::nearest()]
+    pub fn tables() -> [Self; 3] {
+        [Self::members(), Self::rules(), Self::nearest()]
     }
 
     /// The files of one folder: name to file.

@@ -44,7 +44,7 @@ pub async fn keep(shared: Arc<Shared>, key: NodeKey, about: impl Fn() -> About, 
             _ = every.tick() => {}
         }
         let (about, now) = (about(), shared.clock().monotonic());
-        let (repository, is_late) = (shared.repository.clone(), !shared.is_only_on_miss());
+        let (repository, is_late) = (shared.repository.clone(), !shared.mirroring().borrow().only_held);
         let folders = match tasks::blocking(move || look(&repository, is_late)).await {
             Ok(Ok(folders)) => folders,
             Ok(Err(error)) => {
@@ -100,7 +100,7 @@ fn look(repository: &Repository, is_late: bool) -> Result<BTreeMap<FolderName, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::testing::{Place, adopt, follow, folder, name};
+    use crate::repository::testing::{Place, adopt, folder, follow, name};
 
     #[test]
     fn a_secondary_says_what_it_lacks_and_a_main_lacks_nothing() {

@@ -45,9 +45,10 @@ impl Teller {
 
     fn of_member(&mut self, key: NodeKey, known: &Known, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
-        let is_due = self.told.get(&key).is_none_or(|told| {
-            now.saturating_duration_since(told.alive_at) >= ALIVE_EVERY && told.heard < known.heard
-        });
+        let is_due = self
+            .told
+            .get(&key)
+            .is_none_or(|told| now.saturating_duration_since(told.alive_at) >= ALIVE_EVERY && told.heard < known.heard);
         if is_due {
             frames.push(alive(key, known, now).into());
         }

@@ -1,4 +1,4 @@
-//! What a member may see: who the members are, and the folders of its own row.
+//! What a member may see: who the members are, the rules, and the folders of its own row.
 
 use crate::{
     domain::{digest::Root, member::MemberRecord, name::FolderName, state::Namespace},

@@ -7,8 +7,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        AttentionReport, ChildReport, FolderReport, ParentReport, RepositoryReport, ScrubState, StatusReport, TransferReport,
-        WantsSummary,
+        AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, RepositoryReport, ScrubState,
+        StatusReport, TransferReport, WantsSummary,
     },
 };
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         head(report, style),
         folders(&report.folders, style),
         report.parent.as_ref().map(|found| parent(found, now, style)).unwrap_or_default(),
+        report.mirror.as_ref().map(|found| mirror(found, report, now)).unwrap_or_default(),
         children(&report.children, now, style),
         repositories(&report.repositories, now, style),
         transfers(report, style),
@@ -83,6 +84,23 @@ fn parent(parent: &ParentReport, now: u64, style: Style) -> String {
         if parent.connected { format!("connected{since}") } else { style.alarm(&format!("not connected{since}")) };
     let why = parent.last_error.as_ref().map(|error| format!("\n  {}", printable(error))).unwrap_or_default();
     format!("parent {} at {}: {state}{why}\n", style.bold(&printable(&parent.name)), printable(&parent.address))
+}
+
+fn mirror(mirror: &MirrorReport, report: &StatusReport, now: u64) -> String {
+    let on_miss = "files come when hosts ask for them; those that are here are kept up to date\n";
+    let mode = if mirror.on_miss { on_miss } else { "" };
+    let Some(window) = &mirror.window else { return mode.to_owned() };
+    let left = mirror.changes_at.map(|at| format!(" in {}", seconds(at.saturating_sub(now)))).unwrap_or_default();
+    let lag = report.lag();
+    let waiting = match (mirror.is_open, lag.missing_files) {
+        (true, _) => format!("open, closes{left}"),
+        (false, 0) => format!("closed, opens{left}"),
+        (false, files) => {
+            let bytes = units::bytes(lag.missing_bytes);
+            format!("closed, opens{left}; {files} files with {bytes} wait, hosts get what they ask for meanwhile")
+        }
+    };
+    format!("{mode}window {}: {waiting}\n", printable(window))
 }
 
 fn children(children: &[ChildReport], now: u64, style: Style) -> String {
@@ -234,6 +252,7 @@ mod tests {
             state: StateReport { epoch: 7, seq: 42, signed_at: Some(940), head_age_seconds: Some(60) },
             folders: vec![folder()],
             parent: None,
+            mirror: None,
             children: Vec::new(),
             transfers: Vec::new(),
             rates: RatesReport::default(),
@@ -290,6 +309,27 @@ NICE  nice        7 s ago      0            1.0 MiB/s  yes
         );
         let told = self::wants(&WantsSummary { conflicts: 1, ..wants });
         assert_eq!(told, format!("{said}; of 1, several contents were told (`wuasync want list --conflicts`)\n"));
+    }
+
+    #[test]
+    fn a_window_tells_when_it_opens_or_closes_and_what_waits() {
+        let closed = MirrorReport {
+            on_miss: false,
+            window: Some("20:30-05:30".to_owned()),
+            is_open: false,
+            changes_at: Some(4_600),
+        };
+        let said = |found: &MirrorReport, report: &StatusReport| mirror(found, report, 1_000);
+        let waits = "window 20:30-05:30: closed, opens in 1 h 0 min; 10 files with 1.0 GiB wait, hosts get what they \
+                     ask for meanwhile\n";
+        assert_eq!(said(&closed, &report()), waits);
+        let whole = StatusReport { folders: Vec::new(), ..report() };
+        assert_eq!(said(&closed, &whole), "window 20:30-05:30: closed, opens in 1 h 0 min\n");
+        let open = MirrorReport { is_open: true, ..closed.clone() };
+        assert_eq!(said(&open, &report()), "window 20:30-05:30: open, closes in 1 h 0 min\n");
+        assert_eq!(said(&MirrorReport { window: None, ..open }, &report()), "");
+        let on_miss = MirrorReport { on_miss: true, window: None, ..closed };
+        assert!(said(&on_miss, &report()).starts_with("files come when hosts ask"));
     }
 
     #[test]
