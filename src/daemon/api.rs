@@ -17,7 +17,8 @@ pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobReq
 pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
 pub use repositories::{
     DISTANCES, DistanceRequest, MOVE_RULE, MoveRequest, NEAREST, NearestQuery, NearestReply, PassedOverReply,
-    PlaceReply, REPOSITORIES, RULES, RepositoryReport, RuleQuery, RuleReport, RuleRequest, RulesReport,
+    PlaceReply, REPOSITORIES, REPOSITORY_RULES, RepositoryReport, RepositoryRuleQuery, RepositoryRuleReport,
+    RepositoryRuleRequest, RepositoryRulesReport,
 };
 pub use rules::{
     EditRulesRequest, ImportRulesReply, ImportRulesRequest, IniReport, RULE_CHANGES, RULE_PACKAGES, RULE_TEST,
@@ -153,6 +154,9 @@ pub struct StatusReport {
     /// How far verifying what lies here is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubState>,
+    /// Every repository of the line, as this main knows them; empty on a secondary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<RepositoryReport>,
     /// How many files are wanted; `None` where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wants: Option<WantsSummary>,

@@ -67,7 +67,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::RULE_CHANGES, get(rules::changes))
         .route(api::REPOSITORIES, get(repositories::list))
         .route(api::NEAREST, get(repositories::nearest))
-        .route(api::RULES, get(repositories::rules))
+        .route(api::REPOSITORY_RULES, get(repositories::rules))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -90,10 +90,10 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
         .route(api::REFRESH, post(refresh::refresh))
-        .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
-        .route(api::RULES, post(repositories::put_rule).delete(repositories::remove_rule))
+        .route(api::REPOSITORY_RULES, post(repositories::put_rule).delete(repositories::remove_rule))
         .route(api::MOVE_RULE, post(repositories::move_rule))
         .route(api::DISTANCES, post(repositories::put_distance))
+        .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
         .with_state(api.clone());
     reads(api.clone()).merge(changes).merge(rules::changing(api))
 }

@@ -17,13 +17,13 @@ impl Repository {
     }
 
     /// Adds rules, or puts them in the place of those of their names.
-    pub fn put_nearest_rules(&self, rules: &[Rule]) -> Result<(), RepositoryError> {
+    pub fn put_repository_rules(&self, rules: &[Rule]) -> Result<(), RepositoryError> {
         let rows = rules.iter().map(|rule| Ok((NearestKey::Rule(rule.name.clone()).to_bytes(), Some(encode(rule)?))));
         self.put_rows(&Namespace::nearest(), rows.collect::<Result<_, VersionedError>>()?)
     }
 
     /// Removes a rule.
-    pub fn remove_nearest_rule(&self, name: &RuleName) -> Result<(), RepositoryError> {
+    pub fn remove_repository_rule(&self, name: &RuleName) -> Result<(), RepositoryError> {
         self.put_rows(&Namespace::nearest(), vec![(NearestKey::Rule(name.clone()).to_bytes(), None)])
     }
 
@@ -72,29 +72,29 @@ mod tests {
         let (place, below) = (Place::new(), Place::new());
         let (main, child) = (place.main(), below.secondary());
         let url = RepositoryUrl::new("https://lyon.example").unwrap();
-        main.put_nearest_rules(&[rule("b", 2), rule("a", 2)]).unwrap();
+        main.put_repository_rules(&[rule("b", 2), rule("a", 2)]).unwrap();
         main.put_distance(pair(), Some(7)).unwrap();
         main.put_urls(&[(NodeKey([1; 32]), Some(url.clone()))]).unwrap();
         follow(&main, &child).unwrap();
         let declared = child.declared().unwrap();
         assert_eq!(declared.rules, [rule("a", 2), rule("b", 2)]);
         assert_eq!((declared.distances[&pair()], &declared.urls[&NodeKey([1; 32])]), (7, &url));
-        main.remove_nearest_rule(&"a".parse().unwrap()).unwrap();
+        main.remove_repository_rule(&"a".parse().unwrap()).unwrap();
         main.put_distance(pair(), None).unwrap();
         follow(&main, &child).unwrap();
         let declared = child.declared().unwrap();
         assert_eq!((declared.rules, declared.distances.len()), (vec![rule("b", 2)], 0));
-        assert!(matches!(child.put_nearest_rules(&[rule("c", 1)]), Err(RepositoryError::NotMain)));
+        assert!(matches!(child.put_repository_rules(&[rule("c", 1)]), Err(RepositoryError::NotMain)));
     }
 
     #[test]
     fn what_is_so_already_is_signed_no_second_time() {
         let place = Place::new();
         let main = place.main();
-        main.put_nearest_rules(&[rule("a", 1)]).unwrap();
+        main.put_repository_rules(&[rule("a", 1)]).unwrap();
         let before = seq(&main);
-        main.put_nearest_rules(&[rule("a", 1)]).unwrap();
-        main.remove_nearest_rule(&"never".parse().unwrap()).unwrap();
+        main.put_repository_rules(&[rule("a", 1)]).unwrap();
+        main.remove_repository_rule(&"never".parse().unwrap()).unwrap();
         assert_eq!(seq(&main), before);
     }
 
@@ -102,8 +102,8 @@ mod tests {
     fn rules_outlive_a_lost_index() {
         let place = Place::new();
         let main = place.main();
-        main.put_nearest_rules(&[rule("a", 1), rule("b", 1)]).unwrap();
-        main.remove_nearest_rule(&"b".parse().unwrap()).unwrap();
+        main.put_repository_rules(&[rule("a", 1), rule("b", 1)]).unwrap();
+        main.remove_repository_rule(&"b".parse().unwrap()).unwrap();
         drop(main);
         fs::remove_file(place.state("index.redb")).unwrap();
         assert_eq!(place.main().declared().unwrap().rules, [rule("a", 1)]);

@@ -13,7 +13,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        self, DistanceRequest, MoveRequest, NearestReply, RepositoryReport, RuleReport, RuleRequest, RulesReport,
+        self, DistanceRequest, MoveRequest, NearestReply, RepositoryReport, RepositoryRuleReport,
+        RepositoryRuleRequest, RepositoryRulesReport,
     },
     domain::{member::SiteName, name::FolderName, nearest::RuleName},
 };
@@ -221,7 +222,7 @@ async fn rules(command: Rules, context: &Context) -> Result<(), CliError> {
     let mut client = context.client().await?;
     match command {
         Rules::List => {
-            let report: RulesReport = client.get(api::RULES).await?;
+            let report: RepositoryRulesReport = client.get(api::REPOSITORY_RULES).await?;
             context.out().answer(&report, |style| rule_tables(&report, style))
         }
         Rules::Add(args) => {
@@ -230,17 +231,18 @@ async fn rules(command: Rules, context: &Context) -> Result<(), CliError> {
                 return Err(CliError::Usage("give a condition, such as --agent-ip 10.1.0.0/16".to_owned()));
             };
             let condition = condition.to_owned();
-            let request = RuleRequest { name, sequence, condition, value, negation: not, no_fallback, to, proxy };
-            let reply: RuleReport = client.post(api::RULES, &request).await?;
+            let request =
+                RepositoryRuleRequest { name, sequence, condition, value, negation: not, no_fallback, to, proxy };
+            let reply: RepositoryRuleReport = client.post(api::REPOSITORY_RULES, &request).await?;
             context.out().answer(&reply, |_| format!("{} goes to {}", reply.name, reply.to))
         }
         Rules::Move { name, place } => {
-            let report: RulesReport = client.post(api::MOVE_RULE, &MoveRequest { name, place }).await?;
+            let report: RepositoryRulesReport = client.post(api::MOVE_RULE, &MoveRequest { name, place }).await?;
             context.out().answer(&report, |style| rule_tables(&report, style))
         }
         Rules::Remove { name } => {
-            let path = format!("{}?name={}", api::RULES, percent_encoded(name.as_str()));
-            let reply: RuleReport = client.delete(&path).await?;
+            let path = format!("{}?name={}", api::REPOSITORY_RULES, percent_encoded(name.as_str()));
+            let reply: RepositoryRuleReport = client.delete(&path).await?;
             context.out().answer(&reply, |_| format!("{} is removed", reply.name))
         }
     }
@@ -311,7 +313,7 @@ fn places(reply: &NearestReply, style: Style) -> String {
     text
 }
 
-fn rule_tables(report: &RulesReport, style: Style) -> String {
+fn rule_tables(report: &RepositoryRulesReport, style: Style) -> String {
     let mut text = rule_table(&report.rules, style);
     if text.is_empty() {
         text = "no rules: add one with `wuasync repositories rules add`\n".to_owned();
@@ -326,7 +328,7 @@ fn rule_tables(report: &RulesReport, style: Style) -> String {
     text + &distances.collect::<String>()
 }
 
-fn rule_table(rules: &[RuleReport], style: Style) -> String {
+fn rule_table(rules: &[RepositoryRuleReport], style: Style) -> String {
     let mut table = Table::new(&[">", "NAME", "CONDITION", "TO", "", "NOT USED"]);
     for rule in rules {
         let not = if rule.negation { "not " } else { "" };

@@ -10,9 +10,9 @@ pub use crate::domain::nearest::{NEAREST_PATH as NEAREST, NearestQuery, NearestR
 
 /// GET: a list of [`RepositoryReport`], by name.
 pub const REPOSITORIES: &str = "/api/v1/repositories";
-/// GET: [`RulesReport`]. POST [`RuleRequest`]: [`RuleReport`]. DELETE with [`RuleQuery`]: [`RuleReport`].
-pub const RULES: &str = "/api/v1/repositories/rules";
-/// POST [`MoveRequest`]: [`RulesReport`].
+/// GET: [`RepositoryRulesReport`]. POST [`RepositoryRuleRequest`]: [`RepositoryRuleReport`]. DELETE with [`RepositoryRuleQuery`]: [`RepositoryRuleReport`].
+pub const REPOSITORY_RULES: &str = "/api/v1/repositories/rules";
+/// POST [`MoveRequest`]: [`RepositoryRulesReport`].
 pub const MOVE_RULE: &str = "/api/v1/repositories/rules/move";
 /// POST [`DistanceRequest`]: the same, as it is from then on.
 pub const DISTANCES: &str = "/api/v1/repositories/distances";
@@ -49,7 +49,7 @@ pub struct RepositoryReport {
 
 /// One rule, as people know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleReport {
+pub struct RepositoryRuleReport {
     /// Its name.
     pub name: String,
     /// Its place; smaller ones are looked at first.
@@ -74,12 +74,12 @@ pub struct RuleReport {
 
 /// All rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RulesReport {
+pub struct RepositoryRulesReport {
     /// Those of this line, in their order.
-    pub rules: Vec<RuleReport>,
+    pub rules: Vec<RepositoryRuleReport>,
     /// Those of WAPT's `rules.json`, looked at after them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub wapt: Vec<RuleReport>,
+    pub wapt: Vec<RepositoryRuleReport>,
     /// Why WAPT's file can't be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wapt_error: Option<String>,
@@ -90,32 +90,32 @@ pub struct RulesReport {
 
 /// A rule to be added, or to take the place of the one of its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleRequest {
+pub struct RepositoryRuleRequest {
     /// Its name.
     pub name: RuleName,
     /// Its place; behind the last one unless told otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u32>,
-    /// As in [`RuleReport`].
+    /// As in [`RepositoryRuleReport`].
     pub condition: String,
-    /// As in [`RuleReport`].
+    /// As in [`RepositoryRuleReport`].
     pub value: String,
-    /// As in [`RuleReport`].
+    /// As in [`RepositoryRuleReport`].
     #[serde(default)]
     pub negation: bool,
-    /// As in [`RuleReport`].
+    /// As in [`RepositoryRuleReport`].
     #[serde(default)]
     pub no_fallback: bool,
-    /// As in [`RuleReport`].
+    /// As in [`RepositoryRuleReport`].
     pub to: String,
-    /// As in [`RuleReport`].
+    /// As in [`RepositoryRuleReport`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
 }
 
 /// Which rule is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleQuery {
+pub struct RepositoryRuleQuery {
     /// Its name.
     pub name: RuleName,
 }

@@ -2,7 +2,7 @@
 
 use super::{keys::Keys, read, show};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Who is passed over when a host looks for a repository, and whose rules count.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -12,6 +12,9 @@ pub struct Nearest {
     /// Bytes that it may lack; `None` is any number.
     #[serde(serialize_with = "show::optional_size")]
     pub max_lag: Option<u64>,
+    /// A main raises an alarm for a site that will not hold everything within this time; zero is never.
+    #[serde(serialize_with = "show::period")]
+    pub complete_within: Duration,
     /// Whether a main sends hosts that ask it for an immutable file to the nearest repository that has it.
     pub redirect: bool,
     /// PEM files: authorities, besides the machine's, of repositories that hosts are sent to.
@@ -28,6 +31,7 @@ impl Default for Nearest {
         Self {
             max_lag_files: 0,
             max_lag: Some(20 << 30),
+            complete_within: Duration::from_secs(86_400),
             redirect: false,
             ca: Vec::new(),
             rules_json: None,
@@ -42,6 +46,7 @@ impl Nearest {
         Self {
             max_lag_files: keys.value("max_lag_files", read::count(0..=u32::MAX), default.max_lag_files),
             max_lag: keys.value("max_lag", read::optional(read::size), default.max_lag),
+            complete_within: keys.value("complete_within", read::period, default.complete_within),
             redirect: keys.value("redirect", read::boolean, default.redirect),
             ca: keys.value("ca", read::list(read::path), default.ca),
             rules_json: keys.value("rules_json", read::optional(read::path), default.rules_json),

@@ -4,8 +4,8 @@ use super::{World, answer::read_query, world::View};
 use crate::{
     daemon::{
         api::{
-            ApiError, DistanceRequest, ErrorCode, MoveRequest, NearestQuery, NearestReply, RepositoryReport, RuleQuery,
-            RuleReport, RuleRequest, RulesReport,
+            ApiError, DistanceRequest, ErrorCode, MoveRequest, NearestQuery, NearestReply, RepositoryReport,
+            RepositoryRuleQuery, RepositoryRuleReport, RepositoryRuleRequest, RepositoryRulesReport,
         },
         control::Peer,
         node::Node,
@@ -81,11 +81,11 @@ pub(in crate::daemon) async fn nearest(
     blocking(move || api.node.world.nearest(&host, wanted.as_ref())).await
 }
 
-pub(in crate::daemon) async fn rules(State(api): State<Api>) -> Answer<RulesReport> {
+pub(in crate::daemon) async fn rules(State(api): State<Api>) -> Answer<RepositoryRulesReport> {
     blocking(move || all_rules(&api.node.world)).await
 }
 
-fn all_rules(world: &World) -> Result<RulesReport, RepositoryError> {
+fn all_rules(world: &World) -> Result<RepositoryRulesReport, RepositoryError> {
     let declared = world.repository.declared()?;
     let members: Vec<_> = world.repository.members()?.into_iter().map(|member| member.name).collect();
     let unused = |rule: &Rule| match &rule.target {
@@ -95,8 +95,8 @@ fn all_rules(world: &World) -> Result<RulesReport, RepositoryError> {
     let mut distances: Vec<_> =
         declared.distances.iter().map(|(pair, distance)| distance_of(pair, Some(*distance))).collect();
     distances.sort_by(|a, b| (&a.one, &a.other).cmp(&(&b.one, &b.other)));
-    let rules = declared.rules.iter().map(|rule| RuleReport { unused: unused(rule), ..rule_report(rule) });
-    Ok(RulesReport { rules: rules.collect(), distances, ..world.wapt.report() })
+    let rules = declared.rules.iter().map(|rule| RepositoryRuleReport { unused: unused(rule), ..rule_report(rule) });
+    Ok(RepositoryRulesReport { rules: rules.collect(), distances, ..world.wapt.report() })
 }
 
 fn distance_of(pair: &SitePair, distance: Option<u32>) -> DistanceRequest {
@@ -105,8 +105,8 @@ fn distance_of(pair: &SitePair, distance: Option<u32>) -> DistanceRequest {
 }
 
 /// A rule as people know it.
-pub(in crate::daemon) fn rule_report(rule: &Rule) -> RuleReport {
-    RuleReport {
+pub(in crate::daemon) fn rule_report(rule: &Rule) -> RepositoryRuleReport {
+    RepositoryRuleReport {
         name: rule.name.to_string(),
         sequence: rule.sequence,
         condition: rule.condition.kind().to_owned(),
@@ -122,19 +122,19 @@ pub(in crate::daemon) fn rule_report(rule: &Rule) -> RuleReport {
 pub(in crate::daemon) async fn put_rule(
     State(api): State<Api>,
     peer: Caller,
-    request: Result<Json<RuleRequest>, JsonRejection>,
-) -> Answer<RuleReport> {
+    request: Result<Json<RepositoryRuleRequest>, JsonRejection>,
+) -> Answer<RepositoryRuleReport> {
     let Json(request) = request.map_err(|error| invalid(error.body_text()))?;
     only_main(&api)?;
     let declared = declared(&api).await?;
     let rule = rule_of(request, &declared)?;
     let (node, put) = (api.node.clone(), rule.clone());
-    blocking(move || node.repository.put_nearest_rules(&[put])).await.map(drop)?;
+    blocking(move || node.repository.put_repository_rules(&[put])).await.map(drop)?;
     audit(&api, peer, format!("put the repository rule {}", rule.name)).await?;
     Ok(Json(rule_report(&rule)))
 }
 
-fn rule_of(request: RuleRequest, declared: &Declared) -> Result<Rule, ApiError> {
+fn rule_of(request: RepositoryRuleRequest, declared: &Declared) -> Result<Rule, ApiError> {
     let others = || declared.rules.iter().filter(|rule| rule.name != request.name);
     if others().count() >= MAX_RULES {
         return Err(ApiError::new(ErrorCode::Refused, format!("there are {MAX_RULES} rules, and no room for more")));
@@ -159,14 +159,14 @@ fn rule_of(request: RuleRequest, declared: &Declared) -> Result<Rule, ApiError> 
 pub(in crate::daemon) async fn remove_rule(
     State(api): State<Api>,
     peer: Caller,
-    query: Result<Query<RuleQuery>, QueryRejection>,
-) -> Answer<RuleReport> {
-    let Query(RuleQuery { name }) = query.map_err(|error| invalid(error.body_text()))?;
+    query: Result<Query<RepositoryRuleQuery>, QueryRejection>,
+) -> Answer<RepositoryRuleReport> {
+    let Query(RepositoryRuleQuery { name }) = query.map_err(|error| invalid(error.body_text()))?;
     only_main(&api)?;
     let declared = declared(&api).await?;
     let rule = declared.rules.iter().find(|rule| rule.name == name).ok_or_else(|| no_rule(&name))?;
     let (node, removed) = (api.node.clone(), name.clone());
-    blocking(move || node.repository.remove_nearest_rule(&removed)).await.map(drop)?;
+    blocking(move || node.repository.remove_repository_rule(&removed)).await.map(drop)?;
     audit(&api, peer, format!("removed the repository rule {name}")).await?;
     Ok(Json(rule_report(rule)))
 }
@@ -175,13 +175,13 @@ pub(in crate::daemon) async fn move_rule(
     State(api): State<Api>,
     peer: Caller,
     request: Result<Json<MoveRequest>, JsonRejection>,
-) -> Answer<RulesReport> {
+) -> Answer<RepositoryRulesReport> {
     let Json(MoveRequest { name, place }) = request.map_err(|error| invalid(error.body_text()))?;
     only_main(&api)?;
     let declared = declared(&api).await?;
     let rules = moved(declared.rules, &name, place).ok_or_else(|| no_rule(&name))?;
     let node = api.node.clone();
-    blocking(move || node.repository.put_nearest_rules(&rules)).await.map(drop)?;
+    blocking(move || node.repository.put_repository_rules(&rules)).await.map(drop)?;
     audit(&api, peer, format!("moved the repository rule {name} to place {place}")).await?;
     self::rules(State(api)).await
 }
@@ -240,8 +240,8 @@ fn invalid(text: impl Into<String>) -> ApiError {
 mod tests {
     use super::*;
 
-    fn request(name: &str) -> RuleRequest {
-        RuleRequest {
+    fn request(name: &str) -> RepositoryRuleRequest {
+        RepositoryRuleRequest {
             name: name.parse().unwrap(),
             sequence: None,
             condition: "agent ip".to_owned(),
@@ -267,8 +267,11 @@ mod tests {
         let declared = rules(&["a", "b"]);
         assert_eq!(declared.rules.iter().map(|rule| rule.sequence).collect::<Vec<_>>(), [10, 20]);
         assert_eq!(rule_of(request("a"), &declared).unwrap().sequence, 10);
-        assert_eq!(rule_of(RuleRequest { sequence: Some(7), ..request("a") }, &declared).unwrap().sequence, 7);
-        let to = |to: &str| rule_of(RuleRequest { to: to.to_owned(), ..request("c") }, &declared);
+        assert_eq!(
+            rule_of(RepositoryRuleRequest { sequence: Some(7), ..request("a") }, &declared).unwrap().sequence,
+            7
+        );
+        let to = |to: &str| rule_of(RepositoryRuleRequest { to: to.to_owned(), ..request("c") }, &declared);
         assert_eq!(to("http://x/wapt").unwrap().target.to_string(), "http://x");
         assert!(to("ftp://x").is_err() && to("a b").is_err());
     }

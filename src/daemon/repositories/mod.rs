@@ -11,7 +11,7 @@ mod usher;
 mod wapt;
 mod world;
 
-pub(super) use handlers::{list, move_rule, nearest, put_distance, put_rule, remove_rule, rules};
+pub(super) use handlers::{list, move_rule, nearest, put_distance, put_rule, remove_rule, reports, rules};
 pub(super) use hosts::HostsNearest;
 pub(super) use tend::keep;
 pub(super) use usher::{SiteUsher, StartUsherError};

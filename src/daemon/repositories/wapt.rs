@@ -2,7 +2,7 @@
 
 use crate::{
     daemon::{
-        api::{RuleReport, RulesReport},
+        api::{RepositoryRuleReport, RepositoryRulesReport},
         config,
         node::lock,
     },
@@ -46,17 +46,17 @@ impl WaptRules {
     }
 
     /// All of them, for people.
-    pub(in crate::daemon) fn report(&self) -> RulesReport {
+    pub(in crate::daemon) fn report(&self) -> RepositoryRulesReport {
         let last = lock(&self.last);
-        let unused = last.unused.iter().map(|(name, why)| RuleReport {
+        let unused = last.unused.iter().map(|(name, why)| RepositoryRuleReport {
             name: name.clone(),
             unused: Some(why.clone()),
-            ..RuleReport::default()
+            ..RepositoryRuleReport::default()
         });
-        RulesReport {
+        RepositoryRulesReport {
             wapt: last.used.iter().map(super::handlers::rule_report).chain(unused).collect(),
             wapt_error: last.error.clone(),
-            ..RulesReport::default()
+            ..RepositoryRulesReport::default()
         }
     }
 

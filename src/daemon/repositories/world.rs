@@ -6,7 +6,7 @@ use crate::{
     domain::{
         digest::Root,
         key::NodeKey,
-        member::{MemberRecord, Role},
+        member::{MemberRecord, NodeName, Role},
         name::{FileName, FolderName},
         nearest::{Declared, Holds, RepositoryUrl, Slot, Standing, slot_of},
         state::Namespace,
@@ -111,8 +111,12 @@ pub(in crate::daemon) struct World {
     pub own: NodeKey,
     /// Who is passed over.
     pub limits: NearestLimits,
+    /// Within which a site has to hold everything; zero where that is nobody's matter.
+    pub complete_within: Duration,
     /// Rules of another origin.
     pub wapt: WaptRules,
+    /// Sites that are late, and since when.
+    pub late: Mutex<BTreeMap<NodeName, Instant>>,
     view: Mutex<Option<Arc<View>>>,
 }
 
@@ -125,7 +129,17 @@ impl World {
             lag_bytes: config.nearest.max_lag,
         };
         let wapt = WaptRules::new(&config.nearest);
-        Arc::new(Self { repository, shared, own, limits, wapt, view: Mutex::default() })
+        let complete_within = config.nearest.complete_within;
+        Arc::new(Self {
+            repository,
+            shared,
+            own,
+            limits,
+            complete_within,
+            wapt,
+            late: Mutex::default(),
+            view: Mutex::default(),
+        })
     }
 
     /// The newest view. Reads rows where the last one is too old.
