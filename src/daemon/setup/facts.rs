@@ -131,7 +131,7 @@ pub fn gather(root: &Path, config: &Path, host_name: &str) -> Result<Facts, Fact
         has_systemd,
         enabled: enabled(&beneath("/etc/systemd/system"), &units),
         active: if has_systemd { machine::active_units(&units) } else { BTreeSet::new() },
-        drop_ins: drop_ins(&beneath("/etc/systemd/system"), &units),
+        drop_ins: drop_ins(&beneath, &units),
         units,
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("wuasync")),
     })
@@ -182,9 +182,10 @@ fn enabled(system: &Path, units: &BTreeSet<String>) -> BTreeSet<String> {
     units.iter().filter(is_wanted).cloned().collect()
 }
 
-fn drop_ins(system: &Path, units: &BTreeSet<String>) -> BTreeMap<PathBuf, String> {
-    let paths = units.iter().map(|unit| system.join(format!("{unit}.d/setup.conf")));
-    paths.filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))).collect()
+/// By their paths on the machine.
+fn drop_ins(beneath: &dyn Fn(&str) -> PathBuf, units: &BTreeSet<String>) -> BTreeMap<PathBuf, String> {
+    let paths = units.iter().map(|unit| format!("/etc/systemd/system/{unit}.d/setup.conf"));
+    paths.filter_map(|path| Some((PathBuf::from(&path), fs::read_to_string(beneath(&path)).ok()?))).collect()
 }
 
 #[cfg(test)]
