@@ -14,6 +14,7 @@ mod joining;
 mod lock;
 mod machine;
 mod metrics;
+mod nginx;
 mod nightly;
 mod node;
 mod owner;
@@ -40,6 +41,8 @@ pub use cabinet::{
 pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
 pub use lock::LockError;
+pub use machine::wapt_server;
+pub use nginx::{Beside, NginxError, Snippet, snippet as nginx_snippet};
 pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};

@@ -9,6 +9,7 @@ mod config;
 mod files;
 mod import;
 mod join;
+mod nginx;
 mod pair;
 mod refresh;
 mod restore;
