@@ -11,6 +11,7 @@ mod files;
 mod import;
 mod jobs;
 mod join;
+mod nginx;
 mod pair;
 mod refresh;
 mod repositories;
