@@ -187,7 +187,7 @@ impl Spring for FromParent {
     fn describe<'a>(&'a self, folder: &'a FolderName, name: &'a FileName) -> BoxFuture<'a, Option<Description>> {
         Box::pin(async move {
             let parent = connected(&self.shared).await.ok()?;
-            let (_, _, coming) = pieces::ask(&parent, folder, name, true, 0).await.ok()?;
+            let (_, _, coming) = pieces::ask(&self.shared, &parent, folder, name, true, 0).await.ok()?;
             Some(Description { size: coming.size, modified: coming.modified })
         })
     }

@@ -10,7 +10,7 @@ use super::{
     plan::{Failure, Item},
 };
 use crate::{
-    base::tasks,
+    base::{tasks, throttle::Urgency},
     domain::digest::Root,
     repository::{LocalSource, Repository, RepositoryError},
     store::staging::Staged,
@@ -170,7 +170,7 @@ impl Stream {
         let mut writer = FrameWriter::new(send);
         patiently(writer.write_frame(Get { items })).await?;
         writer.get_mut().finish().ok();
-        Ok(FrameReader::new(receive))
+        Ok(FrameReader::new(receive).below(&self.shared.throttle, Urgency::Whenever))
     }
 
     /// Tells the parent that its copy does not verify.
