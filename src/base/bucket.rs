@@ -117,7 +117,13 @@ mod tests {
     }
 
     /// Who pays for pieces of `bytes` and waits as he is told; what he moves within `time`.
-    fn moved(bucket: &mut Bucket, bytes: u64, begin: Instant, time: Duration, mut on_piece: impl FnMut(&mut Bucket, Instant)) -> u64 {
+    fn moved(
+        bucket: &mut Bucket,
+        bytes: u64,
+        begin: Instant,
+        time: Duration,
+        mut on_piece: impl FnMut(&mut Bucket, Instant),
+    ) -> u64 {
         let (mut now, mut moved) = (begin, 0);
         loop {
             now += bucket.pay(Way::Out, bytes, now);

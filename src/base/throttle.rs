@@ -255,7 +255,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_ways_and_streams_together_keep_to_the_ceiling_and_use_it() {
         let throttle = throttle(5 * MB);
-        let _movers: Vec<_> = (0..12).map(|n| mover(&throttle, if n % 2 == 0 { Way::In } else { Way::Out }, Urgency::Whenever)).collect();
+        let _movers: Vec<_> =
+            (0..12).map(|n| mover(&throttle, if n % 2 == 0 { Way::In } else { Way::Out }, Urgency::Whenever)).collect();
         for _ in 0..3 {
             let before = throttle.moved();
             tokio::time::sleep(Duration::from_secs(10)).await;

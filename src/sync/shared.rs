@@ -212,6 +212,7 @@ impl Shared {
 
     /// From here on, what nobody waits for is fetched as this says; what is under way and may not go on stops.
     pub fn mirror_as(&self, mirroring: Mirroring) {
+        self.repository.keep_lists_in_order(!mirroring.only_held);
         self.mirroring.send_if_modified(|known| std::mem::replace(known, mirroring) != mirroring);
     }
 
