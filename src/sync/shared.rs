@@ -20,7 +20,9 @@ use std::{
 };
 use tokio::sync::watch;
 
-use super::{claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring};
+use super::{
+    claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, reports::ReportSink,
+};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +104,7 @@ pub struct Shared {
     parent_connection: watch::Sender<Option<ParentConnection>>,
     source: OnceLock<Weak<dyn Source>>,
     flights: OnceLock<Weak<Flights>>,
+    report_sink: OnceLock<Weak<dyn ReportSink>>,
     mirroring: watch::Sender<Mirroring>,
     /// Large content that is arriving.
     pub(super) claims: Claims,
@@ -129,6 +132,7 @@ impl Shared {
             parent_connection: watch::Sender::default(),
             source: OnceLock::new(),
             flights: OnceLock::new(),
+            report_sink: OnceLock::new(),
             mirroring: watch::Sender::default(),
             claims: Claims::default(),
             transfers: Mutex::default(),
@@ -195,6 +199,15 @@ impl Shared {
     /// What flies is left to these flights; said once. Whoever says it keeps them.
     pub fn leave_to(&self, flights: &Arc<Flights>) {
         self.flights.set(Arc::downgrade(flights)).ok();
+    }
+
+    /// Reports of hosts that members carry go to `sink`; said once. Whoever says it keeps it.
+    pub fn carry_reports_to(&self, sink: &Arc<dyn ReportSink>) {
+        self.report_sink.set(Arc::downgrade(sink)).ok();
+    }
+
+    pub(super) fn report_sink(&self) -> Option<Arc<dyn ReportSink>> {
+        self.report_sink.get().and_then(Weak::upgrade)
     }
 
     /// From here on, what nobody waits for is fetched as this says; what is under way and may not go on stops.
