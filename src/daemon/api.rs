@@ -3,6 +3,8 @@
 //! Times are seconds since 1970 UTC, sizes are bytes, ages are seconds. Readers ignore fields that
 //! they do not know, so a report may grow.
 
+mod cleanup;
+mod hosts;
 mod import;
 mod jobs;
 mod refresh;
@@ -12,6 +14,11 @@ mod story;
 mod updates;
 mod wants;
 
+pub use cleanup::{CLEANUP, CLEANUP_UNDO, CleanupReply, CleanupRequest, LeavingFile, StayingFiles, UndoReply};
+pub use hosts::{
+    EnrolReply, EnrolRequest, HOSTS, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb, HostVerbReply,
+    HostVerbRequest, HostsPage, HostsQuery, ImportHostsReply, WaitingHost,
+};
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};
 pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};

@@ -1,7 +1,9 @@
 //! What runs when. Each job says when it is due and what it does ([`Job`]); the registry alone begins it ([`Jobs`]).
 
 mod ask_again;
+mod cleanup;
 mod copy_ledger;
+pub mod fleet;
 mod job;
 mod name;
 mod refresh_cab;
@@ -10,6 +12,7 @@ mod scan_wants;
 mod scrub;
 
 pub use ask_again::AskAgain;
+pub use cleanup::{Cleaned, Cleanup, CleanupRules, CleanupWish, IsEnabled};
 pub use copy_ledger::CopyLedger;
 pub use job::{Job, JobFailed};
 pub use name::{JobName, UnknownJob};
