@@ -382,7 +382,9 @@ impl Node {
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
                 if let Some(ini) = self.config.rules.ini.clone() {
-                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, self.cancel.clone()));
+                    let scan_wants = self.scan_wants.clone();
+                    let on_change = move || scan_wants.iter().for_each(|scan_wants| scan_wants.look_at_hosts());
+                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, on_change, self.cancel.clone()));
                 }
             }
             Role::Secondary => {
