@@ -28,8 +28,9 @@ pub use error::{CatalogError, OpenCatalogError};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
-    AskRecord, AuditRecord, ConflictsRecord, DamageRecord, DamageTotals, EditionRecord, HoldingRecord, InviteRecord,
-    JobRecord, LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals,
+    AskRecord, AuditRecord, ConflictsRecord, ContentSha1, DamageRecord, DamageTotals, EditionRecord, HoldingRecord,
+    InviteRecord, JobRecord, LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals,
+    WithdrawnRecord,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
 pub use tasks::TaskLimit;

@@ -9,7 +9,7 @@ use super::{
     mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
-    refresh::refresh_cab,
+    refresh::{edition_desk, refresh_cab},
     upstream::open_upstream,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
     },
-    jobs::{AskAgain, Jobs, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, EditionDesk, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -208,6 +208,8 @@ pub(super) struct Node {
     _supply: Arc<dyn Source>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
+    /// What reads the edition.
+    pub edition_desk: Option<Arc<EditionDesk>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
     /// What runs when.
@@ -254,7 +256,8 @@ impl Node {
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
         let upstream = upstream(&config, clock.clone()).await?;
         let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
-        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
+        let edition_desk = edition_desk(&config, &repository);
+        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, edition_desk.as_ref(), upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
         shared.give_from(&supply);
         if let Some(flights) = &flights {
@@ -277,6 +280,7 @@ impl Node {
             flights,
             _supply: supply,
             scan_wants,
+            edition_desk,
             refresh_cab,
             jobs,
             front: Mutex::new(Some(front)),
@@ -317,8 +321,8 @@ impl Node {
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
-        if let Some(refresh_cab) = &self.refresh_cab {
-            self.tasks.spawn(refresh_cab.clone().run(self.cancel.clone()));
+        if let Some(desk) = &self.edition_desk {
+            self.tasks.spawn(desk.clone().run(self.cancel.clone()));
         }
         match self.config.role {
             Role::Main => {

@@ -56,6 +56,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         attention: attention(node, now),
         scrub: Some(scrub(node)?),
         wants: super::wants::summary(node)?,
+        edition: super::refresh::status(node)?,
     })
 }
 

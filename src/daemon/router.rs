@@ -7,6 +7,7 @@ use super::{
         PruneReply, PruneRequest, RevokeReply, RevokeRequest, ScrubReport, ScrubRequest, StatusReport, SyncReply,
     },
     backup::{backup_error, make_backup},
+    changes,
     control::Peer,
     import, jobs,
     joining::{join_error, join_line},
@@ -59,6 +60,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
         .route(api::REFRESH, get(refresh::history))
+        .route(api::CHANGES, get(changes::changes))
         .route(api::JOBS, get(jobs::list))
         .route(api::UPDATES, get(updates::search))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
@@ -85,6 +87,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
         .route(api::REFRESH, post(refresh::refresh))
+        .route(api::ROLL_BACK, post(refresh::roll_back))
         .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
         .with_state(api.clone());
     reads(api).merge(changes)

@@ -2,6 +2,7 @@
 
 mod ask_again;
 mod copy_ledger;
+mod edition;
 mod job;
 mod name;
 mod refresh_cab;
@@ -11,9 +12,10 @@ mod scrub;
 
 pub use ask_again::AskAgain;
 pub use copy_ledger::CopyLedger;
+pub use edition::{EditionDesk, EditionSettings, Prove, RollBack, RollBackRefused, Unproven};
 pub use job::{Job, JobFailed};
 pub use name::{JobName, UnknownJob};
-pub use refresh_cab::{CabSettings, Prove, RefreshCab, Unproven};
+pub use refresh_cab::{CabSettings, RefreshCab};
 pub use registry::{Jobs, Ran, Standing, When};
 pub use scan_wants::{ScanLimits, ScanWants};
 pub use scrub::BeginScrub;

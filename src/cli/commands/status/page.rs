@@ -7,8 +7,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, ScrubState, StatusReport,
-        TransferReport, WantsSummary,
+        AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, ScrubState,
+        StatusReport, TransferReport, WantsSummary,
     },
 };
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         children(&report.children, now, style),
         transfers(report, style),
         report.wants.map(|summary| wants(&summary)).unwrap_or_default(),
+        report.edition.as_ref().map(edition).unwrap_or_default(),
         report.scrub.map(|state| scrub(&state, now, style)).unwrap_or_default(),
         attention(&report.attention, now, style),
     ];
@@ -116,6 +117,20 @@ fn children(children: &[ChildReport], now: u64, style: Style) -> String {
         ]);
     }
     table.show(style, "")
+}
+
+fn edition(status: &EditionStatus) -> String {
+    let EditionStatus { edition, withdrawn } = status;
+    let created = units::date(edition.created).unwrap_or_default();
+    let withdrawn = withdrawn.map(|withdrawn| {
+        let cab = units::date(withdrawn.modified).unwrap_or_default();
+        format!("; that of the cabinet of {cab} was taken back, `wuasync refresh --force` publishes it again")
+    });
+    format!(
+        "Microsoft's index: the edition of {created}, {} updates{}\n",
+        edition.updates,
+        withdrawn.unwrap_or_default()
+    )
 }
 
 fn transfers(report: &StatusReport, style: Style) -> String {
@@ -236,6 +251,7 @@ mod tests {
             attention: Vec::new(),
             scrub: None,
             wants: None,
+            edition: None,
         }
     }
 
