@@ -59,11 +59,16 @@ impl Authority {
 
 /// A main whose Microsoft is this nginx, which believes `roots`.
 fn main_of(nginx: &Nginx, roots: &[&str]) -> Node {
+    main_with(nginx, roots, "")
+}
+
+/// With further keys of `[upstream]`.
+fn main_with(nginx: &Nginx, roots: &[&str], keys: &str) -> Node {
     let address = nginx.address;
     Node::main("paris").with(&format!(
         "[upstream]\ncab_url = \"http://{HOST}/c/msdownload/{CAB}\"\nresolve = {{\"{HOST}\" = \"{address}\", \
          \"download.windowsupdate.com\" = \"{address}\", \"dl.delivery.mp.microsoft.com\" = \"{address}\"}}\n\
-         trust_roots = {roots:?}\n"
+         trust_roots = {roots:?}\n{keys}"
     ))
 }
 
@@ -406,7 +411,7 @@ fn updates_are_found_by_all_that_is_asked_of_them_and_page_by_page() {
     let (cab, kb) = edition(&plan, &bytes);
     nginx.put(CAB, &authority.sign(&cab), DATE);
     nginx.put(&kb, &bytes, DATE);
-    let main = main_of(&nginx, &[&authority.root_file]).start();
+    let main = main_with(&nginx, &[&authority.root_file], "title_languages = [\"fr\"]\n").start();
     wait("it is read", || refreshes(&main)["edition"]["updates"].as_u64());
     let list = |line: &str| {
         let answer = main.cli(format!("updates list --json --limit 0 {line}").trim_end());
@@ -414,6 +419,13 @@ fn updates_are_found_by_all_that_is_asked_of_them_and_page_by_page() {
     };
     let all = list("");
     assert_eq!(all.len(), 160);
+
+    let french = list("--title [fr]");
+    assert!(!french.is_empty() && french.len() < 160);
+    assert!(
+        french.iter().all(|update| update["titles"][0]["language"] == "fr" && update["titles"][1]["language"] == "en")
+    );
+    assert!(all.iter().all(|update| !update["titles"].as_array().unwrap().is_empty()));
 
     // Pages of any size make the whole.
     let (mut paged, mut after) = (Vec::new(), String::new());

@@ -44,6 +44,7 @@ pub(super) fn edition_desk(config: &Config, repository: &Arc<Repository>) -> Opt
         folder: usual.or_else(|| repository.folder_names().next())?.clone(),
         has_sidecar: config.upstream.publish_sha1_sidecar,
         prove: (is_main && config.upstream.require_signature).then(|| prove(config.clone())),
+        languages: config.upstream.title_languages.clone(),
         // On a secondary nobody waits for it.
         workers: if is_main { 2 } else { 0 },
     };

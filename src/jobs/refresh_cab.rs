@@ -138,7 +138,14 @@ impl RefreshCab {
         let origin = download.origin();
         (record.cab_modified, record.cab_size) = (origin.modified, Some(origin.size));
         if published.is_some() && held.as_ref().is_some_and(|held| held.file.root == digests.root) {
+            let again = if forced { Some(desk.read(download.data(), None).await) } else { None };
             dropped(move || download.discard()).await;
+            if let Some(good) = again {
+                // Nothing is published; its rows may be wanted otherwise, with titles in another language.
+                let good = good?;
+                record.oddities.clone_from(&good.odd);
+                desk.put_rows(good, digests.root, origin.size, origin.modified).await?;
+            }
             return Ok(RefreshOutcome::Skipped);
         }
         if let Some(mark) = withdrawn.filter(|mark| mark.root == digests.root) {

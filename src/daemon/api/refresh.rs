@@ -77,8 +77,14 @@ pub struct RefreshesReport {
 /// An edition. Times are seconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditionReport {
+    /// Microsoft's number of it.
+    #[serde(default)]
+    pub package_id: Option<Guid>,
     /// When Microsoft made it.
     pub created: i64,
+    /// Microsoft's date of the cabinet, where it was asked.
+    #[serde(default)]
+    pub cab_modified: Option<i64>,
     /// BLAKE3 of the cabinet.
     pub root: Root,
     /// Updates in it.
@@ -91,8 +97,9 @@ pub struct EditionReport {
 
 impl From<EditionRecord> for EditionReport {
     fn from(edition: EditionRecord) -> Self {
-        let EditionRecord { id, root, updates, files, indexed_at, .. } = edition;
-        Self { created: id.created, root, updates, files, indexed_at }
+        let EditionRecord { id, root, origin_modified, updates, files, indexed_at, .. } = edition;
+        let (package_id, cab_modified) = (Some(id.package_id), origin_modified);
+        Self { package_id, created: id.created, cab_modified, root, updates, files, indexed_at }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     catalog::{EditionRecord, RefreshOutcome},
     domain::{
         digest::Root,
-        edition,
+        edition::{self, Language},
         file::FileRecord,
         member::Role,
         name::{FileName, FolderName},
@@ -42,6 +42,8 @@ pub struct EditionSettings {
     pub has_sidecar: bool,
     /// None where an unsigned edition is taken.
     pub prove: Option<Prove>,
+    /// Titles are read in these.
+    pub languages: Vec<Language>,
     /// Threads that read one, beside another.
     pub workers: usize,
 }
@@ -126,7 +128,8 @@ impl EditionDesk {
         bytes: Arc<dyn ReadAt>,
         last: Option<&EditionRecord>,
     ) -> Result<Good, Refused> {
-        let options = Options { workers: self.settings.workers, ..Options::default() };
+        let EditionSettings { languages, workers, .. } = self.settings.clone();
+        let options = Options { languages, workers, ..Options::default() };
         let last = last.map(|last| Counts { updates: last.updates, files: last.files });
         let read = tasks::blocking(move || {
             let edition = wsusscn::read(InOrder::new(bytes), &options);

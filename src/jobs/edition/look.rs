@@ -73,7 +73,11 @@ impl EditionDesk {
         self.prove(&held.bytes, held.file.size).await?;
         // Reading takes a while, and hosts ask for the sidecar meanwhile.
         self.mend(true).await?;
-        let good = self.read(held.bytes, current.as_ref()).await?;
+        let mut good = self.read(held.bytes, current.as_ref()).await?;
+        let withdrawn = self.blocking(|repository| repository.withdrawn_edition()).await?;
+        if withdrawn.is_some_and(|mark| mark.root == root) {
+            good.odd.push("it is the one that was taken back, and another program put it into the folder".to_owned());
+        }
         let row = RefreshRecord {
             started_at,
             finished_at: self.repository.clock().unix_seconds(),

@@ -9,7 +9,7 @@ use crate::{
         state::{SignedHead, Verdict, judge},
     },
     repository::{
-        Before, Found, OtherContent, Pair, RepositoryError,
+        Before, Found, Pair, RepositoryError,
         testing::{indexed, rescan},
     },
     store::disk::Replace,
@@ -169,7 +169,7 @@ fn a_fetched_file_that_was_said_to_be_here_is_here_after_any_power_cut() {
     let work = |disk: &SimulatedDisk| -> Done {
         let main = open(disk, Role::Main)?;
         let staged = main.staging(&folder())?.stage_bytes(b"fetched", file.modified)?;
-        main.enter(&folder(), &name(&kb), &staged, file, OtherContent::Stays)?;
+        main.enter(&folder(), &name(&kb), &staged, file)?;
         Ok(())
     };
     at_every_power_cut(&prepared, Role::Main, work, |_, main, done| {
@@ -192,16 +192,13 @@ fn fetched_bytes_whose_sync_failed_are_dropped_and_never_enter() {
     let other = open(&tried, Role::Main).unwrap();
     let staged = stage(&other);
     let before = tried.log().len();
-    other.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays).unwrap();
+    other.enter(&folder(), &name("f"), &staged, file).unwrap();
     let at = tried.log()[before..].iter().position(|line| line.starts_with("sync ")).unwrap();
     let staged = stage(&main);
     disk.fail_at(disk.log().len() + at, EIO);
-    let failed = main.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays);
+    let failed = main.enter(&folder(), &name("f"), &staged, file);
     assert!(matches!(failed, Err(RepositoryError::Unsynced { .. })), "{failed:?}");
-    assert!(
-        main.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays).is_err(),
-        "a second sync would prove nothing"
-    );
+    assert!(main.enter(&folder(), &name("f"), &staged, file).is_err(), "a second sync would prove nothing");
     assert!(!testing::is_held(&main, "f"));
 }
 

@@ -77,7 +77,15 @@ mod tests {
 
     #[test]
     fn both_editions_are_named_and_whether_it_was_done() {
-        let edition = EditionReport { created: 0, root: Root([0; 32]), updates: 7, files: 1, indexed_at: 0 };
+        let edition = EditionReport {
+            package_id: None,
+            created: 0,
+            cab_modified: None,
+            root: Root([0; 32]),
+            updates: 7,
+            files: 1,
+            indexed_at: 0,
+        };
         let cabinet = |modified| CabinetReport { size: 1_024, modified };
         let reply = RollBackReply {
             from: None,
