@@ -6,6 +6,8 @@
 mod import;
 mod jobs;
 mod refresh;
+mod repositories;
+mod rules;
 mod story;
 mod updates;
 mod wants;
@@ -15,6 +17,16 @@ pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobReq
 pub use refresh::{
     CHANGES, CabinetReport, ChangesQuery, ChangesReply, EditionReport, EditionStatus, REFRESH, ROLL_BACK,
     RefreshReport, RefreshRequest, RefreshesReport, RollBackReply, RollBackRequest, WithdrawnReport,
+};
+pub use repositories::{
+    DISTANCES, DistanceRequest, MOVE_RULE, MoveRequest, NEAREST, NearestQuery, NearestReply, PassedOverReply,
+    PlaceReply, REPOSITORIES, REPOSITORY_RULES, RepositoryReport, RepositoryRuleQuery, RepositoryRuleReport,
+    RepositoryRuleRequest, RepositoryRulesReport,
+};
+pub use rules::{
+    EditRulesRequest, ImportRulesReply, ImportRulesRequest, IniReport, RULE_CHANGES, RULE_PACKAGES, RULE_TEST,
+    RemoveRulesQuery, RemoveRulesReply, RuleSetReport, TestRulesReply, TestRulesRequest, UPDATE_RULES,
+    UpdateRulesReport,
 };
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};
@@ -145,6 +157,9 @@ pub struct StatusReport {
     /// How far verifying what lies here is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubState>,
+    /// Every repository of the line, as this main knows them; empty on a secondary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<RepositoryReport>,
     /// How many files are wanted; `None` where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wants: Option<WantsSummary>,

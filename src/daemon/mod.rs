@@ -26,8 +26,10 @@ mod random;
 mod rates;
 mod refresh;
 mod report;
+mod repositories;
 mod restore;
 mod router;
+mod rules;
 mod serve;
 pub mod setup;
 mod story;
@@ -50,6 +52,7 @@ pub use lock::LockError;
 pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
+pub use rules::{IniChangeError, PackageParts, ReadPackageError, ini_problems, ini_with, package_parts};
 pub use serve::{Ready, ServeError, serve};
 pub use trust::{
     Candidate, CertificateReport, SignatureReport, TimeStampReport, TrustError, configured_trust, inspect_signature,

@@ -10,6 +10,8 @@ use super::{
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::{edition_desk, refresh_cab},
+    repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
+    rules::follow_ini,
     upstream::open_upstream,
 };
 use crate::{
@@ -22,10 +24,12 @@ use crate::{
         member::{MemberRecord, Role},
     },
     front::{
+        api::Apis,
         counters::FrontCounters,
         handler::Front,
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
+        usher::Usher,
     },
     jobs::{AskAgain, EditionDesk, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
@@ -123,6 +127,9 @@ pub enum StartError {
     /// Threads for connections.
     #[error("starting threads for connections")]
     Threads(#[source] io::Error),
+    /// What hosts are sent by.
+    #[error("nearest.ca")]
+    Usher(#[from] StartUsherError),
     /// Hosts' listeners.
     #[error("starting the listeners for hosts")]
     Front(#[from] StartServerError),
@@ -172,6 +179,7 @@ impl StartError {
             | Self::Listen { .. }
             | Self::Sync(_)
             | Self::Upstream(SetupError::Origin | SetupError::Proxy)
+            | Self::Usher(_)
             | Self::Tls { .. } => ErrorCode::Invalid,
             Self::Open(_)
             | Self::Repository(_)
@@ -220,6 +228,9 @@ pub(super) struct Node {
     pub(super) live: watch::Sender<Live>,
     /// Reads the configuration again; set once.
     pub(super) read_config: OnceLock<ReadConfig>,
+    /// Which repositories there are, and how they stand.
+    pub world: Arc<World>,
+    usher: Option<Arc<SiteUsher>>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -264,7 +275,18 @@ impl Node {
             shared.leave_to(flights);
         }
         shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
-        let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
+        let world = World::new(shared.clone(), public, &config);
+        let apis = Apis::new(vec![Arc::new(HostsNearest(world.clone()))]);
+        let usher = SiteUsher::new(&world, &config)?;
+        let front = start_front(
+            &config,
+            supply.clone(),
+            apis,
+            usher.clone().map(SiteUsher::as_usher),
+            clock.clone(),
+            tls.clone(),
+            cancel.clone(),
+        )?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
@@ -283,6 +305,8 @@ impl Node {
             edition_desk,
             refresh_cab,
             jobs,
+            world,
+            usher,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -318,6 +342,10 @@ impl Node {
             self.tasks.spawn(self.jobs.clone().drive(name, self.cancel.clone()));
         }
         self.tasks.spawn(self.scrub.clone().run());
+        self.tasks.spawn(repositories::keep(self.clone(), self.cancel.clone()));
+        if let Some(usher) = &self.usher {
+            self.tasks.spawn(usher.clone().run(self.cancel.clone()));
+        }
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
@@ -329,6 +357,9 @@ impl Node {
                 self.enrol_itself()?;
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
+                if let Some(ini) = self.config.rules.ini.clone() {
+                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, self.cancel.clone()));
+                }
             }
             Role::Secondary => {
                 self.tasks.spawn(mirroring::run(self.clone()));
@@ -512,6 +543,8 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 fn start_front(
     config: &Config,
     source: Arc<dyn Source>,
+    apis: Apis,
+    usher: Option<Arc<dyn Usher>>,
     clock: SharedClock,
     tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
@@ -525,7 +558,7 @@ fn start_front(
     }
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
-    let front = Front { source, health: Arc::new(serde_json::Map::new), is_trusted, clock };
+    let front = Front { source, health: Arc::new(serde_json::Map::new), apis, usher, is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
 }
 
@@ -594,7 +627,7 @@ async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -55,6 +55,10 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         rates,
         attention: attention(node, now),
         scrub: Some(scrub(node)?),
+        repositories: match repository.role() {
+            Role::Main => super::repositories::reports(node)?,
+            Role::Secondary => Vec::new(),
+        },
         wants: super::wants::summary(node)?,
         edition: super::refresh::status(node)?,
     })

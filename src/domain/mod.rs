@@ -9,6 +9,8 @@ pub mod host;
 pub mod key;
 pub mod member;
 pub mod name;
+pub mod nearest;
+pub mod network;
 pub mod origin;
 pub mod rules;
 pub mod state;

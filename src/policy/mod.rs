@@ -4,7 +4,9 @@ pub mod demand;
 pub mod due;
 pub mod host_state;
 pub mod merge;
+pub mod nearest;
 pub mod patch_tuesday;
+pub mod redirect;
 pub mod verdict;
 pub mod window;
 

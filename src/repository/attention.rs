@@ -29,6 +29,8 @@ pub enum Alarm {
     Overtaken(String),
     /// The parent can't be reached.
     ParentUnreachable,
+    /// A site will not hold everything in time.
+    SiteLate(String),
     /// A disk is full.
     DiskFull(FolderName),
     /// New certificates for hosts can't be used; the old ones stay.

@@ -32,6 +32,7 @@ mod later;
 mod log_limit;
 mod members;
 mod mend;
+mod nearest;
 mod obtain;
 mod open;
 #[cfg(test)]
@@ -47,6 +48,7 @@ mod rules;
 mod scan;
 mod scrub;
 mod state_dir;
+mod tables;
 mod tend;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,6 +13,7 @@ pub mod bounded;
 mod claims;
 pub mod close;
 pub mod endpoint;
+pub mod fleet;
 pub mod frames;
 pub mod join;
 pub mod lanes;

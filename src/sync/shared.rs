@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-use super::{claims::Claims, close::CloseCode, frames::NamespaceName, mirroring::Mirroring};
+use super::{claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub struct Shared {
     pub repository: Arc<Repository>,
     /// The node's own name.
     pub name: String,
+    /// What is known of the members.
+    pub fleet: Fleet,
     children: Mutex<BTreeMap<NodeKey, Connected>>,
     next_child: AtomicU64,
     parent: Mutex<ParentState>,
@@ -120,6 +122,7 @@ impl Shared {
         Arc::new(Self {
             repository,
             name,
+            fleet: Fleet::default(),
             children: Mutex::default(),
             next_child: AtomicU64::new(0),
             parent: Mutex::default(),
@@ -146,6 +149,11 @@ impl Shared {
         let mut children: Vec<_> = lock(&self.children).values().map(|connected| connected.child.clone()).collect();
         children.sort_by(|a, b| a.name.cmp(&b.name));
         children
+    }
+
+    /// From here to each child and back.
+    pub fn round_trips(&self) -> BTreeMap<NodeKey, std::time::Duration> {
+        lock(&self.children).iter().map(|(key, connected)| (*key, connected.connection.rtt())).collect()
     }
 
     /// A child's connection.

@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod agent;
 mod backup;
 mod cab;
 mod check;
@@ -12,7 +13,9 @@ mod jobs;
 mod join;
 mod pair;
 mod refresh;
+mod repositories;
 mod restore;
+mod rules;
 mod scrub;
 mod serve;
 mod setup;

@@ -311,7 +311,7 @@ mod tests {
     fn what_may_not_travel_waits_until_that_changes_and_its_wait_after_a_failure_stays() {
         let missing = [item("a", 10)];
         let (mut plan, mut now) = (Plan::default(), Instant::now());
-        let mut job = |plan: &mut Plan, now| plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
+        let job = |plan: &mut Plan, now| plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
         let file = job(&mut plan, now).remove(0);
         plan.on_failed(&file, Failure::Absent, now);
         now += RETRY_FIRST;

@@ -16,8 +16,7 @@ pub(super) fn may_mirror(member: &MemberRecord, folder: &FolderName) -> bool {
 
 /// Whether the member may be told what is in `namespace`.
 pub(super) fn may_follow(member: &MemberRecord, namespace: &Namespace) -> bool {
-    let is_for_all = [Namespace::members(), Namespace::rules()].contains(namespace);
-    is_for_all || namespace.as_folder().is_some_and(|folder| may_mirror(member, &folder))
+    Namespace::tables().contains(namespace) || namespace.as_folder().is_some_and(|folder| may_mirror(member, &folder))
 }
 
 /// The namespaces that a member asks for, as far as this program knows them; `Err` with a folder

@@ -7,7 +7,7 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, ScrubState,
+        AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, RepositoryReport, ScrubState,
         StatusReport, TransferReport, WantsSummary,
     },
 };
@@ -24,6 +24,7 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         report.parent.as_ref().map(|found| parent(found, now, style)).unwrap_or_default(),
         report.mirror.as_ref().map(|found| mirror(found, report, now)).unwrap_or_default(),
         children(&report.children, now, style),
+        repositories(&report.repositories, now, style),
         transfers(report, style),
         report.wants.map(|summary| wants(&summary)).unwrap_or_default(),
         report.edition.as_ref().map(edition).unwrap_or_default(),
@@ -131,6 +132,28 @@ fn edition(status: &EditionStatus) -> String {
         edition.updates,
         withdrawn.unwrap_or_default()
     )
+}
+
+/// All sites, where there are others; how they are reached is in `repositories list`.
+fn repositories(repositories: &[RepositoryReport], now: u64, style: Style) -> String {
+    let mut table = Table::new(&["SITE", "REPOSITORY", "HEARD", ">LACKS", ">", ">ARRIVING", "WHOLE"]);
+    for repository in repositories.iter().filter(|repository| !repository.is_here) {
+        let whole = match (repository.lag_files, repository.whole_at) {
+            (0, _) => "yes".to_owned(),
+            (_, Some(at)) => format!("in {}", seconds(at.saturating_sub(now))),
+            (_, None) => "nothing arrives".to_owned(),
+        };
+        table.row([
+            repository.site.clone(),
+            repository.name.clone(),
+            repository.silent_seconds.map_or_else(|| "never".to_owned(), |silent| format!("{} ago", seconds(silent))),
+            repository.lag_files.to_string(),
+            if repository.lag_files == 0 { String::new() } else { units::bytes(repository.lag_bytes) },
+            format!("{}/s", units::bytes(repository.arriving_bytes_per_second)),
+            whole,
+        ]);
+    }
+    table.show(style, "")
 }
 
 fn transfers(report: &StatusReport, style: Style) -> String {
@@ -250,6 +273,7 @@ mod tests {
             rates: RatesReport::default(),
             attention: Vec::new(),
             scrub: None,
+            repositories: Vec::new(),
             wants: None,
             edition: None,
         }
@@ -265,6 +289,31 @@ FOLDER   FILES      SIZE  HELD  MISSING           PATH
 waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
 ";
         assert_eq!(page(&report(), 1_000, Style::Plain), expected);
+    }
+
+    #[test]
+    fn a_main_shows_each_other_site_with_its_lag_and_when_it_will_be_whole() {
+        let site = |name: &str, lag_files, whole_at| RepositoryReport {
+            name: name.to_owned(),
+            site: name.to_uppercase(),
+            role: Role::Secondary,
+            is_here: name == "paris",
+            url: None,
+            silent_seconds: Some(7),
+            lag_files,
+            lag_bytes: lag_files << 20,
+            arriving_bytes_per_second: 1 << 20,
+            load_bytes_per_second: 0,
+            round_trip_ms: None,
+            whole_at,
+        };
+        let repositories = vec![site("lyon", 60, Some(1_060)), site("nice", 0, None), site("paris", 0, None)];
+        let expected = "\
+SITE  REPOSITORY  HEARD    LACKS             ARRIVING  WHOLE
+LYON  lyon        7 s ago     60  60.0 MiB  1.0 MiB/s  in 1 min 0 s
+NICE  nice        7 s ago      0            1.0 MiB/s  yes
+";
+        assert_eq!(super::repositories(&repositories, 1_000, Style::Plain), expected);
     }
 
     #[test]
