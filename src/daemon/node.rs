@@ -11,7 +11,7 @@ use super::{
     mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
-    refresh::refresh_cab,
+    refresh::{edition_desk, refresh_cab},
     repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
     rules::follow_ini,
     upstream::open_upstream,
@@ -34,7 +34,7 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
         usher::Usher,
     },
-    jobs::{AskAgain, Cleanup, Jobs, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Cleanup, EditionDesk, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -224,6 +224,8 @@ pub(super) struct Node {
     _reports: Arc<dyn ReportSink>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
+    /// What reads the edition.
+    pub edition_desk: Option<Arc<EditionDesk>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
     /// What lets files go that no host needs.
@@ -278,7 +280,8 @@ impl Node {
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
         let upstream = upstream(&config, clock.clone(), throttle).await?;
         let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
-        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
+        let edition_desk = edition_desk(&config, &repository);
+        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, edition_desk.as_ref(), upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
         shared.give_from(&supply);
         if let Some(flights) = &flights {
@@ -325,6 +328,7 @@ impl Node {
             _supply: supply,
             _reports: reports,
             scan_wants,
+            edition_desk,
             refresh_cab,
             cleanup,
             jobs,
@@ -373,8 +377,8 @@ impl Node {
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
-        if let Some(refresh_cab) = &self.refresh_cab {
-            self.tasks.spawn(refresh_cab.clone().run(self.cancel.clone()));
+        if let Some(desk) = &self.edition_desk {
+            self.tasks.spawn(desk.clone().run(self.cancel.clone()));
         }
         match self.config.role {
             Role::Main => {

@@ -30,6 +30,7 @@ use crate::{
 use jiff::tz::TimeZone;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -331,7 +332,7 @@ fn stocked(
         files.push((file, updates));
     }
     let has_edition = editions.current()?.is_some();
-    editions.each_update(|update| {
+    editions.each_update(None, None, |update| {
         for sha1 in &update.files {
             for place in by_sha1.get(sha1).into_iter().flatten() {
                 let (file, updates) = &mut files[*place];
@@ -343,7 +344,7 @@ fn stocked(
                 }
             }
         }
-        true
+        Ok(ControlFlow::Continue(()))
     })?;
     let finish = |(mut file, updates): (StockedFile, BTreeSet<UpdateId>)| {
         // Hosts look into editions of many months: another revision of the update is as good a reason.
