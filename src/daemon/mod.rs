@@ -24,6 +24,8 @@ mod report;
 mod restore;
 mod router;
 mod serve;
+mod service;
+mod sockets;
 mod story;
 mod telemetry;
 mod timers;

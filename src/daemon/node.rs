@@ -8,6 +8,7 @@ use super::{
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
+    sockets::{ForAddress, Inherited},
     upstream::open_upstream,
 };
 use crate::{
@@ -134,8 +135,8 @@ fn listen_cure(address: SocketAddr, error: &io::Error, kind: &str) -> String {
     let port = address.port();
     match error.kind() {
         io::ErrorKind::PermissionDenied if port < 1024 => format!(
-            " (port {port} is below 1024: let every user have it with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, \
-             give the service CAP_NET_BIND_SERVICE, or set another port)"
+            " (port {port} is below 1024: have systemd open it with `systemctl enable --now wuasync.socket`, let every user \
+             have it with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or set another port)"
         ),
         io::ErrorKind::AddrInUse => {
             format!(
@@ -225,7 +226,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts every part; when it returns, hosts are served and members may connect.
-    pub(super) async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+    pub(super) async fn start(config: Config, inherited: Inherited) -> Result<Arc<Self>, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
         if config.state_dir.join(layout::RESTORING).exists() {
             return Err(StartError::HalfRestored(config.state_dir));
@@ -257,7 +258,7 @@ impl Node {
         if config.mirror.mode == Mode::OnMiss {
             shared.fetch_only_on_miss();
         }
-        let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
+        let front = start_front(&config, inherited, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
@@ -353,6 +354,11 @@ impl Node {
     /// This node's key.
     pub(super) fn key(&self) -> NodeKey {
         self.endpoint.public_key()
+    }
+
+    /// Over when the threads for connections have had a turn.
+    pub(super) async fn lanes_turn(&self) {
+        self.lanes.turn().await;
     }
 
     /// Stops what the daemon runs in the background when it is dropped or stopped.
@@ -497,6 +503,7 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 
 fn start_front(
     config: &Config,
+    mut inherited: Inherited,
     source: Arc<dyn Source>,
     clock: SharedClock,
     tls: Option<Arc<TlsReloader>>,
@@ -504,15 +511,31 @@ fn start_front(
 ) -> Result<FrontServer, StartError> {
     let mut listeners = Vec::new();
     for address in &config.http.listen {
-        listeners.push(Listener { socket: listen("http.listen", *address)?, tls: None });
+        let socket = listen_or_take("http.listen", *address, &mut inherited)?;
+        listeners.extend(socket.map(|socket| Listener { socket, tls: None }));
     }
     for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
-        listeners.push(Listener { socket: listen("http.tls.listen", *address)?, tls: tls.clone() });
+        let socket = listen_or_take("http.tls.listen", *address, &mut inherited)?;
+        listeners.extend(socket.map(|socket| Listener { socket, tls: tls.clone() }));
     }
+    inherited.refuse_rest();
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
     let front = Front { source, health: Arc::new(serde_json::Map::new), is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
+}
+
+/// A listener of systemd's, else one of our own; `None` where another setting's hears this address as well.
+fn listen_or_take(
+    key: &'static str,
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<Option<TcpListener>, StartError> {
+    match inherited.take(address).map_err(|source| StartError::Listen { key, address, source })? {
+        ForAddress::Socket(socket) => Ok(Some(socket)),
+        ForAddress::Covered => Ok(None),
+        ForAddress::Nothing => listen(key, address).map(Some),
+    }
 }
 
 /// Binds a TCP listener.

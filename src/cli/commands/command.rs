@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, jobs, join, pair, refresh, restore, scrub, serve, status, sync,
-    updates, want,
+    backup, cab, check, completions, config, files, jobs, join, man, pair, refresh, restore, scrub, serve, status,
+    sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -51,6 +51,9 @@ pub(crate) enum Command {
     Config(config::Config),
     /// Write completions for a shell
     Completions(completions::Args),
+    /// Write the manual's pages
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 impl Command {
@@ -74,6 +77,7 @@ impl Command {
             Self::Cab(cab) => cab::run(&cab, context),
             Self::Config(config) => config::run(&config, context),
             Self::Completions(args) => completions::run(&args, context.out()),
+            Self::Man(args) => man::run(&args),
         }
     }
 }

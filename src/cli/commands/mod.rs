@@ -10,6 +10,7 @@ mod files;
 mod import;
 mod jobs;
 mod join;
+mod man;
 mod pair;
 mod refresh;
 mod restore;
