@@ -80,9 +80,10 @@ pub struct Ready {
 /// Runs the daemon until SIGTERM or SIGINT, on a runtime of its own.
 pub fn serve(config: Config) -> Result<(), ServeError> {
     telemetry::start();
-    // Before there are threads: it takes what it read out of the environment.
-    let inherited = Inherited::from_environment();
     arenas::limit();
+    // After the process started itself again, to which it hands sockets on; before there are threads, as it takes
+    // what it read out of the environment.
+    let inherited = Inherited::from_environment();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ServeError::Failed(format!("can't start threads: {error}")))?;
