@@ -158,7 +158,7 @@ mod tests {
         catalog::tests::Memory,
         domain::{
             digest::Root,
-            edition::{EditionId, UpdateKind},
+            edition::{Category, CategoryKind, EditionId, Language, Severity, Title, UpdateKind},
             guid::Guid,
             origin::OriginUrl,
         },
@@ -198,6 +198,34 @@ mod tests {
 
     fn file(byte: u8, url: &str) -> EditionFile {
         EditionFile { sha1: Sha1([byte; 20]), size: Some(3), sha256: None, url: Some(OriginUrl::new(url).unwrap()) }
+    }
+
+    #[test]
+    fn version_one_keeps_its_bytes() {
+        let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
+        let mut told = update(0x11, &[5]);
+        told.titles = vec![Title { language: Language::new("en").unwrap(), text: "t".to_owned() }];
+        told.severity = Some(Severity::Critical);
+        told.bulletins = vec!["M".to_owned()];
+        told.cves = vec!["C".to_owned()];
+        let (kind, id) = (CategoryKind::Product, Guid([0x22; 16]));
+        told.categories = vec![Category { kind, id, name: Some("p".into()) }];
+        told.superseded_by = vec![UpdateId::of(Guid([0x33; 16]), 1)];
+        told.files = vec![Sha1([0x44; 20])];
+        let (guid, product, newer, file_sha1) = ("11".repeat(16), "22".repeat(16), "33".repeat(16), "44".repeat(20));
+        assert_eq!(
+            hex(versioned::encode(VERSION, &told).unwrap()),
+            format!(
+                "01{guid}c80102010000010102656e01740103010501014d01014301{}{product}01017001{newer}01000001{file_sha1}",
+                "02"
+            ),
+        );
+        let url = data_encoding::HEXLOWER.encode(b"http://h/c/a.cab");
+        let sha1 = "01".repeat(20);
+        assert_eq!(
+            hex(versioned::encode(VERSION, &file(1, "http://h/c/a.cab")).unwrap()),
+            format!("01{sha1}01030001{}{url}", "10"),
+        );
     }
 
     #[test]

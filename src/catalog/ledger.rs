@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     base::random_access::RandomAccess,
-    domain::{key::NodeKey, member::MemberRecord, versioned::VersionedError},
+    domain::{key::NodeKey, member::MemberRecord, state::Namespace, versioned::VersionedError},
 };
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Most rows of the audit; the oldest go first.
 const AUDIT_ROWS: u64 = 100_000;
@@ -49,6 +49,7 @@ impl Ledger {
         let ledger = Self { home: Home::open(file)? };
         ledger.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?;
+            transaction.open_table(tables::SIGNED_ROWS)?;
             transaction.open_table(tables::INVITES)?;
             transaction.open_table(tables::AUDIT)?;
             transaction.open_table(tables::JOBS)?;
@@ -103,6 +104,32 @@ impl Ledger {
             table.retain(|_, _| false)?;
             for (key, bytes) in &rows {
                 table.insert(&key.0, bytes.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The main's copy of a table of the signed state: key to encoded body.
+    pub fn signed_rows(&self, table: &Namespace) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, CatalogError> {
+        let rows = self.reading()?.open_table(tables::SIGNED_ROWS)?;
+        let mut found = BTreeMap::new();
+        for row in rows.range((table.as_str(), &[][..])..)? {
+            let (key, body) = row?;
+            let (of, key) = key.value();
+            if of != table.as_str() {
+                break;
+            }
+            found.insert(key.to_vec(), body.value().to_vec());
+        }
+        Ok(found)
+    }
+
+    /// Keeps rows of a table of the signed state, with their encoded bodies.
+    pub fn put_signed_rows(&self, table: &Namespace, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            let mut kept = transaction.open_table(tables::SIGNED_ROWS)?;
+            for (key, body) in rows {
+                kept.insert((table.as_str(), key.as_slice()), body.as_slice())?;
             }
             Ok(())
         })

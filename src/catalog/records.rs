@@ -317,7 +317,38 @@ mod tests {
         assert_eq!(hex(bytes.clone()), "0101000162");
         let read = JobRecord { started_at: 1, finished_at: None, outcome: "b".into(), failed: false };
         assert_eq!(JobRecord::decode(&bytes).unwrap(), read);
+        let ask = AskRecord { first: 1, last: 2, times: 3 };
+        assert_eq!(hex(ask.encode().unwrap()), "01010203");
     }
+
+    #[test]
+    fn editions_and_refreshes_of_version_one_keep_their_bytes() {
+        let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
+        let edition = EditionRecord {
+            id: EditionId { package_id: crate::domain::guid::Guid([0x22; 16]), created: 1 },
+            root: Root([0x11; 32]),
+            origin_size: 2,
+            origin_modified: Some(3),
+            updates: 4,
+            files: 5,
+            indexed_at: 6,
+        };
+        let (guid, root) = ("22".repeat(16), "11".repeat(32));
+        assert_eq!(hex(edition.encode().unwrap()), format!("01{guid}02{root}02{}", "0106040506"));
+        let refresh = |outcome| RefreshRecord {
+            started_at: 1,
+            finished_at: 2,
+            forced: true,
+            cab_modified: Some(3),
+            cab_size: None,
+            outcome,
+        };
+        let bytes = |outcome| hex(refresh(outcome).encode().unwrap());
+        assert_eq!(bytes(RefreshOutcome::Skipped), "010102010106".to_owned() + "0000");
+        assert_eq!(bytes(RefreshOutcome::Published), "010102010106".to_owned() + "0001");
+        assert_eq!(bytes(RefreshOutcome::Failed("a".into())), "010102010106".to_owned() + "00020161");
+    }
+
     #[test]
     fn version_two_keeps_its_bytes() {
         let job = JobRecord { started_at: 1, finished_at: Some(2), outcome: "b".into(), failed: true };

@@ -30,6 +30,8 @@ pub(super) const DAMAGED: TableDefinition<'_, FileKey, &[u8]> = TableDefinition:
 
 /// Node key to member: the main's own copy, from which a lost index gets its members back.
 pub(super) const MEMBERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("members");
+/// The main's own copy of other tables of the signed state: (namespace, key) to body.
+pub(super) const SIGNED_ROWS: TableDefinition<'_, (&str, &[u8]), &[u8]> = TableDefinition::new("signed_rows");
 /// BLAKE3 of a pairing secret to the invitation.
 pub(super) const INVITES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("invites");
 /// Who did what, by running number.

@@ -65,6 +65,9 @@ pub enum CliError {
     /// The work was tried and went wrong.
     #[error("{0}")]
     Failed(String),
+    /// Rights or somebody's word stand against it.
+    #[error("{0}")]
+    Refused(String),
     /// Somebody pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -77,7 +80,7 @@ impl CliError {
             Self::Client(error) => client_exit(error),
             Self::Config(_) | Self::Usage(_) => Exit::Usage,
             Self::Output(_) if self.is_reader_gone() => Exit::Done,
-            Self::Serve(ServeError::Refused(_)) => Exit::Refused,
+            Self::Serve(ServeError::Refused(_)) | Self::Refused(_) => Exit::Refused,
             Self::Serve(ServeError::Configuration(_)) => Exit::Usage,
             Self::OfflineJoin(error) => code_exit(join_error(error).code),
             Self::OfflineBackup(error) => code_exit(backup_error(error).code),

@@ -12,8 +12,11 @@ mod import;
 mod inspect;
 mod jobs;
 mod joining;
+mod live;
 mod lock;
+mod machine;
 mod metrics;
+mod mirroring;
 mod node;
 mod owner;
 mod parent_file;
@@ -21,10 +24,13 @@ mod random;
 mod rates;
 mod refresh;
 mod report;
+mod repositories;
 mod restore;
 mod router;
+mod rules;
 mod serve;
 mod service;
+pub mod setup;
 mod sockets;
 mod story;
 mod telemetry;
@@ -40,10 +46,12 @@ pub use cabinet::{
 };
 pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
+pub use live::ReadConfig;
 pub use lock::LockError;
 pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
+pub use rules::{IniChangeError, PackageParts, ReadPackageError, ini_problems, ini_with, package_parts};
 pub use serve::{Ready, ServeError, serve};
 pub use trust::{
     Candidate, CertificateReport, SignatureReport, TimeStampReport, TrustError, configured_trust, inspect_signature,

@@ -2,12 +2,16 @@
 
 use super::{
     api::ErrorCode,
-    config::{self, Config, Mode, Tls},
+    config::{self, Config, Tls},
     jobs::{Runnable, registry},
+    live::{Live, ReadConfig},
     lock::{LockError, StateLock},
+    mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
     refresh::refresh_cab,
+    repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
+    rules::follow_ini,
     sockets::{ForAddress, Inherited},
     upstream::open_upstream,
 };
@@ -21,10 +25,12 @@ use crate::{
         member::{MemberRecord, Role},
     },
     front::{
+        api::Apis,
         counters::FrontCounters,
         handler::Front,
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
+        usher::Usher,
     },
     jobs::{AskAgain, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
@@ -50,12 +56,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -122,6 +128,9 @@ pub enum StartError {
     /// Threads for connections.
     #[error("starting threads for connections")]
     Threads(#[source] io::Error),
+    /// What hosts are sent by.
+    #[error("nearest.ca")]
+    Usher(#[from] StartUsherError),
     /// Hosts' listeners.
     #[error("starting the listeners for hosts")]
     Front(#[from] StartServerError),
@@ -171,6 +180,7 @@ impl StartError {
             | Self::Listen { .. }
             | Self::Sync(_)
             | Self::Upstream(SetupError::Origin | SetupError::Proxy)
+            | Self::Usher(_)
             | Self::Tls { .. } => ErrorCode::Invalid,
             Self::Open(_)
             | Self::Repository(_)
@@ -213,6 +223,13 @@ pub(super) struct Node {
     pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
+    /// What a reload changes.
+    pub(super) live: watch::Sender<Live>,
+    /// Reads the configuration again; set once.
+    pub(super) read_config: OnceLock<ReadConfig>,
+    /// Which repositories there are, and how they stand.
+    pub world: Arc<World>,
+    usher: Option<Arc<SiteUsher>>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -255,10 +272,19 @@ impl Node {
         if let Some(flights) = &flights {
             shared.leave_to(flights);
         }
-        if config.mirror.mode == Mode::OnMiss {
-            shared.fetch_only_on_miss();
-        }
-        let front = start_front(&config, inherited, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
+        shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
+        let world = World::new(shared.clone(), public, &config);
+        let apis = Apis::new(vec![Arc::new(HostsNearest(world.clone()))]);
+        let usher = SiteUsher::new(&world, &config)?;
+        let front = start_front(
+            &config,
+            listeners(&config, inherited, tls.as_ref())?,
+            supply.clone(),
+            apis,
+            usher.clone().map(SiteUsher::as_usher),
+            clock.clone(),
+            cancel.clone(),
+        )?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
@@ -276,6 +302,8 @@ impl Node {
             scan_wants,
             refresh_cab,
             jobs,
+            world,
+            usher,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -285,6 +313,8 @@ impl Node {
             wake_parent: Arc::new(Notify::new()),
             pulling: Mutex::default(),
             cancel,
+            live: watch::Sender::new(Live::of(&config)),
+            read_config: OnceLock::new(),
             tasks: TaskTracker::new(),
             lanes,
             _lanes_run: lanes_run,
@@ -309,6 +339,10 @@ impl Node {
             self.tasks.spawn(self.jobs.clone().drive(name, self.cancel.clone()));
         }
         self.tasks.spawn(self.scrub.clone().run());
+        self.tasks.spawn(repositories::keep(self.clone(), self.cancel.clone()));
+        if let Some(usher) = &self.usher {
+            self.tasks.spawn(usher.clone().run(self.cancel.clone()));
+        }
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
@@ -320,8 +354,12 @@ impl Node {
                 self.enrol_itself()?;
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
+                if let Some(ini) = self.config.rules.ini.clone() {
+                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, self.cancel.clone()));
+                }
             }
             Role::Secondary => {
+                self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =
                         AskAgain::new(self.repository.clone(), flights.clone(), self.shared.parent_connection());
@@ -366,8 +404,11 @@ impl Node {
         &self.cancel
     }
 
-    /// Reads certificates again.
+    /// Reads settings and certificates again.
     pub(super) fn reload(&self) {
+        if let Some(read) = self.read_config.get() {
+            self.read_settings_again(read);
+        }
         if let Some(tls) = &self.tls {
             match (tls.reload(), &self.config.http.tls) {
                 (Ok(()), _) => {
@@ -503,12 +544,25 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 
 fn start_front(
     config: &Config,
-    mut inherited: Inherited,
+    listeners: Vec<Listener>,
     source: Arc<dyn Source>,
+    apis: Apis,
+    usher: Option<Arc<dyn Usher>>,
     clock: SharedClock,
-    tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
 ) -> Result<FrontServer, StartError> {
+    let trusted = config.http.trusted_proxies.clone();
+    let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
+    let front = Front { source, health: Arc::new(serde_json::Map::new), apis, usher, is_trusted, clock };
+    Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
+}
+
+/// Where hosts are served.
+fn listeners(
+    config: &Config,
+    mut inherited: Inherited,
+    tls: Option<&Arc<TlsReloader>>,
+) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for address in &config.http.listen {
         let socket = listen_or_take("http.listen", *address, &mut inherited)?;
@@ -516,13 +570,10 @@ fn start_front(
     }
     for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
         let socket = listen_or_take("http.tls.listen", *address, &mut inherited)?;
-        listeners.extend(socket.map(|socket| Listener { socket, tls: tls.clone() }));
+        listeners.extend(socket.map(|socket| Listener { socket, tls: tls.cloned() }));
     }
     inherited.refuse_rest();
-    let trusted = config.http.trusted_proxies.clone();
-    let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
-    let front = Front { source, health: Arc::new(serde_json::Map::new), is_trusted, clock };
-    Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
+    Ok(listeners)
 }
 
 /// A listener of systemd's, else one of our own; `None` where another setting's hears this address as well.
@@ -603,7 +654,7 @@ async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -13,6 +13,12 @@ pub(super) fn user_name(uid: u32) -> String {
     name_of(&users, uid).unwrap_or_else(|| uid.to_string())
 }
 
+/// The name of group `gid` on this machine, else its number.
+pub(super) fn group_name(gid: u32) -> String {
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    name_of(&groups, gid).unwrap_or_else(|| gid.to_string())
+}
+
 /// The user that `path` belongs to; `None` where nothing is there.
 pub(super) fn owner_of(path: &Path) -> io::Result<Option<u32>> {
     match fs::metadata(path) {
@@ -22,7 +28,7 @@ pub(super) fn owner_of(path: &Path) -> io::Result<Option<u32>> {
     }
 }
 
-/// The name beside number `uid` in the text of `/etc/passwd`.
+/// The name beside number `uid` in the text of `/etc/passwd`, which `/etc/group` resembles.
 fn name_of(users: &str, uid: u32) -> Option<String> {
     let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let found = fields.find(|fields| fields.get(2).and_then(|number| number.parse().ok()) == Some(uid))?;

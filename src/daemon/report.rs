@@ -5,6 +5,7 @@ use super::{
         AttentionReport, AuditReport, ChildReport, FileReport, FileState, FilesPage, FilesQuery, FolderReport,
         MemberReport, ParentReport, ProgressReport, RatesReport, ScrubState, StateReport, StatusReport, TransferReport,
     },
+    mirroring,
     node::Node,
 };
 use crate::{
@@ -48,11 +49,16 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         state,
         folders: folders.collect::<Result<_, _>>()?,
         parent: parent(node),
+        mirror: (repository.role() == Role::Secondary).then(|| mirroring::report(node)),
         children: children(node),
         transfers: transfers(node),
         rates,
         attention: attention(node, now),
         scrub: Some(scrub(node)?),
+        repositories: match repository.role() {
+            Role::Main => super::repositories::reports(node)?,
+            Role::Secondary => Vec::new(),
+        },
         wants: super::wants::summary(node)?,
     })
 }

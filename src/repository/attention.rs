@@ -29,10 +29,14 @@ pub enum Alarm {
     Overtaken(String),
     /// The parent can't be reached.
     ParentUnreachable,
+    /// A site will not hold everything in time.
+    SiteLate(String),
     /// A disk is full.
     DiskFull(FolderName),
     /// New certificates for hosts can't be used; the old ones stay.
     CertificatesRefused,
+    /// The configuration can't be read again; what was read at the start stays.
+    ConfigurationRefused,
     /// A file's bytes are not what was verified, though nobody wrote to it.
     ContentDamaged(FolderName, FileName),
     /// More files of a folder are damaged than have an alarm of their own.

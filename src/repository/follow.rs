@@ -110,10 +110,10 @@ impl From<VersionedError> for FollowError {
 }
 
 impl Repository {
-    /// The namespaces that this node keeps: the members, and its folders' files.
+    /// The namespaces that this node keeps: the tables that all have, and its folders' files.
     pub fn namespaces(&self) -> Vec<Namespace> {
         let folders = self.folders.keys().map(Namespace::folder);
-        std::iter::once(Namespace::members()).chain(folders).collect()
+        Namespace::tables().into_iter().chain(folders).collect()
     }
 
     /// Verifies a head and says how it relates to the accepted one. `line` is asked for only before

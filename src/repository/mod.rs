@@ -30,6 +30,7 @@ mod later;
 mod log_limit;
 mod members;
 mod mend;
+mod nearest;
 mod obtain;
 mod open;
 #[cfg(test)]
@@ -41,9 +42,11 @@ mod receive;
 mod remove;
 mod renamed;
 mod room;
+mod rules;
 mod scan;
 mod scrub;
 mod state_dir;
+mod tables;
 mod tend;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -65,6 +68,7 @@ pub use obtain::LocalSource;
 pub use open::{AdoptionProgress, FolderConfig, OpenRepositoryError, Repository, RepositoryConfig};
 pub use prune::{PrunePlan, PruneRefusal};
 pub use receive::{Arrival, PUBLISHING};
+pub use rules::ChangeRulesError;
 pub use scan::ScanSummary;
 pub use scrub::{Load, Rest, Scrub, ScrubFinding, ScrubProgress, Scrubbed, Sums};
 pub use state_dir::{Epoch, OpenStateError, SmallFileError, StateDir};

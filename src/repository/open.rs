@@ -170,6 +170,8 @@ pub struct Repository {
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
+    /// One change of the rules at a time.
+    pub(super) changing_rules: Mutex<()>,
     /// What needs a person.
     pub attention: Attention,
     /// Files that are left alone.
@@ -213,6 +215,7 @@ impl Repository {
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
+            changing_rules: Mutex::default(),
             troubles: Troubles::default(),
         };
         repository.bury()?;

@@ -48,6 +48,11 @@ impl Repository {
         Ok(self.state.index.read()?.missing_after(folder, after, most)?)
     }
 
+    /// Whether any content is held under a name, the wanted one or an older one.
+    pub fn holds_any(&self, folder: &FolderName, name: &FileName) -> Result<bool, RepositoryError> {
+        Ok(self.state.index.read()?.holding(folder, name)?.is_some())
+    }
+
     /// Whether the index still wants this content under this name.
     pub fn is_wanted(
         &self,

@@ -15,12 +15,12 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 use tokio::sync::watch;
 
-use super::{claims::Claims, close::CloseCode, frames::NamespaceName};
+use super::{claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,13 +94,15 @@ pub struct Shared {
     pub repository: Arc<Repository>,
     /// The node's own name.
     pub name: String,
+    /// What is known of the members.
+    pub fleet: Fleet,
     children: Mutex<BTreeMap<NodeKey, Connected>>,
     next_child: AtomicU64,
     parent: Mutex<ParentState>,
     parent_connection: watch::Sender<Option<ParentConnection>>,
     source: OnceLock<Weak<dyn Source>>,
     flights: OnceLock<Weak<Flights>>,
-    only_on_miss: AtomicBool,
+    mirroring: watch::Sender<Mirroring>,
     /// Large content that is arriving.
     pub(super) claims: Claims,
     transfers: Mutex<BTreeMap<(FolderName, FileName), Transfer>>,
@@ -120,13 +122,14 @@ impl Shared {
         Arc::new(Self {
             repository,
             name,
+            fleet: Fleet::default(),
             children: Mutex::default(),
             next_child: AtomicU64::new(0),
             parent: Mutex::default(),
             parent_connection: watch::Sender::default(),
             source: OnceLock::new(),
             flights: OnceLock::new(),
-            only_on_miss: AtomicBool::new(false),
+            mirroring: watch::Sender::default(),
             claims: Claims::default(),
             transfers: Mutex::default(),
             received_bytes: AtomicU64::new(0),
@@ -146,6 +149,11 @@ impl Shared {
         let mut children: Vec<_> = lock(&self.children).values().map(|connected| connected.child.clone()).collect();
         children.sort_by(|a, b| a.name.cmp(&b.name));
         children
+    }
+
+    /// From here to each child and back.
+    pub fn round_trips(&self) -> BTreeMap<NodeKey, std::time::Duration> {
+        lock(&self.children).iter().map(|(key, connected)| (*key, connected.connection.rtt())).collect()
     }
 
     /// A child's connection.
@@ -189,13 +197,13 @@ impl Shared {
         self.flights.set(Arc::downgrade(flights)).ok();
     }
 
-    /// From here on files are fetched only when somebody asks for them.
-    pub fn fetch_only_on_miss(&self) {
-        self.only_on_miss.store(true, Relaxed);
+    /// From here on, what nobody waits for is fetched as this says; what is under way and may not go on stops.
+    pub fn mirror_as(&self, mirroring: Mirroring) {
+        self.mirroring.send_if_modified(|known| std::mem::replace(known, mirroring) != mirroring);
     }
 
-    pub(super) fn is_only_on_miss(&self) -> bool {
-        self.only_on_miss.load(Relaxed)
+    pub(super) fn mirroring(&self) -> watch::Receiver<Mirroring> {
+        self.mirroring.subscribe()
     }
 
     pub(super) fn source(&self) -> Option<Arc<dyn Source>> {

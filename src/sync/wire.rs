@@ -314,6 +314,26 @@ mod tests {
             .into(),
             Joined { member: vec![4, 5], head: vec![6] }.into(),
             JoinRefused { reason: JoinRefusedReason::Unavailable }.into(),
+            Alive {
+                member: NodeKey([0xee; 32]),
+                silent_seconds: 300,
+                url: Text::new("http://a"),
+                load_bytes: 1,
+                arriving_bytes: 2,
+                can_fetch: true,
+            }
+            .into(),
+            Holdings {
+                member: NodeKey([0xee; 32]),
+                folder: Text::new("waptwua").unwrap(),
+                epoch: 7,
+                seq: 8,
+                missing_files: 9,
+                missing_bytes: 300,
+                whole: true,
+                lacking: vec![5, 0x80, 1],
+            }
+            .into(),
         ]
     }
 

@@ -1,3 +1,10 @@
 //! Readers of WAPT's own formats. Pure: text in, values out.
 
+pub mod agent_ini;
+pub mod ini;
+pub mod ini_edit;
+pub mod package;
+pub mod repo_rules;
+pub mod rules_json;
 pub mod server_ini;
+pub mod waptwua;

@@ -1,36 +1,40 @@
-//! `waptserver.ini`, as WAPT's server reads it: a Python configuration file.
-//!
-//! Lenient, as that reader is: what is not understood is passed over, and of a key that stands twice the last
-//! one counts.
+//! `waptserver.ini`, the configuration of WAPT's server: what is of use here of its section `[options]`.
+
+use super::ini::Ini;
+
+const OPTIONS: &str = "options";
 
 /// What is of use here of a WAPT server's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerIni {
     /// The way to Microsoft, as it was written; it may hold a login.
     pub http_proxy: Option<String>,
+    /// Where Windows updates lie; WAPT's own place where it is not set.
+    pub waptwua_folder: Option<String>,
+    /// Where packages lie; WAPT's own place where it is not set.
+    pub wapt_folder: Option<String>,
+    /// Whether files that no host has installed are deleted every night; `True` where it is not set.
+    pub cleanup_kbs: Option<bool>,
+    /// Whether the server writes `sync.json` for secondaries.
+    pub remote_repo_support: Option<bool>,
+    /// Whether hosts have to show a certificate.
+    pub use_ssl_client_auth: Option<bool>,
 }
 
 impl ServerIni {
     /// Reads the text of a file.
     pub fn parse(text: &str) -> Self {
-        let mut ini = Self::default();
-        let mut is_options = false;
-        for line in text.lines().map(str::trim) {
-            if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                is_options = section.trim() == "options";
-                continue;
-            }
-            let is_comment = line.starts_with(['#', ';']);
-            let Some((key, value)) = line.split_once(['=', ':']).filter(|_| is_options && !is_comment) else {
-                continue;
-            };
-            if key.trim().eq_ignore_ascii_case("http_proxy") {
-                let value = value.trim();
-                let is_set = !value.is_empty() && !value.eq_ignore_ascii_case("none");
-                ini.http_proxy = is_set.then(|| value.to_owned());
-            }
+        let ini = Ini::parse(text);
+        let value = |key| ini.value(OPTIONS, key).map(str::to_owned);
+        let flag = |key| ini.flag(OPTIONS, key);
+        Self {
+            http_proxy: value("http_proxy"),
+            waptwua_folder: value("waptwua_folder"),
+            wapt_folder: value("wapt_folder"),
+            cleanup_kbs: flag("cleanup_kbs"),
+            remote_repo_support: flag("remote_repo_support"),
+            use_ssl_client_auth: flag("use_ssl_client_auth"),
         }
-        ini
     }
 }
 
@@ -52,5 +56,16 @@ mod tests {
         ] {
             assert_eq!(ServerIni::parse(text).http_proxy.as_deref(), proxy, "{text:?}");
         }
+    }
+
+    #[test]
+    fn folders_and_switches_of_the_options_are_read() {
+        let text = "[options]\nwaptwua_folder = /srv/waptwua\ncleanup_kbs = False\nremote_repo_support=True\n";
+        let ini = ServerIni::parse(text);
+        assert_eq!((ini.waptwua_folder.as_deref(), ini.wapt_folder), (Some("/srv/waptwua"), None));
+        assert_eq!(
+            (ini.cleanup_kbs, ini.remote_repo_support, ini.use_ssl_client_auth),
+            (Some(false), Some(true), None)
+        );
     }
 }

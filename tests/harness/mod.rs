@@ -231,6 +231,13 @@ impl TestNode {
         }
     }
 
+    /// Follows a parent, as one that was started without.
+    pub fn following(mut self, parent: ParentAddress) -> Self {
+        let parent = Parent::new(self.shared.clone(), self.endpoint.clone(), parent, Arc::new(Notify::new()));
+        self.tasks.push(tokio::spawn(parent.run(self.cancel.clone(), || 0)));
+        self
+    }
+
     /// What a host gets of a range, however that ends.
     pub async fn gives(&self, text: &str, range: Range<u64>) -> Given {
         give(self.supply.clone(), text.to_owned(), range).await

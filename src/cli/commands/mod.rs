@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod agent;
 mod backup;
 mod cab;
 mod check;
@@ -13,9 +14,12 @@ mod join;
 mod man;
 mod pair;
 mod refresh;
+mod repositories;
 mod restore;
+mod rules;
 mod scrub;
 mod serve;
+mod setup;
 mod status;
 mod sync;
 mod updates;

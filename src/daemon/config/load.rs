@@ -7,6 +7,7 @@ use super::{
     settings::Config,
 };
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -21,8 +22,18 @@ impl Config {
     /// All errors that can be found in one go are reported together; values are looked at only when
     /// everything is TOML.
     pub fn load(path: &Path, sets: &[String], host_name: &str) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, &BTreeMap::new(), sets, host_name)
+    }
+
+    /// The same with `texts` in place of what lies at their paths, or beside it: what it would be once they are written.
+    pub fn load_with(
+        path: &Path,
+        texts: &BTreeMap<PathBuf, String>,
+        sets: &[String],
+        host_name: &str,
+    ) -> Result<Self, ConfigErrors> {
         let mut report = Report::default();
-        let tree = files(path, &mut report);
+        let tree = files(path, texts, &mut report);
         Self::from_tree(tree, &Place::whole(&path.display().to_string()), sets, host_name, report)
     }
 
@@ -53,15 +64,17 @@ impl Config {
     }
 }
 
-fn files(path: &Path, report: &mut Report) -> Table {
+fn files(path: &Path, texts: &BTreeMap<PathBuf, String>, report: &mut Report) -> Table {
     let mut tree = Table::new();
     let conf_d = path.with_file_name("conf.d");
     let further = toml_files(&conf_d).unwrap_or_else(|source| {
         report.errors.push(ConfigError::Unreadable { place: Place::whole(&conf_d.display().to_string()), source });
         Vec::new()
     });
+    let written = texts.keys().filter(|text| text.parent() == Some(&conf_d)).cloned();
+    let further: BTreeSet<PathBuf> = further.into_iter().chain(written).collect();
     for file in std::iter::once(path.to_owned()).chain(further) {
-        match read_file(&file) {
+        match read_file(&file, texts.get(&file)) {
             Ok(table) => node::merge_file(&mut tree, table),
             Err(errors) => report.errors.extend(errors),
         }
@@ -69,15 +82,15 @@ fn files(path: &Path, report: &mut Report) -> Table {
     tree
 }
 
-fn read_file(path: &Path) -> Result<Table, Vec<ConfigError>> {
+fn read_file(path: &Path, text: Option<&String>) -> Result<Table, Vec<ConfigError>> {
     let place = Place::whole(&path.display().to_string());
-    let text =
-        fs::read_to_string(path).map_err(|source| vec![ConfigError::Unreadable { place: place.clone(), source }])?;
+    let text = text.map_or_else(|| fs::read_to_string(path), |text| Ok(text.clone()));
+    let text = text.map_err(|source| vec![ConfigError::Unreadable { place: place.clone(), source }])?;
     node::parse(&text, &place)
 }
 
 /// The visible `*.toml` in `directory`, by name; none where there is no such directory.
-fn toml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn toml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

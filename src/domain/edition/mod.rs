@@ -6,6 +6,7 @@ mod file;
 mod id;
 mod kb;
 mod language;
+mod place;
 mod severity;
 mod update;
 
@@ -14,5 +15,6 @@ pub use file::EditionFile;
 pub use id::EditionId;
 pub use kb::{Kb, ParseKbError};
 pub use language::{Language, LanguageError};
+pub use place::{CABINET, SIDECAR, is_edition};
 pub use severity::{ParseSeverityError, Severity};
 pub use update::{EditionUpdate, Title, UpdateKind};

@@ -17,6 +17,7 @@ use crate::{
     },
     repository::{Alarm, Repository, RepositoryError},
     sync::{
+        fleet::{TELL_EVERY, Teller, Via},
         frames::{Behind, Entries, EntryFrame, Frame, Head, Hello, Progress, Welcome},
         pace::{Pace, sleep_until},
         shared::{ChildGuard, Shared, write_namespace},
@@ -61,6 +62,7 @@ pub(super) async fn serve(
     let namespaces = rights::allowed(&shared.repository, member, &hello.namespaces).map_err(ServeError::Folder)?;
     let Ok(name) = shared.name.parse() else { return Err(ServeError::OutOfPlace("nameless")) };
     let mut changes = shared.repository.changes();
+    let via = Via::Child(member.key);
     patiently(writer.write_frame(Welcome { version: PROTOCOL, features: GIVES_ON_MISS, name })).await?;
     let mut follower = Follower {
         namespaces: namespaces.into_iter().collect(),
@@ -77,6 +79,7 @@ pub(super) async fn serve(
     judge_member(&shared.repository, member, follower.at);
     let mut pace = Pace::new(PROGRESS_EVERY, shared.clock().monotonic());
     pace.on_event();
+    let (mut teller, mut tells) = (Teller::default(), tokio::time::interval(TELL_EVERY));
     loop {
         push_state(shared, &mut follower, writer).await?;
         tokio::select! {
@@ -85,8 +88,18 @@ pub(super) async fn serve(
                 pace.on_told(shared.clock().monotonic());
                 push_progress(shared, member, &mut follower, writer).await?;
             }
+            _ = tells.tick() => {
+                let now = shared.clock().monotonic();
+                for frame in teller.frames(&shared.fleet.for_child(&member.key), now) {
+                    patiently(writer.write_frame(frame)).await?;
+                }
+            }
             frame = reader.read_frame() => match frame? {
                 Some(Frame::Progress(progress)) => on_progress(&mut follower, guard, &progress),
+                Some(Frame::Alive(alive)) => {
+                    shared.fleet.on_alive(&shared.repository, via, &alive, shared.clock().monotonic());
+                }
+                Some(Frame::Holdings(told)) => shared.fleet.on_holdings(&shared.repository, via, &told),
                 Some(other) => return Err(ServeError::OutOfPlace(other.name())),
                 None => return Ok(()),
             },

@@ -1,0 +1,7 @@
+//! `wuasync setup`: options or questions, the plan on a page, and then the steps.
+
+mod ask;
+mod command;
+mod page;
+
+pub(crate) use command::{Args, run};
