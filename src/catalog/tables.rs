@@ -25,6 +25,9 @@ pub(super) const TOTALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 /// Files whose row is gone and whose bytes still have to go to the trash.
 pub(super) const INTENTS: TableDefinition<'_, FileKey, ()> = TableDefinition::new("intents");
 
+/// Files that the index names no longer and that stay as long as another file here names them.
+pub(super) const LEAVING: TableDefinition<'_, FileKey, ()> = TableDefinition::new("leaving");
+
 /// Files whose bytes were found bad and are not whole again.
 pub(super) const DAMAGED: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("damaged");
 

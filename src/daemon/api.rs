@@ -311,6 +311,9 @@ pub struct RatesReport {
     pub in_bytes_per_second: u64,
     /// What goes from here.
     pub out_bytes_per_second: u64,
+    /// The ceiling for both together, and for what comes from Microsoft; `None` is without bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bits_per_second: Option<u64>,
 }
 
 /// Something that somebody should look at.

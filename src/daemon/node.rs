@@ -19,6 +19,7 @@ use crate::{
     base::{
         chain::chain,
         clock::{SharedClock, SystemClock},
+        throttle::Throttle,
     },
     domain::{
         key::NodeKey,
@@ -261,10 +262,13 @@ impl Node {
             clock: clock.clone(),
         };
         let (lanes, lanes_run) = Lanes::start(cores()).map_err(StartError::Threads)?;
-        let endpoint = Arc::new(Endpoint::bind_on(&lanes, config.sync.listen, key, settings)?);
+        shared.limit(config.bandwidth.limit.map(|limit| limit.bytes_per_second()));
+        let throttle = shared.throttle.clone();
+        let endpoint = Endpoint::bind_below(&lanes, config.sync.listen, key, settings, throttle.clone())?;
+        let endpoint = Arc::new(endpoint);
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
-        let upstream = upstream(&config, clock.clone()).await?;
+        let upstream = upstream(&config, clock.clone(), throttle).await?;
         let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
         let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
@@ -471,13 +475,18 @@ impl Node {
 }
 
 /// The way to Microsoft, where this node may go it.
-async fn upstream(config: &Config, clock: SharedClock) -> Result<Option<Arc<Upstream>>, StartError> {
+async fn upstream(
+    config: &Config,
+    clock: SharedClock,
+    throttle: Throttle,
+) -> Result<Option<Arc<Upstream>>, StartError> {
     if config.role != Role::Main {
         return Ok(None);
     }
     let upstream = config.upstream.clone();
     let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, clock)).await;
-    Ok(opened.map_err(|error| StartError::Threads(io::Error::other(error)))??.map(Arc::new))
+    let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+    Ok(opened.map(|upstream| Arc::new(upstream.below(throttle))))
 }
 
 /// What is fetched because somebody asks, where this node may.

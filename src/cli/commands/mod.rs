@@ -12,6 +12,7 @@ mod import;
 mod jobs;
 mod join;
 mod man;
+mod nginx;
 mod pair;
 mod refresh;
 mod repositories;
