@@ -16,8 +16,8 @@ use tokio::{
     net::UnixStream,
 };
 
-/// Between two looks where no watchdog waits.
-const EVERY: Duration = Duration::from_secs(30);
+/// Between two looks, unless the watchdog wants more.
+const EVERY: Duration = Duration::from_secs(10);
 /// Looks in the time in which the watchdog wants to hear of one.
 const LOOKS: u32 = 4;
 /// The question to the control socket, and how its answer begins.
@@ -48,7 +48,7 @@ pub(super) async fn keep_telling(node: Arc<Node>, rates: Arc<Rates>) {
         return;
     }
     let watchdog = sd_notify::watchdog_enabled();
-    let every = watchdog.map_or(EVERY, |within| within / LOOKS);
+    let every = watchdog.map_or(EVERY, |within| EVERY.min(within / LOOKS));
     let stopping = node.stopping().clone();
     let telling = async {
         loop {
