@@ -303,7 +303,7 @@ impl Node {
         let usher = SiteUsher::new(&world, &config)?;
         let front = start_front(
             &config,
-            listeners(&config, inherited, tls.as_ref())?,
+            listeners(&config, inherited, tls.as_ref(), &cancel)?,
             remembering,
             apis,
             usher.clone().map(SiteUsher::as_usher),
@@ -600,6 +600,7 @@ fn listeners(
     config: &Config,
     mut inherited: Inherited,
     tls: Option<&Arc<TlsReloader>>,
+    cancel: &CancellationToken,
 ) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for address in &config.http.listen {
@@ -610,7 +611,7 @@ fn listeners(
         let socket = listen_or_take("http.tls.listen", *address, &mut inherited)?;
         listeners.extend(socket.map(|socket| Listener { socket, tls: tls.cloned() }));
     }
-    inherited.refuse_rest();
+    inherited.close_rest(cancel);
     Ok(listeners)
 }
 
@@ -620,7 +621,7 @@ fn listen_or_take(
     address: SocketAddr,
     inherited: &mut Inherited,
 ) -> Result<Option<TcpListener>, StartError> {
-    match inherited.take(address).map_err(|source| StartError::Listen { key, address, source })? {
+    match inherited.take(address) {
         ForAddress::Socket(socket) => Ok(Some(socket)),
         ForAddress::Covered => Ok(None),
         ForAddress::Nothing => listen(key, address).map(Some),

@@ -2,16 +2,16 @@
 //! has not, and connections that wait in them while it starts again.
 //!
 //! A setting takes the socket that listens on its address, or on every address where the setting says so. What no
-//! setting takes refuses connections: systemd holds the socket as well, and they would wait for ever.
+//! setting takes has its connections closed at once: systemd holds the socket as well, and they would wait for ever.
 
-use rustix::net::{Shutdown, listen, shutdown};
 use std::{
-    io,
     net::{SocketAddr, TcpListener},
+    time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
-/// Connections that wait for the daemon; the system's own limit counts as well.
-const BACKLOG: i32 = 4_096;
+/// After a connection that could not be taken, for want of descriptors say.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What was handed over and is not taken yet.
 #[derive(Debug, Default)]
@@ -46,27 +46,38 @@ impl Inherited {
     }
 
     /// The socket for an address of the configuration.
-    pub(super) fn take(&mut self, wanted: SocketAddr) -> io::Result<ForAddress> {
+    pub(super) fn take(&mut self, wanted: SocketAddr) -> ForAddress {
         if self.taken.iter().any(|bound| covers(*bound, wanted)) {
-            return Ok(ForAddress::Covered);
+            return ForAddress::Covered;
         }
         let Some(at) = self.sockets.iter().position(|(bound, _)| covers(*bound, wanted)) else {
-            return Ok(ForAddress::Nothing);
+            return ForAddress::Nothing;
         };
         let (bound, socket) = self.sockets.swap_remove(at);
-        // One that was left over in an earlier run does not listen.
-        listen(&socket, BACKLOG)?;
         self.taken.push(bound);
-        Ok(ForAddress::Socket(socket))
+        ForAddress::Socket(socket)
     }
 
-    /// Lets what nobody took refuse connections.
-    pub(super) fn refuse_rest(self) {
+    /// Closes whatever connects where no setting listens, until `cancel`. Needs a tokio runtime.
+    pub(super) fn close_rest(self, cancel: &CancellationToken) {
         for (address, socket) in self.sockets {
-            match shutdown(&socket, Shutdown::Both) {
-                Ok(()) => tracing::info!(%address, "no setting listens here: connections are refused"),
-                Err(error) => tracing::warn!(%address, %error, "a socket of systemd that no setting takes stays open"),
-            }
+            tracing::info!(%address, "no setting listens here: connections are closed at once");
+            tokio::spawn(cancel.clone().run_until_cancelled_owned(close_all(address, socket)));
+        }
+    }
+}
+
+async fn close_all(address: SocketAddr, socket: TcpListener) {
+    let socket = match socket.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(socket)) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!(%address, %error, "connections that no setting takes wait");
+            return;
+        }
+    };
+    loop {
+        if socket.accept().await.is_err() {
+            tokio::time::sleep(TRY_AGAIN).await;
         }
     }
 }
@@ -80,7 +91,7 @@ fn covers(bound: SocketAddr, wanted: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
+    use std::{io::Read, net::TcpStream};
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -114,21 +125,20 @@ mod tests {
         let mut inherited = inherited(&["[::]:0"]);
         let port = inherited.sockets[0].0.port();
         let (v4, v6) = (SocketAddr::new([0, 0, 0, 0].into(), port), inherited.sockets[0].0);
-        assert!(matches!(inherited.take(address("127.0.0.1:0")).unwrap(), ForAddress::Nothing));
-        assert!(matches!(inherited.take(v4).unwrap(), ForAddress::Socket(_)));
-        assert!(matches!(inherited.take(v6).unwrap(), ForAddress::Covered));
+        assert!(matches!(inherited.take(address("127.0.0.1:0")), ForAddress::Nothing));
+        assert!(matches!(inherited.take(v4), ForAddress::Socket(_)));
+        assert!(matches!(inherited.take(v6), ForAddress::Covered));
     }
 
-    #[test]
-    fn what_nobody_takes_refuses_and_listens_again_when_it_is_taken_later() {
-        // A port that is given by number stays the socket's: here of an address that nobody else has.
-        let inherited = inherited(&["127.77.85.65:4180"]);
-        let (at, kept) = (inherited.sockets[0].0, inherited.sockets[0].1.try_clone().unwrap());
-        TcpStream::connect(at).unwrap();
-        inherited.refuse_rest();
-        assert_eq!(TcpStream::connect(at).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        let mut again = Inherited { sockets: vec![(at, kept)], taken: Vec::new() };
-        let ForAddress::Socket(_socket) = again.take(at).unwrap() else { panic!("it is there") };
-        TcpStream::connect(at).unwrap();
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_connects_where_no_setting_listens_is_sent_away_at_once() {
+        let inherited = inherited(&["127.0.0.1:0"]);
+        let at = inherited.sockets[0].0;
+        let cancel = CancellationToken::new();
+        inherited.close_rest(&cancel);
+        let closed = tokio::task::spawn_blocking(move || TcpStream::connect(at).unwrap().read(&mut [0]));
+        // Nothing comes, or the connection is reset.
+        assert!(!closed.await.unwrap().is_ok_and(|bytes| bytes > 0));
+        cancel.cancel();
     }
 }
