@@ -150,6 +150,7 @@ mod tests {
             "config check --set a=1",
             "config show",
             "completions bash",
+            "man /tmp/x",
         ] {
             assert!(Cli::try_parse_from(std::iter::once("wuasync").chain(line.split(' '))).is_ok(), "{line}");
         }

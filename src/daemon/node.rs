@@ -14,6 +14,7 @@ use super::{
     refresh::{edition_desk, refresh_cab},
     repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
     rules::follow_ini,
+    sockets::{ForAddress, Inherited},
     upstream::open_upstream,
 };
 use crate::{
@@ -149,8 +150,8 @@ fn listen_cure(address: SocketAddr, error: &io::Error, kind: &str) -> String {
     let port = address.port();
     match error.kind() {
         io::ErrorKind::PermissionDenied if port < 1024 => format!(
-            " (port {port} is below 1024: let every user have it with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, \
-             give the service CAP_NET_BIND_SERVICE, or set another port)"
+            " (port {port} is below 1024: have systemd open it with `systemctl enable --now wuasync.socket`, let every user \
+             have it with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or set another port)"
         ),
         io::ErrorKind::AddrInUse => {
             format!(
@@ -254,7 +255,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts every part; when it returns, hosts are served and members may connect.
-    pub(super) async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+    pub(super) async fn start(config: Config, inherited: Inherited) -> Result<Arc<Self>, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
         if config.state_dir.join(layout::RESTORING).exists() {
             return Err(StartError::HalfRestored(config.state_dir));
@@ -302,11 +303,11 @@ impl Node {
         let usher = SiteUsher::new(&world, &config)?;
         let front = start_front(
             &config,
+            listeners(&config, inherited, tls.as_ref(), &cancel)?,
             remembering,
             apis,
             usher.clone().map(SiteUsher::as_usher),
             clock.clone(),
-            tls.clone(),
             cancel.clone(),
         )?;
         let counters = front.counters();
@@ -426,6 +427,11 @@ impl Node {
     /// This node's key.
     pub(super) fn key(&self) -> NodeKey {
         self.endpoint.public_key()
+    }
+
+    /// Over when the threads for connections have had a turn.
+    pub(super) async fn lanes_turn(&self) {
+        self.lanes.turn().await;
     }
 
     /// Stops what the daemon runs in the background when it is dropped or stopped.
@@ -578,24 +584,50 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 
 fn start_front(
     config: &Config,
+    listeners: Vec<Listener>,
     source: Arc<dyn Source>,
     apis: Apis,
     usher: Option<Arc<dyn Usher>>,
     clock: SharedClock,
-    tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
 ) -> Result<FrontServer, StartError> {
-    let mut listeners = Vec::new();
-    for address in &config.http.listen {
-        listeners.push(Listener { socket: listen("http.listen", *address)?, tls: None });
-    }
-    for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
-        listeners.push(Listener { socket: listen("http.tls.listen", *address)?, tls: tls.clone() });
-    }
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
     let front = Front { source, health: Arc::new(serde_json::Map::new), apis, usher, is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
+}
+
+/// Where hosts are served.
+fn listeners(
+    config: &Config,
+    mut inherited: Inherited,
+    tls: Option<&Arc<TlsReloader>>,
+    cancel: &CancellationToken,
+) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in &config.http.listen {
+        let socket = listen_or_take("http.listen", *address, &mut inherited)?;
+        listeners.extend(socket.map(|socket| Listener { socket, tls: None }));
+    }
+    for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
+        let socket = listen_or_take("http.tls.listen", *address, &mut inherited)?;
+        listeners.extend(socket.map(|socket| Listener { socket, tls: tls.cloned() }));
+    }
+    inherited.close_rest(cancel);
+    Ok(listeners)
+}
+
+/// A listener of systemd's, else one of our own; `None` where another setting's hears this address as well.
+fn listen_or_take(
+    key: &'static str,
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<Option<TcpListener>, StartError> {
+    match inherited.take(address) {
+        ForAddress::Socket(socket) => Ok(Some(socket)),
+        ForAddress::Covered => Ok(None),
+        ForAddress::Nothing => listen(key, address).map(Some),
+    }
 }
 
 /// Binds a TCP listener.

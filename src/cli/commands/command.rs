@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    agent, backup, cab, check, cleanup, completions, config, files, hosts, jobs, join, pair, refresh, repositories,
-    restore, rules, scrub, serve, setup, status, sync, updates, want,
+    agent, backup, cab, check, cleanup, completions, config, files, hosts, jobs, join, man, pair, refresh,
+    repositories, restore, rules, scrub, serve, setup, status, sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Config(config::Config),
     /// Write completions for a shell
     Completions(completions::Args),
+    /// Write the manual's pages
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 impl Command {
@@ -96,6 +99,7 @@ impl Command {
             Self::Cab(cab) => cab::run(&cab, context),
             Self::Config(config) => config::run(&config, context),
             Self::Completions(args) => completions::run(&args, context.out()),
+            Self::Man(args) => man::run(&args),
         }
     }
 }

@@ -13,6 +13,7 @@ mod hosts;
 mod import;
 mod jobs;
 mod join;
+mod man;
 mod nginx;
 mod pair;
 mod refresh;
