@@ -398,7 +398,11 @@ mod tests {
     }
 
     fn put(place: &Place, main: &Repository, child: &Repository, files: &[(&str, &[u8])]) {
-        files.iter().for_each(|(name, bytes)| place.write_at(name, bytes, 1_700_000_000 + bytes.len() as u64));
+        for (name, bytes) in files {
+            // Another content has another time, as on any disk.
+            let [first, second, ..] = *blake3::hash(bytes).as_bytes();
+            place.write_at(name, bytes, 1_700_000_000 + u64::from(first) * 256 + u64::from(second));
+        }
         adopt(main, &files.iter().map(|(name, _)| *name).collect::<Vec<_>>()).unwrap();
         follow(main, child).unwrap();
     }
