@@ -2,8 +2,8 @@
 //!
 //! On a main: brings together what is known of files, updates and hosts, has `policy::retention` plan, and the
 //! repository let go what the plan says, under its cap. On a secondary, whose tree follows the main's signed state, it
-//! empties the trash, and only when somebody wants it; where it keeps only what hosts ask for, it evicts what is above its
-//! bound. Never decides by itself what goes.
+//! empties the trash, and only when somebody wants it; one that keeps only what hosts ask for evicts what is above its
+//! bound, by night too. Never decides by itself what goes.
 
 mod evict;
 
@@ -163,8 +163,8 @@ impl Job for Cleanup {
         JobName::Cleanup
     }
 
-    /// On a secondary without a bound, and where it is switched off, only when somebody wants it. A night that passed without it is
-    /// told once more each time that it is asked.
+    /// On a secondary without a bound, and where it is switched off, only when somebody wants it. A night that passed
+    /// without it is told once more each time that it is asked.
     fn next(&self, last: Option<Last>, now: i64, zone: &TimeZone) -> Result<Option<Next>, RepositoryError> {
         let lets_go = self.repository.role() == Role::Main || self.core.rules.most_held.is_some();
         if !lets_go || !(self.is_enabled)() {

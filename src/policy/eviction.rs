@@ -59,8 +59,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_more_goes_than_has_to(sizes in prop::collection::vec((0u64..1_000, 0u64..9), 0..30), most in 0u64..10_000) {
-            let files: Vec<_> = sizes.iter().enumerate().map(|(n, (size, at))| file(&format!("f{n}"), *size, *at)).collect();
+        fn no_more_goes_than_has_to(
+            sizes in prop::collection::vec((0u64..1_000, 0u64..9), 0..30), most in 0u64..10_000,
+        ) {
+            let held = |(n, (size, at)): (usize, &(u64, u64))| file(&format!("f{n}"), *size, *at);
+            let files: Vec<_> = sizes.iter().enumerate().map(held).collect();
             let all: u64 = files.iter().map(|file| file.size).sum();
             let leaving = plan_eviction(files, most);
             let gone: u64 = leaving.iter().map(|file| file.size).sum();
