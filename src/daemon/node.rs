@@ -35,7 +35,7 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
         usher::Usher,
     },
-    jobs::{AskAgain, Cleanup, EditionDesk, Jobs, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Cleanup, EditionDesk, Jobs, Pull, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -314,11 +314,15 @@ impl Node {
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
         let cleanup = cleanup(&config, &repository, flights.clone(), asked, &public);
+        let wake_parent = Arc::new(Notify::new());
+        let pull = (config.role == Role::Secondary)
+            .then(|| Arc::new(Pull::new(shared.clone(), config.jobs.pull, wake_parent.clone())));
         let has = Runnable {
             scrub: scrub.clone(),
             scan_wants: scan_wants.clone(),
             refresh_cab: refresh_cab.clone(),
             cleanup: cleanup.clone(),
+            pull,
         };
         let jobs = registry(config.jobs.by, &repository, has);
         let node = Arc::new(Self {
@@ -341,7 +345,7 @@ impl Node {
             shared,
             endpoint,
             tls,
-            wake_parent: Arc::new(Notify::new()),
+            wake_parent,
             pulling: Mutex::default(),
             cancel,
             live: watch::Sender::new(Live::of(&config)),

@@ -24,6 +24,7 @@ mod deletions;
 mod editions;
 mod enter;
 mod error;
+mod evict;
 mod examine;
 mod find;
 mod follow;
