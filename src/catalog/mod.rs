@@ -33,8 +33,8 @@ pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
     AskRecord, AuditRecord, CleanupRecord, ConflictsRecord, DamageRecord, DamageTotals, EditionRecord, FactsFrom,
-    HoldingRecord, HostKeyRecord, HostRecord, HostStanding, HostTokenRecord, InviteRecord, JobRecord, LogRecord,
-    MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals, UseRecord,
+    HeardRecord, HoldingRecord, HostKeyRecord, HostRecord, HostStanding, HostTokenRecord, InviteRecord, JobRecord,
+    LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals, UseRecord,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
 pub use tasks::TaskLimit;
