@@ -90,10 +90,10 @@ fn a_secondary_that_is_silent_for_a_week_counts_as_asking_for_everything() {
 fn what_hosts_ask_for_anywhere_or_an_administrator_wants_stays() {
     let (set, file) = Set::new();
     set.put_edition();
-    let asked = |set: &Set, day: u64| {
+    let asked = |day: u64| {
         BTreeMap::from([((folder(), name(&file)), NOW / DAY * DAY + day * DAY), ((folder(), name("unknown")), NOW)])
     };
-    set.repository.note_known_asked(&asked(&set, 300)).unwrap();
+    set.repository.note_known_asked(&asked(300)).unwrap();
     assert_eq!(set.dry_run().leaving.len(), 0);
     assert_eq!(set.repository.asked_since(NOW).unwrap().len(), 1, "a child's word makes no rows of other files");
     set.place.clock.set(NOW + 500 * DAY);
