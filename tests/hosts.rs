@@ -99,7 +99,7 @@ fn needs() -> Value {
 
 fn main_of(nginx: &Nginx) -> Node {
     let address = nginx.address;
-    Node::main("paris").with(&format!("[upstream]\ncab_url = \"\"\nresolve = {{\"{HOST}\" = \"{address}\"}}\n"))
+    Node::main("paris").with(&format!("[upstream]\nresolve = {{\"{HOST}\" = \"{address}\"}}\n"))
 }
 
 #[test]

@@ -105,6 +105,20 @@ impl Hosts {
         })
     }
 
+    /// Keeps what was told of updates at `now`, whatever host has them.
+    pub fn put_told(&self, told: BTreeMap<UpdateId, ToldUpdate>, now: u64) -> Result<(), CatalogError> {
+        let ids: Vec<_> = told.keys().copied().collect();
+        let known = self.told_of(ids)?;
+        let is_news = |id: &UpdateId, told: &ToldUpdate| {
+            known.get(id).is_none_or(|known| told.clone().merged_into(Some(known), now) != *known)
+        };
+        let news: BTreeMap<_, _> = told.into_iter().filter(|(id, told)| is_news(id, told)).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| merge_told(transaction, std::iter::empty(), news, now))
+    }
+
     /// What is known of one host.
     pub fn host(&self, uuid: &HostUuid) -> Result<Option<HostRecord>, CatalogError> {
         let table = self.reading()?.open_table(tables::HOSTS)?;

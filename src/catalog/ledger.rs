@@ -63,6 +63,7 @@ impl Ledger {
             transaction.open_table(tables::REFRESHES)?;
             transaction.open_table(tables::USES)?;
             transaction.open_table(tables::CLEANUPS)?;
+            transaction.open_table(tables::HEARD)?;
             transaction.open_table(tables::HOST_KEYS)?;
             transaction.open_table(tables::HOST_TOKENS)?;
             transaction.open_table(tables::WITHDRAWN)?;

@@ -33,7 +33,7 @@ pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
     AskRecord, AuditRecord, CleanupRecord, ConflictsRecord, ContentSha1, DamageRecord, DamageTotals, EditionRecord,
-    FactsFrom, HoldingRecord, HostKeyRecord, HostRecord, HostStanding, HostTokenRecord, InviteRecord, JobRecord,
+    FactsFrom, HeardRecord, HoldingRecord, HostKeyRecord, HostRecord, HostStanding, HostTokenRecord, InviteRecord, JobRecord,
     LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals, UseRecord, WithdrawnRecord,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};

@@ -331,6 +331,13 @@ pub struct UseRecord {
     pub asked_at: Option<u64>,
 }
 
+/// When a member told last what its hosts ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardRecord {
+    /// In seconds since 1970 UTC.
+    pub at: u64,
+}
+
 /// What one cleanup let go. Times are seconds since 1970 UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleanupRecord {
@@ -418,6 +425,7 @@ record!(InviteRecord, 1);
 record!(AuditRecord, 1);
 record!(AskRecord, 1);
 record!(UseRecord, 1);
+record!(HeardRecord, 1);
 record!(HostRecord, 1);
 record!(HostKeyRecord, 1);
 record!(HostTokenRecord, 1);
@@ -471,6 +479,7 @@ mod tests {
         assert_eq!(hex(ask.encode().unwrap()), "01010203");
         let used = UseRecord { arrived_at: 1, asked_at: Some(2) };
         assert_eq!(hex(used.encode().unwrap()), "01010102");
+        assert_eq!(hex(HeardRecord { at: 128 }.encode().unwrap()), "018001");
         let key = HostKeyRecord { key: HostKey([0x11; 32]), standing: HostStanding::Enrolled, since: 3 };
         assert_eq!(hex(key.encode().unwrap()), format!("01{r}0103"));
         let token = HostTokenRecord { key: [0x11; 32], expires_at: 1, uses_left: 2 };

@@ -56,6 +56,8 @@ pub(super) const WANTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::n
 pub(super) const ASKS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("asks");
 /// Since when files are here, and when they were asked for last.
 pub(super) const USES: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("uses");
+/// When members told last what their hosts ask for, by key.
+pub(super) const HEARD: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("heard");
 /// What cleanups let go, by running number.
 pub(super) const CLEANUPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("cleanups");
 /// Attempts to refresh the edition, by running number.

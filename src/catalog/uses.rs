@@ -4,17 +4,20 @@
 use super::{
     error::CatalogError,
     ledger::{Ledger, row_of},
-    records::{CleanupRecord, UseRecord},
+    records::{CleanupRecord, HeardRecord, UseRecord},
     snapshot::file_key,
     tables,
     wants::FilePlace,
 };
-use crate::domain::name::{FileName, FolderName};
+use crate::domain::{
+    key::NodeKey,
+    name::{FileName, FolderName},
+};
 use redb::ReadableTable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Cleanups that are remembered: some months of nights. What they let go has left the trash long before.
-const CLEANUP_ROWS: u64 = 100;
+/// Cleanups that are remembered: what nights before these let go has left the trash.
+const CLEANUP_ROWS: u64 = 14;
 
 impl Ledger {
     /// What is known of a folder's files.
@@ -75,6 +78,31 @@ impl Ledger {
             }
             Ok(())
         })
+    }
+
+    /// Members told at `at` (seconds since 1970 UTC) what their hosts ask for.
+    pub fn note_heard(&self, members: &[NodeKey], at: u64) -> Result<(), CatalogError> {
+        if members.is_empty() {
+            return Ok(());
+        }
+        let bytes = HeardRecord { at }.encode().map_err(row_of("heard"))?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::HEARD)?;
+            members.iter().try_for_each(|member| Ok(table.insert(&member.0, bytes.as_slice()).map(drop)?))
+        })
+    }
+
+    /// The members that told at `since` (seconds since 1970 UTC) or later what their hosts ask for.
+    pub fn heard_since(&self, since: u64) -> Result<BTreeSet<NodeKey>, CatalogError> {
+        let table = self.reading()?.open_table(tables::HEARD)?;
+        let mut heard = BTreeSet::new();
+        for row in table.iter()? {
+            let (key, value) = row?;
+            if HeardRecord::decode(value.value()).map_err(row_of("heard"))?.at >= since {
+                heard.insert(NodeKey(*key.value()));
+            }
+        }
+        Ok(heard)
     }
 
     /// Writes down what a cleanup is about to let go; answers with its number.
@@ -145,6 +173,9 @@ mod tests {
         ];
         assert_eq!(ledger.uses(&wua).unwrap(), BTreeMap::from(expected));
         assert_eq!(ledger.uses(&wapt).unwrap().len(), 1);
+        ledger.note_heard(&[NodeKey([1; 32]), NodeKey([2; 32])], 10).unwrap();
+        ledger.note_heard(&[NodeKey([2; 32])], 20).unwrap();
+        assert_eq!(ledger.heard_since(11).unwrap(), BTreeSet::from([NodeKey([2; 32])]));
     }
 
     #[test]

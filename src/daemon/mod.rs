@@ -44,6 +44,7 @@ mod trust;
 mod updates;
 mod upstream;
 mod wants;
+mod wapt_server;
 
 pub use backup::{BackupError, backup_error, backup_offline};
 pub use cabinet::{

@@ -16,6 +16,7 @@ use super::{
     rules::follow_ini,
     sockets::{ForAddress, Inherited},
     upstream::open_upstream,
+    wapt_server,
 };
 use crate::{
     base::{
@@ -48,7 +49,7 @@ use crate::{
         close::CloseCode,
         endpoint::{BindError, Endpoint, EndpointSettings},
         lanes::Lanes,
-        pull::{FromParent, Parent, ParentAddress, carry_reports, heal_from_children},
+        pull::{FromParent, Parent, ParentAddress, carry_askings, carry_reports, heal_from_children},
         reports::ReportSink,
         serve::{Doorkeeper, Server},
         shared::Shared,
@@ -388,6 +389,10 @@ impl Node {
         match self.config.role {
             Role::Main => {
                 self.enrol_itself()?;
+                if let Some(socket) = wapt_server::socket(&self.config.hosts) {
+                    let (repository, scan_wants) = (self.repository.clone(), self.scan_wants.clone());
+                    self.tasks.spawn(wapt_server::run(repository, socket, scan_wants, self.cancel.clone()));
+                }
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
                 if let Some(ini) = self.config.rules.ini.clone() {
@@ -398,6 +403,7 @@ impl Node {
             }
             Role::Secondary => {
                 self.tasks.spawn(carry_reports(self.shared.clone(), self.cancel.clone()));
+                self.tasks.spawn(carry_askings(self.shared.clone(), self.key(), self.cancel.clone()));
                 self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =

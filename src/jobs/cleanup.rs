@@ -17,7 +17,7 @@ use crate::{
     catalog::UseRecord,
     domain::{
         digest::Sha1,
-        member::Role,
+        member::{MemberRecord, Role},
         name::{FileName, FolderName},
         update::UpdateId,
     },
@@ -38,6 +38,8 @@ use std::{
 };
 
 const DOING: &str = "cleaning up";
+/// A secondary that did not tell for so long what its hosts ask for counts as asking for everything, in seconds.
+const SILENT_AFTER: u64 = 7 * 86_400;
 
 /// How a cleanup is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +192,7 @@ impl Job for Cleanup {
             match cleaned.withheld {
                 Some(allowed) => {
                     let many = cleaned.plan.leaving.len();
-                    Err(JobFailed(format!("{many} files would go, and no more than {allowed} may at once")))
+                    Ok(format!("none went: {many} files would go, and no more than {allowed} may at once"))
                 }
                 None => Ok(format!("{} files with {} went to the trash", cleaned.files, units::bytes(cleaned.bytes))),
             }
@@ -240,7 +242,11 @@ impl Core {
         };
         let demand = survey.as_ref().map(|survey| &survey.demand);
         let told = survey.as_ref().map(|survey| names_of(&survey.told)).unwrap_or_default();
-        let files = stocked(repository, &folder, demand, &told, &is_busy)?;
+        let mut files = stocked(repository, &folder, demand, &told, &is_busy)?;
+        if is_any_silent(repository)? {
+            let now = repository.clock().unix_seconds();
+            files.iter_mut().for_each(|file| file.asked_at = Some(now));
+        }
         let by = Retention {
             keep: self.rules.keep,
             grace: self.rules.grace,
@@ -256,6 +262,17 @@ impl Core {
         }
         Ok(cleaned)
     }
+}
+
+/// Whether some secondary did not tell lately what its hosts ask for.
+fn is_any_silent(repository: &Repository) -> Result<bool, RepositoryError> {
+    let now = repository.clock().unix_seconds();
+    let heard = repository.heard_since(now.saturating_sub(SILENT_AFTER))?;
+    let members = repository.members()?;
+    let is_secondary = |member: &&MemberRecord| {
+        member.role == Role::Secondary && member.expires_at.is_none_or(|expires_at| expires_at > now)
+    };
+    Ok(members.iter().filter(is_secondary).any(|member| !heard.contains(&member.key)))
 }
 
 fn empty_trash(repository: &Repository, wish: CleanupWish) -> Result<Cleaned, RepositoryError> {
@@ -388,5 +405,7 @@ fn revisions(demand: Option<&Demand>) -> HashMap<crate::domain::guid::Guid, Vec<
     revisions
 }
 
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod year;

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     base::{chain::chain, future::BoxFuture},
-    domain::{member::NodeName, wants::KnownFile},
+    domain::{
+        member::NodeName,
+        state::{Namespace, NodeHash},
+        wants::KnownFile,
+    },
     policy::due::{self, Last, Next},
     repository::{Alarm, Repository, RepositoryError},
     supply::{Client, Flights, Joined, Phase},
@@ -67,7 +71,8 @@ impl ScanWants {
             tracing::warn!(error = &error as &dyn std::error::Error, "downloads that nobody wants can't be removed");
         }
         self.wake();
-        let mut scan = Scan { scan_wants: &self, queue: VecDeque::new(), is_more: false, flights: JoinSet::new() };
+        let mut scan =
+            Scan { scan_wants: &self, queue: VecDeque::new(), is_more: false, flights: JoinSet::new(), rules: None };
         loop {
             let done = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -131,11 +136,20 @@ struct Scan<'s> {
     /// Whether the last look left something for another one.
     is_more: bool,
     flights: JoinSet<()>,
+    /// The rules by which needs of hosts became wants last.
+    rules: Option<NodeHash>,
 }
 
 impl Scan<'_> {
     /// Looks for what is due, and fetches as much of it as may be fetched at one time.
     async fn look(&mut self) -> Result<(), RepositoryError> {
+        let rules = |repository: &Repository| Ok(repository.state().index.read()?.root_of(&Namespace::rules())?);
+        let rules = Some(self.scan_wants.blocking(rules).await?);
+        if self.rules != rules {
+            // What they forbid since is wanted no more.
+            self.scan_wants.meet_needs().await?;
+            self.rules = rules;
+        }
         let due = |repository: &Repository| repository.wants_due(repository.clock().unix_seconds(), MOST_AT_ONCE);
         self.queue = self.scan_wants.blocking(due).await?.into_iter().map(|row| row.file).collect();
         self.is_more = self.queue.len() == MOST_AT_ONCE;

@@ -15,13 +15,14 @@ use crate::{
     catalog::{CleanupRecord, FilePlace, UseRecord},
     domain::{
         file::FileRecord,
+        key::NodeKey,
         member::Role,
         name::{FileName, FolderName},
         state::{Body, Namespace},
     },
     store::trash::Swept,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Files that leave in one commit.
 const GROUP: usize = 500;
@@ -95,6 +96,39 @@ impl Repository {
     /// Hosts asked for files at these times, in seconds since 1970 UTC.
     pub fn note_asked(&self, asked: &BTreeMap<FilePlace, u64>) -> Result<(), RepositoryError> {
         Ok(self.state.ledger.note_asked(asked, self.clock.unix_seconds())?)
+    }
+
+    /// As [`Repository::note_asked`], of files that the index names alone: a child's word makes no rows of others.
+    pub fn note_known_asked(&self, asked: &BTreeMap<FilePlace, u64>) -> Result<(), RepositoryError> {
+        let index = self.state.index.read()?;
+        let mut known = BTreeMap::new();
+        for (place, at) in asked {
+            if index.entry(&Namespace::folder(&place.0), place.1.as_str().as_bytes())?.is_some() {
+                known.insert(place.clone(), *at);
+            }
+        }
+        self.note_asked(&known)
+    }
+
+    /// What hosts asked for at `since` (seconds since 1970 UTC) or later.
+    pub fn asked_since(&self, since: u64) -> Result<BTreeSet<FilePlace>, RepositoryError> {
+        let mut asked = BTreeSet::new();
+        for folder in self.folders.keys() {
+            let uses = self.state.ledger.uses(folder)?;
+            let lately = uses.into_iter().filter(|(_, used)| used.asked_at.is_some_and(|at| at >= since));
+            asked.extend(lately.map(|(name, _)| (folder.clone(), name)));
+        }
+        Ok(asked)
+    }
+
+    /// These members have told what their hosts ask for.
+    pub fn note_heard(&self, members: &[NodeKey]) -> Result<(), RepositoryError> {
+        Ok(self.state.ledger.note_heard(members, self.clock.unix_seconds())?)
+    }
+
+    /// The members that told at `since` (seconds since 1970 UTC) or later what their hosts ask for.
+    pub fn heard_since(&self, since: u64) -> Result<BTreeSet<NodeKey>, RepositoryError> {
+        Ok(self.state.ledger.heard_since(since)?)
     }
 
     /// On a main: these files of a folder go to the trash and out of the index, and so from every secondary.

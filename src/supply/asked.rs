@@ -101,11 +101,12 @@ impl Remembering {
                 let bytes = Arc::new(Serving::new(held.bytes, self.asked.clone(), place));
                 Answer::Held(HeldFile { bytes, ..held })
             }
-            Answer::Growing(_) | Answer::NotYet { .. } => {
+            Answer::Growing(_) => {
                 self.asked.on_asked(place);
                 answer
             }
-            Answer::Unknown | Answer::OverQuota { .. } => answer,
+            // A secondary whose parent is away says "not yet" to every name.
+            Answer::NotYet { .. } | Answer::Unknown | Answer::OverQuota { .. } => answer,
         }
     }
 }
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_hosts_ask_for_is_remembered_to_the_day_and_what_nobody_has_is_not() {
+    async fn what_hosts_get_is_remembered_to_the_day_and_what_is_not_here_is_not() {
         let asked = Asked::new(Arc::new(SystemClock));
         let source = Remembering::new(Arc::new(One), asked.clone());
         let host = Client::Host([192, 0, 2, 1].into());
@@ -190,7 +191,7 @@ mod tests {
         }
         source.find(&ask("held", Client::Background)).await;
         let taken = asked.take();
-        assert_eq!(taken.keys().cloned().collect::<Vec<_>>(), [place("held"), place("later")]);
+        assert_eq!(taken.keys().cloned().collect::<Vec<_>>(), [place("held")]);
         assert!(taken.values().all(|at| at % DAY == 0 && *at > 0));
         assert!(asked.take().is_empty());
         asked.put_back(taken.clone());

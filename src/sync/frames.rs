@@ -45,6 +45,10 @@ pub const MAX_FOLDER_BYTES: usize = 64;
 pub const MAX_NAME_BYTES: usize = 2_047;
 /// Most bytes in a piece, and in a segment of a file that was asked for: what arrives is passed on often.
 pub const MAX_PIECE_BYTES: u32 = 1 << 20;
+/// Most names of files in one frame of [`Askings`]: together they stay far below a frame.
+pub const MAX_ASKED_NAMES: usize = 400;
+/// Most members that one frame of [`Askings`] speaks for.
+pub const MAX_ASKING_MEMBERS: usize = 4_096;
 /// Most bytes of a host's report with what surrounds it, so that one always fits a frame.
 pub const MAX_REPORT_BYTES: usize = crate::domain::host::MAX_SENT_BYTES + 4 * 1024;
 /// Most bytes in an encoded member record inside a frame.
@@ -128,6 +132,7 @@ frame_table! {
     0x0042 JoinRefused,
     0x8050 HostReport,
     0x8051 HostReportTaken,
+    0x8052 Askings,
     0x8014 Alive,
     0x8015 Holdings,
 }
@@ -511,4 +516,20 @@ pub enum ReportOutcome {
     Refused,
     /// It can't be taken at this moment.
     Later,
+}
+
+/// Files of a folder that hosts of the sender, and of its children, asked for on one day. Others of its kind may follow
+/// on the stream; the one that names members ends what is told of them. Not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Askings {
+    /// The folder; empty where no file is named.
+    pub folder: Text<MAX_FOLDER_BYTES>,
+    /// The beginning of the day, in seconds since 1970 UTC.
+    pub day: u64,
+    /// The files' names there.
+    #[serde(with = "AtMost::<MAX_ASKED_NAMES>")]
+    pub names: Vec<Text<MAX_NAME_BYTES>>,
+    /// Whose askings are told with this.
+    #[serde(with = "AtMost::<MAX_ASKING_MEMBERS>")]
+    pub members: Vec<NodeKey>,
 }

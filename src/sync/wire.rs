@@ -332,6 +332,13 @@ mod tests {
             JoinRefused { reason: JoinRefusedReason::Unavailable }.into(),
             HostReport { report: vec![7, 8] }.into(),
             HostReportTaken { outcome: ReportOutcome::Later }.into(),
+            Askings {
+                folder: Text::new("w").unwrap(),
+                day: 128,
+                names: vec![Text::new("a").unwrap()],
+                members: vec![NodeKey([0xee; 32])],
+            }
+            .into(),
             Alive {
                 member: NodeKey([0xee; 32]),
                 silent_seconds: 300,

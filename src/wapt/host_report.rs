@@ -57,6 +57,7 @@ struct Raw {
     computer_fqdn: Text,
     site: Text,
     maturity: Text,
+    last_seen_on: Text,
     host_info: Option<Identity>,
     waptwua_status: Option<Status>,
     waptwua_settings: Option<Settings>,
@@ -144,7 +145,8 @@ struct Local {
     install_date: Text,
 }
 
-/// Reads one report that came in at `seen_at` (seconds since 1970 UTC). With `of`, it must be that host's.
+/// Reads one report that came in at `seen_at` (seconds since 1970 UTC), unless it says itself when the host was seen
+/// last. With `of`, it must be that host's.
 pub fn read_report(json: &[u8], of: Option<&HostUuid>, seen_at: u64) -> Result<HostReport, ReadReportError> {
     read(serde_json::from_slice(json)?, of, seen_at)
 }
@@ -163,6 +165,12 @@ pub fn read_reports(json: &[u8], seen_at: u64) -> Result<Vec<Result<HostReport, 
     };
     let read = |value| read(serde_json::from_value(value)?, None, seen_at);
     Ok(values.into_iter().map(read).collect())
+}
+
+/// Reads a list of what is told of updates, as the details of a report have it.
+pub fn read_details(json: &[u8]) -> Result<BTreeMap<UpdateId, ToldUpdate>, ReadReportError> {
+    let details: Vec<Update> = serde_json::from_slice(json)?;
+    Ok(told_updates(&details, &mut 0))
 }
 
 fn read(raw: Raw, of: Option<&HostUuid>, seen_at: u64) -> Result<HostReport, ReadReportError> {
@@ -194,7 +202,7 @@ fn read(raw: Raw, of: Option<&HostUuid>, seen_at: u64) -> Result<HostReport, Rea
         settings: settings(&raw.waptwua_settings.unwrap_or_default(), status),
         rule_packages: rule_packages(&status.rules_packages),
         scanned_at: moment(&status.last_scan_date).map(|at| at.min(seen_at)),
-        seen_at,
+        seen_at: moment(&raw.last_seen_on).map_or(seen_at, |at| at.min(seen_at)),
         updates: updates.clone().unwrap_or_default(),
     };
     let has_updates = updates.is_some();

@@ -6,6 +6,7 @@ use super::{
     cleanup::Cleanup,
     error::Place,
     folder::Folder,
+    hosts::Hosts,
     http::Http,
     jobs::Jobs,
     keys::{Keys, Report, read_table},
@@ -52,6 +53,8 @@ pub struct Config {
     pub sync: Sync,
     /// Microsoft.
     pub upstream: Upstream,
+    /// Where facts of hosts come from.
+    pub hosts: Hosts,
     /// What a secondary keeps.
     pub mirror: Mirror,
     /// Where hosts are sent.
@@ -95,6 +98,7 @@ impl Config {
             admin: keys.section("admin", Admin::read),
             sync: keys.section("sync", Sync::read),
             upstream: keys.section("upstream", Upstream::read),
+            hosts: keys.section("hosts", Hosts::read),
             mirror: keys.section("mirror", Mirror::read),
             nearest: keys.section("nearest", Nearest::read),
             bandwidth: keys.section("bandwidth", Bandwidth::read),

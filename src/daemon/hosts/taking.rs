@@ -112,7 +112,7 @@ fn take(repository: &Repository, carried: &CarriedReport, node: &NodeName) -> Re
         Admitted::Revoked => return Ok((refused(&envelope.uuid, "this host was revoked"), 0)),
         Admitted::OtherKey => return Ok((refused(&envelope.uuid, "another key speaks for this host"), 0)),
         Admitted::BadToken => return Ok((refused(&envelope.uuid, "the enrolment token is not good"), 0)),
-        Admitted::TooMany => return Ok((Taken::Later("too many hosts wait for an approval"), 0)),
+        Admitted::TooMany => return Ok((refused(&envelope.uuid, "too many hosts wait for an approval"), 0)),
     }
     let now = repository.clock().unix_seconds();
     let report = envelope.unpacked().map_err(|error| error.to_string());

@@ -4,6 +4,7 @@
 //! The state comes on one stream; content on several others, small files many to a stream. A lost
 //! connection is a resume: what was verified stays in partials, and the index knows what is missing.
 
+mod askings;
 mod descent;
 mod desk;
 mod fetch;
@@ -17,6 +18,7 @@ mod reports;
 mod session;
 mod stream;
 
+pub use askings::carry_askings;
 pub use heal::heal_from_children;
 pub use miss::FromParent;
 pub use parent::{Parent, ParentAddress, PullError};

@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// Between two tries where the parent could not take them.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// Reports that come together leave together.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// Carries reports until `cancel`.
 pub async fn carry_reports(shared: Arc<Shared>, cancel: CancellationToken) {
     cancel.run_until_cancelled(carry(&shared)).await;
@@ -43,6 +46,7 @@ async fn carry(shared: &Arc<Shared>) {
             changed = changes.changed(), if carried.is_ok() => if changed.is_err() { return },
             () = tokio::time::sleep(AGAIN) => {}
         }
+        tokio::time::sleep(SETTLE).await;
     }
 }
 

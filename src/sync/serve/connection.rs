@@ -1,6 +1,6 @@
 //! Accepts connections and sorts their streams.
 
-use super::{ask, blobs, damage::DamageDesk, descent, joining::Doorkeeper, reports, session};
+use super::{ask, askings, blobs, damage::DamageDesk, descent, joining::Doorkeeper, reports, session};
 use crate::{
     base::{bucket::Way, throttle::Urgency},
     domain::{member::MemberRecord, name::FolderName},
@@ -25,8 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) const CONTENT_STREAMS: usize = 16;
 /// Files that are given to one member at once because somebody waits for them; each has one step in memory.
 const ASK_STREAMS: usize = 64;
-/// Streams of hosts' reports of one member: the one that it uses, and one that is ending.
-const REPORT_STREAMS: usize = 2;
+/// Streams of hosts' reports, and of what hosts ask for, of one member: those that it uses, and as many that are ending.
+const REPORT_STREAMS: usize = 4;
 /// Eight streams move a step each through a link of 112 kbit/s in this time; slower members are let go.
 const STALL: Duration = Duration::from_secs(300);
 /// How often a member's time is looked at, whether or not rows change.
@@ -251,6 +251,10 @@ impl Serving {
             Some(Frame::BadGroup(bad)) => {
                 self.damage.on_report(member.name.as_str(), bad).await;
                 Ok(())
+            }
+            Some(Frame::Askings(told)) => {
+                let Ok(_one) = self.reports.try_acquire() else { return Err(ServeError::OutOfPlace("Askings")) };
+                askings::serve(&self.shared, told, reader).await
             }
             Some(Frame::HostReport(report)) => {
                 let Ok(_one) = self.reports.try_acquire() else { return Err(ServeError::OutOfPlace("HostReport")) };

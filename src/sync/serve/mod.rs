@@ -4,6 +4,7 @@
 //! connection is a member in good standing; when it stops being one the connection is closed.
 
 mod ask;
+mod askings;
 mod blobs;
 mod connection;
 mod damage;

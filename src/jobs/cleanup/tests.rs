@@ -1,0 +1,125 @@
+//! What a cleanup takes into account beside the plan.
+
+use super::*;
+use crate::{
+    domain::{
+        key::NodeKey,
+        member::{NodeName, SiteName},
+        origin::OriginUrl,
+        wants::{Asker, FileClaim},
+    },
+    repository::testing::{NOW, Place, adopt, folder, immutable, is_held, name},
+};
+
+const DAY: u64 = 86_400;
+
+struct Set {
+    place: Place,
+    repository: Arc<Repository>,
+    asked: Arc<Asked>,
+}
+
+impl Set {
+    /// A main that holds this one file for a year.
+    fn new() -> (Self, String) {
+        let place = Place::new();
+        let repository = Arc::new(place.main());
+        let file = immutable("kb", b"old");
+        place.write(&file, b"old");
+        adopt(&repository, &[&file]).unwrap();
+        let asked = Asked::new(place.clock.clone());
+        let set = Self { place, repository, asked };
+        set.dry_run();
+        set.place.clock.set(NOW + 365 * DAY);
+        (set, file)
+    }
+
+    fn cleanup(&self, is_enabled: bool) -> Arc<Cleanup> {
+        let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0 };
+        let half_past = |hour| jiff::civil::time(hour, 30, 0, 0);
+        let nights = Nights { from: half_past(2), to: half_past(3), node: 1 };
+        let enabled = Box::new(move || is_enabled);
+        Cleanup::new(self.repository.clone(), None, self.asked.clone(), rules, nights, enabled)
+    }
+
+    fn dry_run(&self) -> RetentionPlan {
+        let wish = CleanupWish { dry_run: true, unowned_too: true, ..CleanupWish::default() };
+        self.cleanup(true).core.work(&self.repository, wish).unwrap().plan
+    }
+
+    fn put_edition(&self) {
+        let record = crate::catalog::EditionRecord {
+            id: crate::domain::edition::EditionId { package_id: crate::domain::guid::Guid([1; 16]), created: 1 },
+            root: crate::domain::digest::Root([0; 32]),
+            origin_size: 1,
+            origin_modified: None,
+            updates: 0,
+            files: 0,
+            indexed_at: NOW,
+        };
+        self.repository.put_edition(&record, std::iter::empty(), std::iter::empty()).unwrap();
+    }
+}
+
+#[test]
+fn a_secondary_that_is_silent_for_a_week_counts_as_asking_for_everything() {
+    let (set, _) = Set::new();
+    assert_eq!(set.dry_run().leaving.len(), 0, "without an edition nobody can say what is obsolete");
+    set.put_edition();
+    assert_eq!(set.dry_run().leaving.len(), 1);
+    let key = NodeKey([7; 32]);
+    let member = MemberRecord {
+        key,
+        name: NodeName::new("lyon").unwrap(),
+        site: SiteName::new("Lyon").unwrap(),
+        folders: vec![folder()],
+        addresses: Vec::new(),
+        role: Role::Secondary,
+        joined_at: NOW,
+        expires_at: None,
+    };
+    set.repository.admit(&member).unwrap();
+    assert_eq!(set.dry_run().leaving.len(), 0);
+    set.repository.note_heard(&[key]).unwrap();
+    assert_eq!(set.dry_run().leaving.len(), 1);
+    set.place.clock.set(NOW + 373 * DAY);
+    assert_eq!(set.dry_run().leaving.len(), 0);
+}
+
+#[test]
+fn what_hosts_ask_for_anywhere_or_an_administrator_wants_stays() {
+    let (set, file) = Set::new();
+    set.put_edition();
+    let asked = |day: u64| {
+        BTreeMap::from([((folder(), name(&file)), NOW / DAY * DAY + day * DAY), ((folder(), name("unknown")), NOW)])
+    };
+    set.repository.note_known_asked(&asked(300)).unwrap();
+    assert_eq!(set.dry_run().leaving.len(), 0);
+    assert_eq!(set.repository.asked_since(NOW).unwrap().len(), 1, "a child's word makes no rows of other files");
+    set.place.clock.set(NOW + 500 * DAY);
+    assert_eq!(set.dry_run().leaving.len(), 1);
+    let url = OriginUrl::new(&format!("http://h/{file}")).unwrap();
+    set.repository.ask(&[(folder(), FileClaim::of_url(url))], &Asker::Administrator { uid: None }).unwrap();
+    assert_eq!(set.dry_run().leaving.len(), 0);
+}
+
+#[tokio::test]
+async fn the_job_runs_on_mains_where_it_is_enabled_and_tells_of_a_night_that_it_missed() {
+    let (set, file) = Set::new();
+    set.put_edition();
+    let (cleanup, zone) = (set.cleanup(true), TimeZone::UTC);
+    let now = (NOW + 365 * DAY) as i64;
+    assert!(cleanup.next(None, now, &zone).unwrap().is_some());
+    let last = Some(Last { started_at: now - 30 * DAY as i64, failed: false });
+    cleanup.next(last, now, &zone).unwrap();
+    assert!(set.repository.attention.stands(&Alarm::CleanupMissed));
+    assert!(set.cleanup(false).next(last, now, &zone).unwrap().is_none());
+    assert!(!set.repository.attention.stands(&Alarm::CleanupMissed));
+    assert_eq!(cleanup.run().await.unwrap(), "0 files with 0 B went to the trash", "of unknown owner");
+    let wish = CleanupWish { unowned_too: true, ..CleanupWish::default() };
+    assert_eq!(cleanup.run_once(wish).await.unwrap().files, 1);
+    assert!(!is_held(&set.repository, &file) && set.place.trashed().len() == 1);
+    let below = Place::new();
+    let secondary = Set { repository: Arc::new(below.secondary()), place: below, asked: set.asked.clone() };
+    assert!(secondary.cleanup(true).next(None, now, &zone).unwrap().is_none());
+}
