@@ -7,8 +7,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, RepositoryReport, ScrubState,
-        StatusReport, TransferReport, WantsSummary,
+        AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, RepositoryReport,
+        ScrubState, StatusReport, TransferReport, WantsSummary,
     },
 };
 use std::time::Duration;
