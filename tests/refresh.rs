@@ -469,6 +469,10 @@ fn updates_are_found_by_all_that_is_asked_of_them_and_page_by_page() {
     let (held, missing) = (list("--held").len(), list("--held=false").len());
     assert!(held == 0 && missing > 0 && missing < 160, "{held} {missing}");
     main.serves(&kb, &bytes);
+    wait("its row is written", || {
+        let shown = main.cli(&format!("files show waptwua/{kb} --json")).out;
+        serde_json::from_str::<Value>(&shown).ok().filter(|file| file["held"] == true)
+    });
     let held = list("--held");
     assert_eq!(list("--held=false").len(), missing - held.len());
     for update in &held {
