@@ -61,6 +61,10 @@ impl Ledger {
             transaction.open_table(tables::TASKS)?;
             transaction.open_table(tables::ASKS)?;
             transaction.open_table(tables::REFRESHES)?;
+            transaction.open_table(tables::USES)?;
+            transaction.open_table(tables::CLEANUPS)?;
+            transaction.open_table(tables::HOST_KEYS)?;
+            transaction.open_table(tables::HOST_TOKENS)?;
             transaction.open_table(tables::WITHDRAWN)?;
             Ok(())
         })?;

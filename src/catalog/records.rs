@@ -4,7 +4,10 @@ use crate::domain::{
     digest::{Root, Sha1},
     edition::EditionId,
     file::FileRecord,
+    host::{AgentStatus, HostFacts, ToldUpdate},
+    key::HostKey,
     name::{FileName, FolderName},
+    origin::OriginUrl,
     state::{Entry, Namespace},
     versioned::{self, VersionedError},
     wants::{Conflict, DownloadTask, FileFacts, Want},
@@ -319,6 +322,87 @@ pub struct AskRecord {
     pub times: u64,
 }
 
+/// Since when a file is known to be here, and when it was asked for last. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseRecord {
+    /// When it was seen first.
+    pub arrived_at: u64,
+    /// When a host asked for it last, to the day.
+    pub asked_at: Option<u64>,
+}
+
+/// What one cleanup let go. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CleanupRecord {
+    /// When it began: what it let go rests in the trash under this moment or a later one.
+    pub at: u64,
+    /// The files, with their lengths in bytes.
+    pub files: Vec<(FolderName, FileName, u64)>,
+    /// When they were brought back.
+    pub undone_at: Option<u64>,
+}
+
+/// Where facts of a host came from last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FactsFrom {
+    /// The host itself.
+    Report,
+    /// A file that somebody imported.
+    Import,
+    /// The database of a WAPT server on this machine.
+    Server,
+}
+
+/// All that is known of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// What decisions look at.
+    pub facts: HostFacts,
+    /// How its agent is doing.
+    pub status: AgentStatus,
+    /// Addresses that it asked repositories for in vain.
+    pub missing_downloads: Vec<OriginUrl>,
+    /// Where that came from.
+    pub from: FactsFrom,
+    /// The number of its last signed report.
+    pub sequence: Option<u64>,
+    /// When it was heard of first, in seconds since 1970 UTC.
+    pub first_seen: u64,
+}
+
+/// How far the reports of a host are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostStanding {
+    /// Not before somebody approves.
+    Waiting,
+    /// Yes.
+    Enrolled,
+    /// No more.
+    Revoked,
+}
+
+/// Whose reports are believed for one host. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKeyRecord {
+    /// Who has to sign.
+    pub key: HostKey,
+    /// Whether that is believed.
+    pub standing: HostStanding,
+    /// Since when.
+    pub since: u64,
+}
+
+/// What lets hosts enrol themselves. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostTokenRecord {
+    /// What a host proves that it knows.
+    pub key: [u8; 32],
+    /// Until when.
+    pub expires_at: u64,
+    /// How many more hosts may use it.
+    pub uses_left: u32,
+}
+
 /// Claims about one file that were not taken, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictsRecord(pub Vec<Conflict>);
@@ -333,6 +417,12 @@ record!(ScrubRecord, 1);
 record!(InviteRecord, 1);
 record!(AuditRecord, 1);
 record!(AskRecord, 1);
+record!(UseRecord, 1);
+record!(HostRecord, 1);
+record!(HostKeyRecord, 1);
+record!(HostTokenRecord, 1);
+record!(ToldUpdate, 1);
+record!(CleanupRecord, 1);
 record!(EditionRecord, 1);
 record!(ContentSha1, 1);
 record!(WithdrawnRecord, 1);
@@ -379,6 +469,15 @@ mod tests {
         assert_eq!(JobRecord::decode(&bytes).unwrap(), read);
         let ask = AskRecord { first: 1, last: 2, times: 3 };
         assert_eq!(hex(ask.encode().unwrap()), "01010203");
+        let used = UseRecord { arrived_at: 1, asked_at: Some(2) };
+        assert_eq!(hex(used.encode().unwrap()), "01010102");
+        let key = HostKeyRecord { key: HostKey([0x11; 32]), standing: HostStanding::Enrolled, since: 3 };
+        assert_eq!(hex(key.encode().unwrap()), format!("01{r}0103"));
+        let token = HostTokenRecord { key: [0x11; 32], expires_at: 1, uses_left: 2 };
+        assert_eq!(hex(token.encode().unwrap()), format!("01{r}0102"));
+        let gone = (FolderName::new("w").unwrap(), FileName::new("a").unwrap(), 3);
+        let cleanup = CleanupRecord { at: 1, files: vec![gone], undone_at: None };
+        assert_eq!(hex(cleanup.encode().unwrap()), "01010101770161".to_owned() + "0300");
         let id = EditionId { package_id: Guid([0x22; 16]), created: 1 };
         let edition =
             EditionRecord { id, root, origin_size: 2, origin_modified: Some(3), updates: 4, files: 5, indexed_at: 6 };

@@ -3,6 +3,8 @@
 //! Times are seconds since 1970 UTC, sizes are bytes, ages are seconds. Readers ignore fields that
 //! they do not know, so a report may grow.
 
+mod cleanup;
+mod hosts;
 mod import;
 mod jobs;
 mod refresh;
@@ -12,6 +14,11 @@ mod story;
 mod updates;
 mod wants;
 
+pub use cleanup::{CLEANUP, CLEANUP_UNDO, CleanupReply, CleanupRequest, LeavingFile, StayingFiles, UndoReply};
+pub use hosts::{
+    EnrolReply, EnrolRequest, HOSTS, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb, HostVerbReply,
+    HostVerbRequest, HostsPage, HostsQuery, ImportHostsReply, WaitingHost,
+};
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};
 pub use refresh::{
@@ -317,6 +324,9 @@ pub struct RatesReport {
     pub in_bytes_per_second: u64,
     /// What goes from here.
     pub out_bytes_per_second: u64,
+    /// The ceiling for both together, and for what comes from Microsoft; `None` is without bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bits_per_second: Option<u64>,
 }
 
 /// Something that somebody should look at.

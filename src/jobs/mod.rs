@@ -1,8 +1,10 @@
 //! What runs when. Each job says when it is due and what it does ([`Job`]); the registry alone begins it ([`Jobs`]).
 
 mod ask_again;
+mod cleanup;
 mod copy_ledger;
 mod edition;
+pub mod fleet;
 mod job;
 mod name;
 mod refresh_cab;
@@ -11,6 +13,7 @@ mod scan_wants;
 mod scrub;
 
 pub use ask_again::AskAgain;
+pub use cleanup::{Cleaned, Cleanup, CleanupRules, CleanupWish, IsEnabled};
 pub use copy_ledger::CopyLedger;
 pub use edition::{EditionDesk, EditionSettings, Prove, RollBack, RollBackRefused, Unproven};
 pub use job::{Job, JobFailed};

@@ -17,6 +17,10 @@ const MAX_LISTED: usize = 10_000;
 pub enum Alarm {
     /// A folder lost more files than the cap lets go.
     DeletionsWithheld(FolderName),
+    /// A cleanup would let more files go than the cap lets it.
+    CleanupWithheld,
+    /// A night passed without its cleanup.
+    CleanupMissed,
     /// A folder's place is another device or directory than before.
     FolderReplaced(FolderName),
     /// A folder can't be read.
@@ -35,6 +39,8 @@ pub enum Alarm {
     DiskFull(FolderName),
     /// New certificates for hosts can't be used; the old ones stay.
     CertificatesRefused,
+    /// A list of packages of the main names what the main does not have.
+    ListAhead(FolderName),
     /// The configuration can't be read again; what was read at the start stays.
     ConfigurationRefused,
     /// A file's bytes are not what was verified, though nobody wrote to it.

@@ -8,6 +8,7 @@ use super::{
     error::RepositoryError,
     find::is_absent,
     frozen::Frozen,
+    in_order::Waiting,
     log_limit::LogLimit,
     state_dir::{OpenStateError, StateDir},
     together::Pair,
@@ -178,6 +179,9 @@ pub struct Repository {
     pub(super) pair: OnceLock<Pair>,
     /// One change of the rules at a time.
     pub(super) changing_rules: Mutex<()>,
+    /// What has arrived and may not take its name yet.
+    pub(super) waiting: Mutex<Waiting>,
+    pub(super) keeps_lists: AtomicBool,
     /// What needs a person.
     pub attention: Attention,
     /// Files that are left alone.
@@ -224,6 +228,8 @@ impl Repository {
             frozen: Frozen::default(),
             pair: OnceLock::new(),
             changing_rules: Mutex::default(),
+            waiting: Mutex::default(),
+            keeps_lists: AtomicBool::new(true),
             troubles: Troubles::default(),
         };
         repository.bury()?;

@@ -26,6 +26,7 @@ use std::{
 pub const PUBLISHING: Alarm = Alarm::Failing("publishing arrivals");
 
 /// Verified bytes in staging that are to take a name.
+#[derive(Clone)]
 pub struct Arrival {
     /// The folder.
     pub folder: FolderName,
@@ -70,7 +71,8 @@ impl Repository {
         Ok(&open.staging)
     }
 
-    /// Gives arrived bytes their names: sync, rename, sync the directories, commit. One that the index
+    /// Gives arrived bytes their names: sync, rename, sync the directories, commit; until then hosts get what mutable
+    /// names had. One that the index
     /// wants no longer is dropped; one that fails is dropped too, the others still arrive, and the
     /// failure is the answer.
     pub fn receive(&self, arrivals: Vec<Arrival>) -> Result<(), RepositoryError> {
@@ -90,6 +92,8 @@ impl Repository {
         open.staging.sync_staged(&staged).map_err(unsynced)?;
         let writer = self.writer();
         let wanted = self.drop_unwanted(open, arrivals)?;
+        let mutable = wanted.iter().map(|arrival| &arrival.name).filter(|name| !name.is_immutable());
+        let _frozen = self.freeze(folder, mutable)?;
         let replaced = self.forget_replaced(open, &wanted)?;
         let mut published: Vec<(FileName, MissingRecord, Stat)> = Vec::with_capacity(wanted.len());
         let mut failed = None;

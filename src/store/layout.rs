@@ -25,6 +25,8 @@ pub const INDEX: &str = "index.redb";
 pub const LEDGER: &str = "ledger.redb";
 /// What the published edition tells; read again from it when lost.
 pub const EDITIONS: &str = "editions.redb";
+/// What hosts tell; they tell it again when lost.
+pub const HOSTS: &str = "hosts.redb";
 /// The ledger as of last night.
 pub const LEDGER_COPY: &str = "ledger.nightly.redb";
 /// Hash trees of the blobs above one group.

@@ -1,7 +1,7 @@
 //! What a node's connections share: the repository, who is connected, what moves.
 
 use crate::{
-    base::clock::SharedClock,
+    base::{clock::SharedClock, throttle::Throttle},
     domain::{
         key::NodeKey,
         name::{FileName, FolderName},
@@ -20,7 +20,10 @@ use std::{
 };
 use tokio::sync::watch;
 
-use super::{claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring};
+use super::{
+    claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, reports::ReportSink,
+    transport,
+};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,12 +99,15 @@ pub struct Shared {
     pub name: String,
     /// What is known of the members.
     pub fleet: Fleet,
+    /// The ceiling for everything that goes over the line.
+    pub throttle: Throttle,
     children: Mutex<BTreeMap<NodeKey, Connected>>,
     next_child: AtomicU64,
     parent: Mutex<ParentState>,
     parent_connection: watch::Sender<Option<ParentConnection>>,
     source: OnceLock<Weak<dyn Source>>,
     flights: OnceLock<Weak<Flights>>,
+    report_sink: OnceLock<Weak<dyn ReportSink>>,
     mirroring: watch::Sender<Mirroring>,
     /// Large content that is arriving.
     pub(super) claims: Claims,
@@ -119,16 +125,19 @@ pub struct Shared {
 impl Shared {
     /// Nothing is connected yet.
     pub fn new(repository: Arc<Repository>, name: String) -> Arc<Self> {
+        let throttle = Throttle::unlimited(repository.clock().clone());
         Arc::new(Self {
             repository,
             name,
             fleet: Fleet::default(),
+            throttle,
             children: Mutex::default(),
             next_child: AtomicU64::new(0),
             parent: Mutex::default(),
             parent_connection: watch::Sender::default(),
             source: OnceLock::new(),
             flights: OnceLock::new(),
+            report_sink: OnceLock::new(),
             mirroring: watch::Sender::default(),
             claims: Claims::default(),
             transfers: Mutex::default(),
@@ -197,8 +206,27 @@ impl Shared {
         self.flights.set(Arc::downgrade(flights)).ok();
     }
 
+    /// From here on so many bytes a second go over the line, everything together; `None` is without bound.
+    pub fn limit(&self, bytes_per_second: Option<u64>) {
+        self.throttle.limit(bytes_per_second);
+        let children = lock(&self.children).values().map(|connected| connected.connection.clone()).collect::<Vec<_>>();
+        for connection in children.iter().chain(&self.connection_to_parent()) {
+            transport::fit(connection, &self.throttle);
+        }
+    }
+
+    /// Reports of hosts that members carry go to `sink`; said once. Whoever says it keeps it.
+    pub fn carry_reports_to(&self, sink: &Arc<dyn ReportSink>) {
+        self.report_sink.set(Arc::downgrade(sink)).ok();
+    }
+
+    pub(super) fn report_sink(&self) -> Option<Arc<dyn ReportSink>> {
+        self.report_sink.get().and_then(Weak::upgrade)
+    }
+
     /// From here on, what nobody waits for is fetched as this says; what is under way and may not go on stops.
     pub fn mirror_as(&self, mirroring: Mirroring) {
+        self.repository.keep_lists_in_order(!mirroring.only_held);
         self.mirroring.send_if_modified(|known| std::mem::replace(known, mirroring) != mirroring);
     }
 
