@@ -6,7 +6,7 @@
 //! edition before is kept.
 
 use super::{
-    edition::{EditionDesk, Refused, as_time},
+    edition::{EditionDesk, REFRESHING, Refused, as_time},
     job::{Job, JobFailed},
     name::JobName,
 };
@@ -18,15 +18,13 @@ use crate::{
         due::{Last, Next},
         patch_tuesday::{self, Past},
     },
-    repository::{Alarm, Before, RepositoryError},
+    repository::{Before, RepositoryError},
     upstream::{Demand, Fetched, Promise, Upstream, Wanted},
 };
 use jiff::tz::TimeZone;
 use std::{io, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// The alarm about an edition that is not published.
-const EDITION: Alarm = Alarm::Failing("refreshing the edition");
 /// So many attempts in which Microsoft could not be asked are worth an alarm.
 const ALARM_AFTER: usize = 3;
 /// Past attempts that the next one depends on: those of a Patch Tuesday, and what came between.
@@ -76,13 +74,13 @@ impl RefreshCab {
         match refreshed {
             Ok(outcome) => {
                 tracing::info!(?outcome, "the edition was asked for");
-                repository.attention.clear(&EDITION);
+                repository.attention.clear(&REFRESHING);
                 record.outcome = outcome;
             }
             Err(Refused { why, cure, is_transient }) => {
                 tracing::warn!(why, "no edition is published");
                 if !is_transient || self.failed_lately()? {
-                    repository.attention.raise(EDITION, format!("no newer edition is published: {why}"), cure);
+                    repository.attention.raise(REFRESHING, format!("no newer edition is published: {why}"), cure);
                 }
                 record.outcome = RefreshOutcome::Failed(why);
             }

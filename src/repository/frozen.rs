@@ -6,7 +6,7 @@
 use super::{
     attention::lock,
     error::RepositoryError,
-    find::{Found, held, holds, is_absent},
+    find::{Found, held, holds},
     open::Repository,
 };
 use crate::{
@@ -67,12 +67,9 @@ impl Repository {
         let mut files = Files::new();
         for name in names {
             let Some(holding) = snapshot.holding(folder, name)? else { continue };
-            let file = match open.staging.open_file(name) {
-                Err(error) if is_absent(&error) => continue,
-                file => file.map_err(RepositoryError::io("opening", name))?,
-            };
-            let stat = file.stat().map_err(RepositoryError::io("looking at", name))?;
-            if holds(&stat, &holding) {
+            // What can't be opened can't be answered either.
+            let Ok(file) = open.staging.open_file(name) else { continue };
+            if file.stat().is_ok_and(|stat| holds(&stat, &holding)) {
                 files.insert((folder.clone(), name.clone()), (file, holding));
             }
         }

@@ -96,7 +96,7 @@ fn next(report: &RefreshesReport, now: u64) -> String {
     match (report.is_running, report.next_at, &report.why) {
         (true, ..) => "refresh-cab runs".to_owned(),
         (false, Some(at), Some(why)) => format!("refresh-cab in {}: {why}", duration(at.saturating_sub(now))),
-        _ => "refresh-cab does not run here: the main does it".to_owned(),
+        _ => "refresh-cab does not run here: it does on a main where `upstream.enabled` is true".to_owned(),
     }
 }
 

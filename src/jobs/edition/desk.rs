@@ -12,15 +12,17 @@ use crate::{
         name::{FileName, FolderName},
     },
     repository::{Alarm, Found, Pair, Repository, RepositoryError},
-    wsusscn::{self, Counts, Edition, Options},
+    wsusscn::{self, Counts, Edition, Oddities, Options},
 };
 use std::{
     io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The alarm about an edition that is not published, or not believed.
-pub(super) const EDITION: Alarm = Alarm::Failing("refreshing the edition");
+/// The alarm about one that Microsoft has and that is not published.
+pub(in crate::jobs) const REFRESHING: Alarm = Alarm::Failing("refreshing the edition");
+/// The alarm about one that lies in the folder and is not believed.
+pub(super) const FOUND: Alarm = Alarm::Failing("believing the edition in the folder");
 /// The alarm about one that is published and odd.
 const ODD: Alarm = Alarm::Failing("reading the edition");
 /// What to do about that.
@@ -134,7 +136,9 @@ impl EditionDesk {
         let read = tasks::blocking(move || {
             let edition = wsusscn::read(InOrder::new(bytes), &options);
             let edition = edition.map_err(|error| Refused::of(chain(&error)))?;
-            tracing::info!(oddities = ?edition.oddities(), "an edition was read");
+            if *edition.oddities() != Oddities::default() {
+                tracing::info!(oddities = ?edition.oddities(), "what is odd about an edition");
+            }
             let judgement = edition.judge(last);
             match judgement.refused {
                 Some(why) => Err(Refused::of(why)),
@@ -163,7 +167,8 @@ impl EditionDesk {
             indexed_at: self.repository.clock().unix_seconds(),
         };
         self.blocking(move |repository| repository.put_edition(&row, edition.updates(), edition.files())).await?;
-        self.repository.attention.clear(&EDITION);
+        self.repository.attention.clear(&REFRESHING);
+        self.forget_doubts();
         self.tell_odd(&odd);
         Ok(())
     }
@@ -198,6 +203,12 @@ impl EditionDesk {
             *doubted = Some((root, now));
         }
         doubts
+    }
+
+    /// What was not believed is not there any longer.
+    pub(super) fn forget_doubts(&self) {
+        *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.repository.attention.clear(&FOUND);
     }
 
     /// Seconds since 1970 UTC.

@@ -6,7 +6,7 @@
 
 use super::{
     Refused,
-    desk::{EDITION, EditionDesk},
+    desk::{EditionDesk, FOUND},
 };
 use crate::{
     catalog::{RefreshOutcome, RefreshRecord},
@@ -53,15 +53,22 @@ impl EditionDesk {
                 "{}/{CABINET} in the folder is not believed, and what it tells is not used: {why}",
                 self.settings.folder
             );
-            self.repository.attention.raise(EDITION, what, cure);
+            self.repository.attention.raise(FOUND, what, cure);
         }
     }
 
     async fn look_at_pair(&self) -> Result<(), Refused> {
-        let Some(held) = self.held().await? else { return Ok(()) };
+        let Some(held) = self.held().await? else {
+            let pair = self.pair.clone();
+            if self.blocking(move |repository| repository.indexed(&pair.folder, &pair.cab)).await?.is_none() {
+                self.forget_doubts();
+            }
+            return Ok(());
+        };
         let current = self.blocking(|repository| repository.edition()).await?;
         let root = held.file.root;
         if current.is_some_and(|current| current.root == root) {
+            self.forget_doubts();
             return Ok(self.mend(true).await?);
         }
         if self.doubts(root) {

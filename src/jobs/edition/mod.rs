@@ -15,5 +15,5 @@ pub use desk::{EditionDesk, EditionSettings};
 pub use roll_back::{RollBack, RollBackRefused};
 pub use unproven::{Prove, Unproven};
 
-pub(super) use desk::as_time;
+pub(super) use desk::{REFRESHING, as_time};
 pub(super) use unproven::Refused;

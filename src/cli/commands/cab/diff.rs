@@ -23,6 +23,9 @@ pub(crate) struct Args {
     all: bool,
 }
 
+/// Changes that stand in one table, so that its columns line up.
+const PAGE: usize = 1_000;
+
 /// One of the two, as far as people compare them. Times are seconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct Side {
@@ -106,12 +109,26 @@ fn of_files(old: &PathBuf, new: &PathBuf, telling: &mut Telling<'_>) -> Result<(
         Side { created, updates, files }
     };
     telling.begin(side(&old), side(&new))?;
-    let mut failed = Ok(());
+    let (mut page, mut failed) = (Vec::new(), Ok(()));
     daemon::each_changed_update(&old, &new, &mut |change| {
-        telling.flow(&mut failed, |telling| telling.updates(&[change]))
+        page.push(change);
+        if page.len() == PAGE {
+            failed = telling.updates(&std::mem::take(&mut page));
+        }
+        if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    daemon::each_changed_file(&old, &new, &mut |change| telling.flow(&mut failed, |telling| telling.files(&[change])));
-    failed
+    failed?;
+    telling.updates(&page)?;
+    let (mut page, mut failed) = (Vec::new(), Ok(()));
+    daemon::each_changed_file(&old, &new, &mut |change| {
+        page.push(change);
+        if page.len() == PAGE {
+            failed = telling.files(&std::mem::take(&mut page));
+        }
+        if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    failed?;
+    telling.files(&page)
 }
 
 /// What was told so far.
@@ -165,17 +182,6 @@ impl Telling<'_> {
         let rows = if self.has_heading { table.show_rows() } else { table.show(self.out.style(), "") };
         self.has_heading |= !rows.is_empty();
         if rows.is_empty() { Ok(()) } else { self.out.text(&rows) }
-    }
-
-    fn flow(
-        &mut self,
-        failed: &mut Result<(), CliError>,
-        tell: impl FnOnce(&mut Self) -> Result<(), CliError>,
-    ) -> ControlFlow<()> {
-        if failed.is_ok() {
-            *failed = tell(self);
-        }
-        if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn end(&self) -> Result<(), CliError> {
