@@ -25,7 +25,7 @@ mod tests {
         ("store", &["base", "domain"]),
         ("catalog", &["base", "domain"]),
         ("watch", &["base", "domain"]),
-        ("repository", &["base", "domain", "store", "catalog", "watch"]),
+        ("repository", &["base", "domain", "wapt", "store", "catalog", "watch"]),
         ("supply", &["base", "domain", "policy", "repository"]),
         ("upstream", &["base", "domain", "store", "policy", "repository", "supply"]),
         ("sync", &["base", "domain", "store", "catalog", "repository", "supply"]),

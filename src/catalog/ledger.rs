@@ -50,7 +50,6 @@ impl Ledger {
         ledger.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?;
             transaction.open_table(tables::SIGNED_ROWS)?;
-            transaction.open_table(tables::RULES)?;
             transaction.open_table(tables::INVITES)?;
             transaction.open_table(tables::AUDIT)?;
             transaction.open_table(tables::JOBS)?;

@@ -14,7 +14,6 @@ mod index;
 mod ledger;
 mod overlay;
 mod records;
-mod rules;
 mod snapshot;
 mod tables;
 mod tasks;

@@ -25,6 +25,9 @@ pub(super) const TOTALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 /// Files whose row is gone and whose bytes still have to go to the trash.
 pub(super) const INTENTS: TableDefinition<'_, FileKey, ()> = TableDefinition::new("intents");
 
+/// Files that the index names no longer and that stay as long as another file here names them.
+pub(super) const LEAVING: TableDefinition<'_, FileKey, ()> = TableDefinition::new("leaving");
+
 /// Files whose bytes were found bad and are not whole again.
 pub(super) const DAMAGED: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("damaged");
 
@@ -32,8 +35,6 @@ pub(super) const DAMAGED: TableDefinition<'_, FileKey, &[u8]> = TableDefinition:
 pub(super) const MEMBERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("members");
 /// The main's own copy of other tables of the signed state: (namespace, key) to body.
 pub(super) const SIGNED_ROWS: TableDefinition<'_, (&str, &[u8]), &[u8]> = TableDefinition::new("signed_rows");
-/// Keys of the namespace `rules` to bodies: the main's own copy, from which a lost index gets its rules back.
-pub(super) const RULES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rules");
 /// BLAKE3 of a pairing secret to the invitation.
 pub(super) const INVITES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("invites");
 /// Who did what, by running number.

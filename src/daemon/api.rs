@@ -7,6 +7,7 @@ mod import;
 mod jobs;
 mod refresh;
 mod repositories;
+mod rules;
 mod story;
 mod updates;
 mod wants;
@@ -18,6 +19,11 @@ pub use repositories::{
     DISTANCES, DistanceRequest, MOVE_RULE, MoveRequest, NEAREST, NearestQuery, NearestReply, PassedOverReply,
     PlaceReply, REPOSITORIES, REPOSITORY_RULES, RepositoryReport, RepositoryRuleQuery, RepositoryRuleReport,
     RepositoryRuleRequest, RepositoryRulesReport,
+};
+pub use rules::{
+    EditRulesRequest, ImportRulesReply, ImportRulesRequest, IniReport, RULE_CHANGES, RULE_PACKAGES, RULE_TEST,
+    RemoveRulesQuery, RemoveRulesReply, RuleSetReport, TestRulesReply, TestRulesRequest, UPDATE_RULES,
+    UpdateRulesReport,
 };
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};
@@ -305,6 +311,9 @@ pub struct RatesReport {
     pub in_bytes_per_second: u64,
     /// What goes from here.
     pub out_bytes_per_second: u64,
+    /// The ceiling for both together, and for what comes from Microsoft; `None` is without bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bits_per_second: Option<u64>,
 }
 
 /// Something that somebody should look at.

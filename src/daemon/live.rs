@@ -45,6 +45,7 @@ impl Node {
         if !later.is_empty() {
             tracing::warn!(keys = later.join(", "), "these settings take effect at the next start");
         }
+        self.shared.limit(live.bandwidth.limit.map(|limit| limit.bytes_per_second()));
         self.live.send_if_modified(|known| {
             let changes = *known != live;
             *known = live;

@@ -1,5 +1,6 @@
 //! What a node stands on: who listens where on this machine, which units run. Looks only.
 
+use crate::wapt::{agent_ini::AgentIni, server_ini::ServerIni};
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -9,6 +10,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// Where a WAPT server has its configuration on Linux.
+pub(super) const SERVER_INI: &str = "/opt/wapt/conf/waptserver.ini";
+/// Where a WAPT agent has its configuration on Linux.
+pub(super) const AGENT_INI: &str = "/opt/wapt/wapt-get.ini";
+/// WAPT's files are well below.
+pub(super) const MAX_INI_BYTES: u64 = 1 << 20;
 /// The kernel's tables are well below.
 const MAX_TABLE_BYTES: u64 = 16 << 20;
 
@@ -38,6 +45,18 @@ impl Sockets {
     pub(super) fn has_tcp(&self, port: u16) -> bool {
         self.tcp.iter().any(|address| address.port() == port)
     }
+}
+
+/// What a WAPT server beneath `root` is configured as; `None` where there is none.
+pub fn wapt_server(root: &Path) -> io::Result<Option<ServerIni>> {
+    let text = read_text(&root.join(SERVER_INI.trim_start_matches('/')), MAX_INI_BYTES)?;
+    Ok(text.map(|text| ServerIni::parse(&text)))
+}
+
+/// What a WAPT agent beneath `root` is configured as; `None` where there is none.
+pub(super) fn wapt_agent(root: &Path) -> io::Result<Option<AgentIni>> {
+    let text = read_text(&root.join(AGENT_INI.trim_start_matches('/')), MAX_INI_BYTES)?;
+    Ok(text.map(|text| AgentIni::parse(&text)))
 }
 
 /// The text of a file, at most `most` bytes of it, odd bytes replaced; `None` where there is none.

@@ -17,6 +17,7 @@ mod lock;
 mod machine;
 mod metrics;
 mod mirroring;
+mod nginx;
 mod node;
 mod owner;
 mod parent_file;
@@ -27,6 +28,7 @@ mod report;
 mod repositories;
 mod restore;
 mod router;
+mod rules;
 mod serve;
 pub mod setup;
 mod story;
@@ -45,9 +47,12 @@ pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
 pub use live::ReadConfig;
 pub use lock::LockError;
+pub use machine::wapt_server;
+pub use nginx::{Beside, NginxError, Snippet, snippet as nginx_snippet};
 pub use node::StartError;
 pub use random::secret as random_secret;
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
+pub use rules::{IniChangeError, PackageParts, ReadPackageError, ini_problems, ini_with, package_parts};
 pub use serve::{Ready, ServeError, serve};
 pub use trust::{
     Candidate, CertificateReport, SignatureReport, TimeStampReport, TrustError, configured_trust, inspect_signature,

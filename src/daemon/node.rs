@@ -11,12 +11,14 @@ use super::{
     random,
     refresh::refresh_cab,
     repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
+    rules::follow_ini,
     upstream::open_upstream,
 };
 use crate::{
     base::{
         chain::chain,
         clock::{SharedClock, SystemClock},
+        throttle::Throttle,
     },
     domain::{
         key::NodeKey,
@@ -217,9 +219,6 @@ pub(super) struct Node {
     pub scan_wants: Option<Arc<ScanWants>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
-    /// Which repositories there are, and how they stand.
-    pub world: Arc<World>,
-    usher: Option<Arc<SiteUsher>>,
     /// What runs when.
     pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
@@ -228,6 +227,9 @@ pub(super) struct Node {
     pub(super) live: watch::Sender<Live>,
     /// Reads the configuration again; set once.
     pub(super) read_config: OnceLock<ReadConfig>,
+    /// Which repositories there are, and how they stand.
+    pub world: Arc<World>,
+    usher: Option<Arc<SiteUsher>>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -259,10 +261,13 @@ impl Node {
             clock: clock.clone(),
         };
         let (lanes, lanes_run) = Lanes::start(cores()).map_err(StartError::Threads)?;
-        let endpoint = Arc::new(Endpoint::bind_on(&lanes, config.sync.listen, key, settings)?);
+        shared.limit(config.bandwidth.limit.map(|limit| limit.bytes_per_second()));
+        let throttle = shared.throttle.clone();
+        let endpoint = Endpoint::bind_below(&lanes, config.sync.listen, key, settings, throttle.clone())?;
+        let endpoint = Arc::new(endpoint);
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
-        let upstream = upstream(&config, clock.clone()).await?;
+        let upstream = upstream(&config, clock.clone(), throttle).await?;
         let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
         let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
@@ -299,9 +304,9 @@ impl Node {
             _supply: supply,
             scan_wants,
             refresh_cab,
+            jobs,
             world,
             usher,
-            jobs,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -352,6 +357,9 @@ impl Node {
                 self.enrol_itself()?;
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
+                if let Some(ini) = self.config.rules.ini.clone() {
+                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, self.cancel.clone()));
+                }
             }
             Role::Secondary => {
                 self.tasks.spawn(mirroring::run(self.clone()));
@@ -461,13 +469,18 @@ impl Node {
 }
 
 /// The way to Microsoft, where this node may go it.
-async fn upstream(config: &Config, clock: SharedClock) -> Result<Option<Arc<Upstream>>, StartError> {
+async fn upstream(
+    config: &Config,
+    clock: SharedClock,
+    throttle: Throttle,
+) -> Result<Option<Arc<Upstream>>, StartError> {
     if config.role != Role::Main {
         return Ok(None);
     }
     let upstream = config.upstream.clone();
     let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, clock)).await;
-    Ok(opened.map_err(|error| StartError::Threads(io::Error::other(error)))??.map(Arc::new))
+    let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+    Ok(opened.map(|upstream| Arc::new(upstream.below(throttle))))
 }
 
 /// What is fetched because somebody asks, where this node may.

@@ -52,7 +52,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         mirror: (repository.role() == Role::Secondary).then(|| mirroring::report(node)),
         children: children(node),
         transfers: transfers(node),
-        rates,
+        rates: RatesReport { limit_bits_per_second: limit_of(node), ..rates },
         attention: attention(node, now),
         scrub: Some(scrub(node)?),
         repositories: match repository.role() {
@@ -61,6 +61,10 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         },
         wants: super::wants::summary(node)?,
     })
+}
+
+fn limit_of(node: &Node) -> Option<u64> {
+    node.live.borrow().bandwidth.limit.map(|limit| limit.bits_per_second)
 }
 
 fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderReport, RepositoryError> {

@@ -13,7 +13,7 @@ use super::{
     node::Node,
     random,
     rates::Rates,
-    refresh, report, repositories, story, updates, wants,
+    refresh, report, repositories, rules, story, updates, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -63,6 +63,8 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::UPDATES, get(updates::search))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
+        .route(api::UPDATE_RULES, get(rules::list))
+        .route(api::RULE_CHANGES, get(rules::changes))
         .route(api::REPOSITORIES, get(repositories::list))
         .route(api::NEAREST, get(repositories::nearest))
         .route(api::REPOSITORY_RULES, get(repositories::rules))
@@ -93,7 +95,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::DISTANCES, post(repositories::put_distance))
         .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
         .with_state(api.clone());
-    reads(api).merge(changes)
+    reads(api.clone()).merge(changes).merge(rules::changing(api))
 }
 
 async fn status(State(api): State<Api>) -> Answer<StatusReport> {

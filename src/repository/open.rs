@@ -7,6 +7,7 @@ use super::{
     deletions::DeletionCap,
     error::RepositoryError,
     find::is_absent,
+    in_order::Waiting,
     log_limit::LogLimit,
     state_dir::{OpenStateError, StateDir},
 };
@@ -172,6 +173,9 @@ pub struct Repository {
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
     /// One change of the rules at a time.
     pub(super) changing_rules: Mutex<()>,
+    /// What has arrived and may not take its name yet.
+    pub(super) waiting: Mutex<Waiting>,
+    pub(super) keeps_lists: AtomicBool,
     /// What needs a person.
     pub attention: Attention,
     /// Files that are left alone.
@@ -216,6 +220,8 @@ impl Repository {
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
             changing_rules: Mutex::default(),
+            waiting: Mutex::default(),
+            keeps_lists: AtomicBool::new(true),
             troubles: Troubles::default(),
         };
         repository.bury()?;

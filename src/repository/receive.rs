@@ -26,6 +26,7 @@ use std::{
 pub const PUBLISHING: Alarm = Alarm::Failing("publishing arrivals");
 
 /// Verified bytes in staging that are to take a name.
+#[derive(Clone)]
 pub struct Arrival {
     /// The folder.
     pub folder: FolderName,

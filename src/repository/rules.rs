@@ -1,18 +1,13 @@
 //! The rules: the `rules` namespace, and the main's own copy of it in the ledger.
 //!
 //! Keys: `ini` is what the configuration file says; `set/<name>` a rule set; `change/<n>` a change that was made,
-//! in a ring, so that old ones go without tombstones. A change is written in the commit that makes it. Index first,
-//! then the ledger: a start on the same epoch brings the ledger in step.
+//! in a ring, so that old ones go without tombstones. A change is written in the commit that makes it.
 
-use super::{author::Changes, error::RepositoryError, open::Repository};
-use crate::{
-    catalog::CatalogError,
-    domain::{
-        rules::{CHANGES_KEPT, IniRules, RuleBook, RuleChange, RuleSet, RuleSetError, SetEdit, SetEditError, SetName},
-        state::{Body, Namespace},
-    },
+use super::{error::RepositoryError, open::Repository};
+use crate::domain::{
+    rules::{CHANGES_KEPT, IniRules, RuleBook, RuleChange, RuleSet, RuleSetError, SetEdit, SetEditError, SetName},
+    state::{Body, Namespace},
 };
-use std::collections::BTreeMap;
 
 const INI: &[u8] = b"ini";
 const SET: &[u8] = b"set/";
@@ -34,8 +29,6 @@ pub enum ChangeRulesError {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
 }
-
-type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl Repository {
     /// All rules. Rows that this program can't read are passed over.
@@ -124,53 +117,8 @@ impl Repository {
         let number = self.rule_changes()?.first().map_or(1, |last| last.number + 1);
         let change = RuleChange { number, at, by: by.to_owned(), set, what };
         let change = (change_key(number), Some(change.encode()?));
-        let rows = [(key, value), change];
-        self.author(|changes| rows.iter().try_for_each(|(key, value)| put(changes, key, value.as_deref(), at)))?;
-        let rows: Rows =
-            rows.into_iter().map(|(key, value)| (key, value.map(|value| Body::Value(value).encode()))).collect();
-        Ok(self.state.ledger.put_rules(&rows)?)
+        self.put_rows(&Namespace::rules(), vec![(key, value), change])
     }
-
-    /// Brings index and ledger in step after one of them was lost or put back from a copy. Where the epoch goes on,
-    /// the index is the newest that there is. Else the ledger knows best, unless it was lost too.
-    pub(super) fn restore_rules(&self, epoch_goes_on: bool) -> Result<(), RepositoryError> {
-        let kept: BTreeMap<_, _> = self.state.ledger.rules()?.into_iter().collect();
-        let mut indexed = BTreeMap::new();
-        self.state.index.read()?.each_entry(&Namespace::rules(), |key, body| {
-            if Body::value_of(body).is_some() {
-                indexed.insert(key.to_vec(), body.to_vec());
-            }
-            Ok::<_, RepositoryError>(())
-        })?;
-        if kept == indexed {
-            return Ok(());
-        }
-        if epoch_goes_on || kept.is_empty() {
-            return Ok(self.state.ledger.put_rules(&differing(&kept, &indexed))?);
-        }
-        let removed_at = self.clock.unix_seconds();
-        let gone = Body::Tombstone { removed_at }.encode();
-        self.author(|changes| {
-            for (key, body) in differing(&indexed, &kept) {
-                changes.put_bytes(&Namespace::rules(), &key, body.unwrap_or_else(|| gone.clone()))?;
-            }
-            Ok(())
-        })
-    }
-}
-
-/// What makes `from` the same as `to`.
-fn differing(from: &BTreeMap<Vec<u8>, Vec<u8>>, to: &BTreeMap<Vec<u8>, Vec<u8>>) -> Rows {
-    let written = to.iter().filter(|(key, body)| from.get(*key) != Some(body));
-    let written = written.map(|(key, body)| (key.clone(), Some(body.clone())));
-    let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), None));
-    written.chain(removed).collect()
-}
-
-fn put(changes: &mut Changes<'_, '_>, key: &[u8], value: Option<&[u8]>, now: u64) -> Result<(), RepositoryError> {
-    let body = value.map_or(Body::Tombstone { removed_at: now }, |value| Body::Value(value.to_vec()));
-    let put: Result<(), CatalogError> = changes.put(&Namespace::rules(), key, &body);
-    Ok(put?)
 }
 
 fn set_key(name: &SetName) -> Vec<u8> {

@@ -12,6 +12,7 @@ mod acceptor;
 pub mod bounded;
 mod claims;
 pub mod close;
+mod counted;
 pub mod endpoint;
 pub mod fleet;
 pub mod frames;

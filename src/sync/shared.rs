@@ -1,7 +1,7 @@
 //! What a node's connections share: the repository, who is connected, what moves.
 
 use crate::{
-    base::clock::SharedClock,
+    base::{clock::SharedClock, throttle::Throttle},
     domain::{
         key::NodeKey,
         name::{FileName, FolderName},
@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-use super::{claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring};
+use super::{claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, transport};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct Shared {
     pub name: String,
     /// What is known of the members.
     pub fleet: Fleet,
+    /// The ceiling for everything that goes over the line.
+    pub throttle: Throttle,
     children: Mutex<BTreeMap<NodeKey, Connected>>,
     next_child: AtomicU64,
     parent: Mutex<ParentState>,
@@ -119,10 +121,12 @@ pub struct Shared {
 impl Shared {
     /// Nothing is connected yet.
     pub fn new(repository: Arc<Repository>, name: String) -> Arc<Self> {
+        let throttle = Throttle::unlimited(repository.clock().clone());
         Arc::new(Self {
             repository,
             name,
             fleet: Fleet::default(),
+            throttle,
             children: Mutex::default(),
             next_child: AtomicU64::new(0),
             parent: Mutex::default(),
@@ -197,8 +201,18 @@ impl Shared {
         self.flights.set(Arc::downgrade(flights)).ok();
     }
 
+    /// From here on so many bytes a second go over the line, everything together; `None` is without bound.
+    pub fn limit(&self, bytes_per_second: Option<u64>) {
+        self.throttle.limit(bytes_per_second);
+        let children = lock(&self.children).values().map(|connected| connected.connection.clone()).collect::<Vec<_>>();
+        for connection in children.iter().chain(&self.connection_to_parent()) {
+            transport::fit(connection, &self.throttle);
+        }
+    }
+
     /// From here on, what nobody waits for is fetched as this says; what is under way and may not go on stops.
     pub fn mirror_as(&self, mirroring: Mirroring) {
+        self.repository.keep_lists_in_order(!mirroring.only_held);
         self.mirroring.send_if_modified(|known| std::mem::replace(known, mirroring) != mirroring);
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Transfer<'a> {
     spare: Vec<u8>,
     /// Since when the origin is waited for.
     waiting: Option<Instant>,
+    /// Before then nothing is read: this node's ceiling.
+    turn: Option<Instant>,
 }
 
 impl<'a> Transfer<'a> {
@@ -76,6 +78,7 @@ impl<'a> Transfer<'a> {
             gathered: Vec::new(),
             spare: Vec::new(),
             waiting: None,
+            turn: None,
         }
     }
 
@@ -138,6 +141,10 @@ impl<'a> Transfer<'a> {
 
     /// Waits for the next bytes; how it ended, if it did. May be dropped while it waits.
     async fn gather(&mut self) -> Option<Result<(), Fault>> {
+        if let Some(turn) = self.turn {
+            sleep_until(turn.into()).await;
+            self.turn = None;
+        }
         let limits = &self.upstream.limits;
         let since = *self.waiting.get_or_insert_with(|| self.upstream.clock.monotonic());
         let deadline = tokio::time::Instant::from_std(since + limits.stall);
@@ -148,6 +155,7 @@ impl<'a> Transfer<'a> {
         let waited = self.now().saturating_duration_since(since);
         match read {
             Ok(Some(bytes)) => {
+                self.turn = self.upstream.throttle.came(on_wire(bytes.len() as u64));
                 if !self.trickle.on_bytes(waited, bytes.len() as u64) {
                     let (least, within) = (limits.slow_bytes, limits.slow_after);
                     return Some(Err(Fault::Slow { least, within }));
@@ -186,6 +194,11 @@ impl<'a> Transfer<'a> {
     fn now(&self) -> Instant {
         self.upstream.clock.monotonic()
     }
+}
+
+/// What bytes of a body are on the wire: the heads of TCP and IP are 52 bytes in each 1,448 (RFC 7323).
+fn on_wire(bytes: u64) -> u64 {
+    bytes + bytes * 52 / 1_448
 }
 
 fn end_of_last_gap(here: &Ranges, range: &Range<u64>) -> u64 {

@@ -4,6 +4,7 @@ pub mod agent_ini;
 pub mod ini;
 pub mod ini_edit;
 pub mod package;
+pub mod packages;
 pub mod repo_rules;
 pub mod rules_json;
 pub mod server_ini;

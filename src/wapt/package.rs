@@ -105,6 +105,17 @@ pub enum ManifestError {
     Changed(&'static str),
 }
 
+/// What is signed of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedManifest {
+    /// The bytes that are signed.
+    pub manifest: Vec<u8>,
+    /// The signature over them.
+    pub signature: Vec<u8>,
+    /// PEM: the signer's certificate, then others that lead on.
+    pub certificates: Vec<u8>,
+}
+
 /// What is read of a package, as it stands; in base64 where people could read it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageParts(BTreeMap<String, String>);
@@ -153,9 +164,9 @@ impl PackageParts {
         BASE64.decode(self.0.get(member)?.as_bytes()).ok()
     }
 
-    /// What is signed, by what, and by whom: manifest, signature, and certificates as PEM. The manifest has the
-    /// rules and what `control` says, as they stand here; that somebody signed it is not looked at.
-    pub fn manifest(&self) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), ManifestError> {
+    /// What is signed. It has the rules and what `control` says, as they stand here; that somebody signed it is not
+    /// looked at.
+    pub fn manifest(&self) -> Result<SignedManifest, ManifestError> {
         let part = |member| self.part(member).ok_or(ManifestError::Unsigned(member));
         let (manifest, signature, certificates) = (part(MANIFEST)?, part(SIGNATURE)?, part(CERTIFICATE)?);
         let signature: Vec<u8> = signature.into_iter().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -170,7 +181,7 @@ impl PackageParts {
                 return Err(ManifestError::Changed(member));
             }
         }
-        Ok((manifest, signature, certificates))
+        Ok(SignedManifest { manifest, signature, certificates })
     }
 
     /// The rule set that the package is, with what was passed over in it.
@@ -302,8 +313,9 @@ mod tests {
             .unwrap()
         };
         let manifest = manifest_of(GOOD_RULES.as_bytes());
-        let (signed, signature, pem) = parts(&manifest, b"AAEC\n").manifest().unwrap();
-        assert_eq!((signed, signature, pem), (manifest.clone(), vec![0, 1, 2], certificate.to_vec()));
+        let signed = parts(&manifest, b"AAEC\n").manifest().unwrap();
+        let certificates = certificate.to_vec();
+        assert_eq!(signed, SignedManifest { manifest: manifest.clone(), signature: vec![0, 1, 2], certificates });
         let wrong = |manifest: &[u8], signature: &[u8]| parts(manifest, signature).manifest().unwrap_err();
         assert_eq!(wrong(&manifest, b"?"), ManifestError::Damaged(SIGNATURE));
         assert_eq!(wrong(b"{}", b""), ManifestError::Damaged(MANIFEST));

@@ -121,8 +121,20 @@ impl Node {
 
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start_again(&mut self) {
+        let command = self.command(["serve"]);
+        self.start_by(command);
+    }
+
+    /// Starts the daemon behind other words, such as `nsenter` and its arguments.
+    pub fn start_with(&mut self, words: Vec<String>) {
+        let own = self.command(["serve"]);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg(own.get_program()).args(own.get_args()).stdin(Stdio::null());
+        self.start_by(command);
+    }
+
+    fn start_by(&mut self, mut command: Command) {
         let log = fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = self.command(["serve"]);
         command.envs(self.zone.as_ref().map(|zone| ("TZ", zone)));
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();

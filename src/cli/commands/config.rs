@@ -1,5 +1,6 @@
 //! `wuasync config check` and `wuasync config show`.
 
+use super::nginx;
 use crate::{
     cli::{context::Context, error::CliError, exit::Exit},
     daemon,
@@ -11,6 +12,8 @@ pub(crate) enum Config {
     Check(Args),
     /// Show the settings in effect, defaults included and passwords masked
     Show(Args),
+    /// Print what nginx needs to serve hosts beside the daemon
+    Nginx(nginx::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -24,6 +27,7 @@ pub(super) fn run(command: &Config, context: &Context) -> Result<Exit, CliError>
     match command {
         Config::Check(args) => check(args, context),
         Config::Show(args) => show(args, context),
+        Config::Nginx(args) => nginx::run(args, context),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     nearest::Nearest,
     node::{Node, Table},
     read::{self, Mistake},
+    rules::Rules,
     sync::Sync,
     upstream::Upstream,
 };
@@ -59,6 +60,8 @@ pub struct Config {
     pub bandwidth: Bandwidth,
     /// What runs when.
     pub jobs: Jobs,
+    /// Where rules come from.
+    pub rules: Rules,
     /// How much may be deleted.
     pub cleanup: Cleanup,
     /// What is never exceeded.
@@ -96,6 +99,7 @@ impl Config {
             nearest: keys.section("nearest", Nearest::read),
             bandwidth: keys.section("bandwidth", Bandwidth::read),
             jobs: keys.section("jobs", Jobs::read),
+            rules: keys.section("rules", Rules::read),
             cleanup: keys.section("cleanup", Cleanup::read),
             limits: keys.section("limits", Limits::read),
             not_in_effect: Vec::new(),

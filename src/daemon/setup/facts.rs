@@ -3,7 +3,7 @@
 use crate::{
     daemon::{
         config::{ConfigErrors, Given, given, given_beside},
-        machine::{self, Sockets},
+        machine::{self, AGENT_INI, MAX_INI_BYTES, SERVER_INI, Sockets},
         owner::{group_name, own_uid, user_name},
     },
     wapt::{agent_ini::AgentIni, server_ini::ServerIni},
@@ -15,15 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where a WAPT server and a WAPT agent have their configuration on Linux.
-const SERVER_INI: &str = "/opt/wapt/conf/waptserver.ini";
-const AGENT_INI: &str = "/opt/wapt/wapt-get.ini";
 /// Debian's place for web servers' files, and RedHat's.
 const WEB_ROOTS: [&str; 2] = ["/var/www", "/var/www/html"];
 /// Where systemd finds units, the administrator's first.
 const UNIT_FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-/// WAPT's files are well below.
-const MAX_INI_BYTES: u64 = 1 << 20;
 
 /// Why the machine could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +102,10 @@ pub(super) fn own_file(config: &Path) -> PathBuf {
 /// Looks at the machine whose files are beneath `root`, for the configuration at `config`.
 pub fn gather(root: &Path, config: &Path, host_name: &str) -> Result<Facts, FactsError> {
     let beneath = |path: &str| root.join(path.trim_start_matches('/'));
-    let read_ini = |path: &str| read(&beneath(path), MAX_INI_BYTES);
+    let unreadable = |path: &str| {
+        let path = PathBuf::from(path);
+        move |source| FactsError::File { path, source }
+    };
     let own_file = own_file(config);
     let own_text = read(&own_file, MAX_INI_BYTES)?;
     let own = own_text.as_deref().map(|text| given(text, &own_file)).transpose()?.unwrap_or_default();
@@ -119,8 +117,8 @@ pub fn gather(root: &Path, config: &Path, host_name: &str) -> Result<Facts, Fact
         is_root: own_uid() == 0,
         users: names(&read(&beneath("/etc/passwd"), MAX_INI_BYTES)?),
         groups: names(&read(&beneath("/etc/group"), MAX_INI_BYTES)?),
-        server_ini: read_ini(SERVER_INI)?.map(|text| ServerIni::parse(&text)),
-        agent_ini: read_ini(AGENT_INI)?.map(|text| AgentIni::parse(&text)),
+        server_ini: machine::wapt_server(root).map_err(unreadable(SERVER_INI))?,
+        agent_ini: machine::wapt_agent(root).map_err(unreadable(AGENT_INI))?,
         web_root: PathBuf::from(web_root),
         config: config.to_owned(),
         config_is_there: config.exists(),
@@ -131,7 +129,7 @@ pub fn gather(root: &Path, config: &Path, host_name: &str) -> Result<Facts, Fact
         has_systemd,
         enabled: enabled(&beneath("/etc/systemd/system"), &units),
         active: if has_systemd { machine::active_units(&units) } else { BTreeSet::new() },
-        drop_ins: drop_ins(&beneath("/etc/systemd/system"), &units),
+        drop_ins: drop_ins(&beneath, &units),
         units,
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("wuasync")),
     })
@@ -182,9 +180,10 @@ fn enabled(system: &Path, units: &BTreeSet<String>) -> BTreeSet<String> {
     units.iter().filter(is_wanted).cloned().collect()
 }
 
-fn drop_ins(system: &Path, units: &BTreeSet<String>) -> BTreeMap<PathBuf, String> {
-    let paths = units.iter().map(|unit| system.join(format!("{unit}.d/setup.conf")));
-    paths.filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))).collect()
+/// By their paths on the machine.
+fn drop_ins(beneath: &dyn Fn(&str) -> PathBuf, units: &BTreeSet<String>) -> BTreeMap<PathBuf, String> {
+    let paths = units.iter().map(|unit| format!("/etc/systemd/system/{unit}.d/setup.conf"));
+    paths.filter_map(|path| Some((PathBuf::from(&path), fs::read_to_string(beneath(&path)).ok()?))).collect()
 }
 
 #[cfg(test)]

@@ -205,7 +205,7 @@ mod tests {
             (
                 Key::Folders,
                 "waptwua=/var/www/waptwua/ ,wapt = /var/www/wapt",
-                "waptwua=/var/www/waptwua, wapt=/var/www/wapt",
+                "wapt=/var/www/wapt, waptwua=/var/www/waptwua",
             ),
             (Key::Listen, "0.0.0.0:80,[::]:80", "0.0.0.0:80, [::]:80"),
             (Key::Listen, "off", ""),

@@ -339,26 +339,37 @@ impl Ground<'_> {
         if !self.has_units() {
             return Vec::new();
         }
-        let mut service = String::new();
-        if self.user() != "wuasync" || self.group() != "www-data" {
-            service.push_str(&format!("User={}\nGroup={}\n", self.user(), self.group()));
+        let units = [(SERVICE, "Service", self.service_settings()), (SOCKET, "Socket", self.socket_settings())];
+        let files =
+            units.into_iter().filter(|(_, _, settings)| !settings.is_empty()).map(|(unit, section, settings)| {
+                let path = Path::new("/etc/systemd/system").join(format!("{unit}.d/setup.conf"));
+                (path, format!("# Written by `wuasync setup`.\n[{section}]\n{settings}"))
+            });
+        let is_new = |(path, text): &(PathBuf, String)| self.facts.drop_ins.get(path) != Some(text);
+        files.filter(is_new).map(|(path, text)| Step::File { path, text, keep_as: None }).collect()
+    }
+
+    /// Its user, and folders elsewhere than the unit may write.
+    fn service_settings(&self) -> String {
+        let (user, group) = (self.user(), self.group());
+        let is_other = user != "wuasync" || group != "www-data";
+        let account = if is_other { format!("User={user}\nGroup={group}\n") } else { String::new() };
+        let folders = self.choices.folders();
+        let parents: BTreeSet<&Path> = folders.iter().filter_map(|(_, path)| path.parent()).collect();
+        let elsewhere = parents.into_iter().filter(|parent| !parent.starts_with(USUAL_WEB_ROOT));
+        account + &elsewhere.map(|parent| format!("ReadWritePaths={}\n", parent.display())).collect::<String>()
+    }
+
+    /// Its ports, where another program has one that the package's unit would open.
+    fn socket_settings(&self) -> String {
+        let is_taken = |port: &u16| self.facts.sockets.has_tcp(*port) && !self.facts.active.contains(SOCKET);
+        let has_own = self.facts.drop_ins.keys().any(|path| path.ends_with(format!("{SOCKET}.d/setup.conf")));
+        let needs_own = SOCKET_PORTS.iter().any(is_taken) || has_own;
+        if !self.is_on_the_socket() || !needs_own {
+            return String::new();
         }
-        let parents: BTreeSet<PathBuf> =
-            self.choices.folders().iter().filter_map(|(_, path)| path.parent().map(Path::to_owned)).collect();
-        for parent in parents.iter().filter(|parent| !parent.starts_with(USUAL_WEB_ROOT)) {
-            service.push_str(&format!("ReadWritePaths={}\n", parent.display()));
-        }
-        if service.is_empty() {
-            return Vec::new();
-        }
-        let path = Path::new("/etc/systemd/system").join(format!("{SERVICE}.d/setup.conf"));
-        let text = format!("# Written by `wuasync setup`.\n[Service]\n{service}");
-        let is_same = self
-            .facts
-            .drop_ins
-            .iter()
-            .any(|(known, had)| known.ends_with(format!("{SERVICE}.d/setup.conf")) && *had == text);
-        if is_same { Vec::new() } else { vec![Step::File { path, text, keep_as: None }] }
+        let ports: BTreeSet<u16> = self.ports().collect();
+        "ListenStream=\n".to_owned() + &ports.iter().map(|port| format!("ListenStream={port}\n")).collect::<String>()
     }
 
     fn wanted_units(&self) -> Vec<&str> {
@@ -373,10 +384,12 @@ impl Ground<'_> {
 
     /// Whether hosts are served on the very ports of the socket unit.
     fn is_on_the_socket(&self) -> bool {
-        let listen = self.choices.text(Key::Listen);
-        let ports = listen.split(", ").filter_map(|address| address.rsplit(':').next()?.parse().ok());
-        let mut ports = ports.peekable();
-        ports.peek().is_some() && ports.all(|port: u16| SOCKET_PORTS.contains(&port))
+        let mut ports = self.ports().peekable();
+        ports.peek().is_some() && ports.all(|port| SOCKET_PORTS.contains(&port))
+    }
+
+    fn ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.choices.text(Key::Listen).split(", ").filter_map(|address| address.rsplit(':').next()?.parse().ok())
     }
 
     fn units(&self, must_reload: bool, is_changed: bool) -> Vec<Step> {

@@ -6,7 +6,7 @@ use crate::domain::{
     versioned::{self, VersionedError},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 const VERSION: u8 = 1;
 /// Most bytes of a stored set: a fourth of what one frame between nodes carries, and over 10,000 updates.
@@ -69,6 +69,20 @@ pub enum PackageSignature {
         /// The certificate's subject.
         by: String,
     },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("written here"),
+            Self::Package { version, signature: PackageSignature::Unsigned } => {
+                write!(f, "package {version}, unsigned")
+            }
+            Self::Package { version, signature: PackageSignature::Signed { by } } => {
+                write!(f, "package {version}, signed by {by}")
+            }
+        }
+    }
 }
 
 impl RuleSet {

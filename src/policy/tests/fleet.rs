@@ -82,7 +82,7 @@ fn an_older_update_is_asked_for_only_where_its_newer_one_is_not_or_where_it_is_i
             HostSettings { include_potentially_superseded_updates: Some(include), ..HostSettings::default() };
         demand_of(hosts, &known, settings).wants(|_| Stock::Absent).collect::<Vec<_>>()
     };
-    assert_eq!(wants(&[both.clone()], false), [], "whatever rules say of the newer one");
-    assert_eq!(wants(&[both.clone()], true), [id(1)]);
+    assert_eq!(wants(std::slice::from_ref(&both), false), [], "whatever rules say of the newer one");
+    assert_eq!(wants(std::slice::from_ref(&both), true), [id(1)]);
     assert_eq!(wants(&[both, older], false), [id(1)]);
 }

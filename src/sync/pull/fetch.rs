@@ -142,7 +142,11 @@ impl Fetcher<'_> {
             return Ok(());
         }
         let (repository, under_way) = (self.shared.repository.clone(), self.plan.roots().clone());
-        let swept = tasks::blocking(move || repository.sweep_unwanted(&under_way)).await?;
+        let swept = tasks::blocking(move || (repository.enter_waiting(), repository.sweep_unwanted(&under_way)));
+        let (entered, swept) = swept.await?;
+        if let Err(error) = entered {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what waits for others can't take its name");
+        }
         if let Err(error) = swept {
             tracing::warn!(error = &error as &dyn std::error::Error, "partials that nobody wants can't be removed");
         }
@@ -215,6 +219,6 @@ fn cure(why: Failure) -> &'static str {
         Failure::Lied | Failure::Broken => "look at the parent's disk and status; the file is tried again",
         Failure::Full => "make room on the disk; the file is tried again",
         Failure::Here => "look at the log, and repair the disk or the folder; the file is tried again",
-        Failure::Absent | Failure::PutOff => "nothing: it comes later",
+        Failure::Absent | Failure::PutOff | Failure::Waits => "nothing: it comes later",
     }
 }

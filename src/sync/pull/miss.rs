@@ -32,6 +32,8 @@ use trip::Trip;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// When to ask again while the parent is away.
 const AWAY: Duration = Duration::from_secs(15);
+/// When to ask again for what has no name before others have theirs.
+const IN_ORDER: Duration = Duration::from_secs(5);
 /// When to ask again after something failed here.
 const FAILED: Duration = Duration::from_secs(30);
 /// First and longest wait between two tries of one flight.
@@ -170,6 +172,11 @@ impl Spring for FromParent {
             if self.shared.repository.folder_path(folder).is_none() {
                 return Outlook::Unknown;
             }
+            let (repository, place) = (self.shared.repository.clone(), (folder.clone(), name.clone()));
+            let in_order = tasks::blocking(move || repository.comes_in_order(&place.0, &place.1)).await;
+            if matches!(in_order, Ok(Ok(true))) {
+                return Outlook::Later(IN_ORDER);
+            }
             if self.shared.connection_to_parent().is_some() {
                 return Outlook::Good;
             }
@@ -187,7 +194,7 @@ impl Spring for FromParent {
     fn describe<'a>(&'a self, folder: &'a FolderName, name: &'a FileName) -> BoxFuture<'a, Option<Description>> {
         Box::pin(async move {
             let parent = connected(&self.shared).await.ok()?;
-            let (_, _, coming) = pieces::ask(&parent, folder, name, true, 0).await.ok()?;
+            let (_, _, coming) = pieces::ask(&self.shared, &parent, folder, name, true, 0).await.ok()?;
             Some(Description { size: coming.size, modified: coming.modified })
         })
     }

@@ -50,6 +50,8 @@ pub(super) enum Failure {
     Broken,
     /// It may not travel now.
     PutOff,
+    /// It is here, and its name comes after those of others.
+    Waits,
     /// This disk is full.
     Full,
     /// It can't be written or read here.
@@ -63,6 +65,7 @@ impl Failure {
             Self::Absent => "is not at the parent yet",
             Self::Lied => "does not verify: the parent sends other bytes than the main signed",
             Self::PutOff => "may not travel now",
+            Self::Waits => "waits for others",
             Self::Broken => "breaks off at the parent",
             Self::Full => "finds no room on this disk",
             Self::Here => "can't be written here",
@@ -184,11 +187,12 @@ impl Plan {
         let key = (item.folder.clone(), item.name.clone());
         let before = self.retries.get(&key).filter(|retry| retry.wanted == item.wanted.root);
         let wait = match (why, before) {
+            (Failure::Waits, _) => RETRY_MOST,
             (Failure::PutOff, before) => before.map_or(RETRY_FIRST / 2, |retry| retry.wait),
             (_, before) => before.map_or(RETRY_FIRST, |retry| (retry.wait * 2).min(RETRY_MOST)),
         };
         let serious = match why {
-            Failure::Absent | Failure::PutOff => 0,
+            Failure::Absent | Failure::PutOff | Failure::Waits => 0,
             _ => before.map_or(0, |retry| retry.serious) + 1,
         };
         let at = now + if why == Failure::PutOff { UNTIL_LET } else { wait };
@@ -311,7 +315,7 @@ mod tests {
     fn what_may_not_travel_waits_until_that_changes_and_its_wait_after_a_failure_stays() {
         let missing = [item("a", 10)];
         let (mut plan, mut now) = (Plan::default(), Instant::now());
-        let mut job = |plan: &mut Plan, now| plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
+        let job = |plan: &mut Plan, now| plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
         let file = job(&mut plan, now).remove(0);
         plan.on_failed(&file, Failure::Absent, now);
         now += RETRY_FIRST;

@@ -10,9 +10,9 @@ use super::{
     plan::{Failure, Item},
 };
 use crate::{
-    base::tasks,
+    base::{tasks, throttle::Urgency},
     domain::digest::Root,
-    repository::{LocalSource, Repository, RepositoryError},
+    repository::{LocalSource, Repository, RepositoryError, Turn},
     store::staging::Staged,
     sync::{
         frames::{BadGroup, Frame, Get, GetItem, RefusedReason},
@@ -72,19 +72,25 @@ impl Stream {
         let (repository, mirroring) = (self.shared.repository.clone(), *self.shared.mirroring().borrow());
         let looked = tasks::blocking_in(&self.tasks, move || {
             let look = |item: &Item| {
-                let source = repository.obtain_locally(&item.folder, &item.name, &item.wanted)?;
-                let held = repository.holds_any(&item.folder, &item.name)?;
-                Ok::<_, RepositoryError>((source, mirroring.fetches(&item.name, held)))
+                let (folder, name, wanted) = (&item.folder, &item.name, &item.wanted);
+                let source = match repository.turn(folder, name, wanted)? {
+                    Turn::Any => Some(repository.obtain_locally(folder, name, wanted)?),
+                    Turn::Fetched => Some(LocalSource::Nothing),
+                    Turn::Waits => None,
+                };
+                let held = repository.holds_any(folder, name)?;
+                Ok::<_, RepositoryError>((source, mirroring.fetches(name, held)))
             };
             job.into_iter().map(|item| (look(&item), item)).collect::<Vec<_>>()
         });
         let (mut to_fetch, mut put_off) = (Vec::new(), Vec::new());
         for (looked, item) in looked.await? {
             match looked {
-                Ok((LocalSource::Nothing, true)) => to_fetch.push(item),
-                Ok((LocalSource::Nothing, false)) => put_off.push(item),
-                Ok((LocalSource::Settled, _)) => self.desk.on_settled(item).await,
-                Ok((LocalSource::Staged(staged), _)) => self.desk.on_staged(item, staged).await,
+                Ok((None, _)) => self.desk.on_failed(vec![item], Failure::Waits).await,
+                Ok((Some(LocalSource::Nothing), true)) => to_fetch.push(item),
+                Ok((Some(LocalSource::Nothing), false)) => put_off.push(item),
+                Ok((Some(LocalSource::Settled), _)) => self.desk.on_settled(item).await,
+                Ok((Some(LocalSource::Staged(staged)), _)) => self.desk.on_staged(item, staged).await,
                 Err(error) => {
                     let why = self.judge(&item, error.into())?;
                     self.desk.on_failed(vec![item], why).await;
@@ -170,7 +176,7 @@ impl Stream {
         let mut writer = FrameWriter::new(send);
         patiently(writer.write_frame(Get { items })).await?;
         writer.get_mut().finish().ok();
-        Ok(FrameReader::new(receive))
+        Ok(FrameReader::new(receive).below(&self.shared.throttle, Urgency::Whenever))
     }
 
     /// Tells the parent that its copy does not verify.

@@ -2,6 +2,7 @@
 
 use super::{ask, blobs, damage::DamageDesk, descent, joining::Doorkeeper, session};
 use crate::{
+    base::{bucket::Way, throttle::Urgency},
     domain::{member::MemberRecord, name::FolderName},
     repository::{Admission, RepositoryError},
     sync::{
@@ -13,6 +14,7 @@ use crate::{
         wire::{FrameReader, FrameWriter, ReadFrameError, WriteFrameError},
     },
 };
+use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -65,6 +67,21 @@ pub(super) async fn patiently<T, E: Into<ServeError>>(
     step: impl Future<Output = Result<T, E>>,
 ) -> Result<T, ServeError> {
     tokio::time::timeout(STALL, step).await.map_err(|_| ServeError::Stalled)?.map_err(Into::into)
+}
+
+/// Writes content in turns of this node's ceiling.
+pub(super) async fn write_content(
+    shared: &Shared,
+    writer: &mut FrameWriter<SendStream>,
+    mut bytes: Bytes,
+    urgency: Urgency,
+) -> Result<(), ServeError> {
+    while !bytes.is_empty() {
+        let turn = bytes.split_to(bytes.len().min(shared.throttle.turn_bytes()));
+        shared.throttle.turn(Way::Out, turn.len(), urgency).await;
+        patiently(writer.get_mut().write_chunk(turn)).await?;
+    }
+    Ok(())
 }
 
 /// Serves members and joiners on one endpoint.

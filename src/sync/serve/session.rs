@@ -29,6 +29,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// The version of the protocol; also the only one so far.
 pub(in crate::sync) const PROTOCOL: u16 = 1;
+/// Above that of content, awaited or not: what changed never waits behind it.
+const STATE: i32 = 2;
 /// Log rows that are read at once.
 const ROWS: usize = 1_000;
 /// Bytes of keys and bodies in one frame of entries, well below the frame limit.
@@ -62,6 +64,7 @@ pub(super) async fn serve(
     let namespaces = rights::allowed(&shared.repository, member, &hello.namespaces).map_err(ServeError::Folder)?;
     let Ok(name) = shared.name.parse() else { return Err(ServeError::OutOfPlace("nameless")) };
     let mut changes = shared.repository.changes();
+    writer.get_mut().set_priority(STATE).ok();
     let via = Via::Child(member.key);
     patiently(writer.write_frame(Welcome { version: PROTOCOL, features: GIVES_ON_MISS, name })).await?;
     let mut follower = Follower {

@@ -6,9 +6,12 @@ use crate::{
         out::{Style, printable},
         table::Table,
     },
-    daemon::api::{
-        AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, RepositoryReport, ScrubState,
-        StatusReport, TransferReport, WantsSummary,
+    daemon::{
+        api::{
+            AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, RepositoryReport, ScrubState,
+            StatusReport, TransferReport, WantsSummary,
+        },
+        config::Rate,
     },
 };
 use std::time::Duration;
@@ -144,11 +147,13 @@ fn repositories(repositories: &[RepositoryReport], now: u64, style: Style) -> St
 fn transfers(report: &StatusReport, style: Style) -> String {
     let rates = report.rates;
     let is_quiet = report.transfers.is_empty() && rates.in_bytes_per_second == 0 && rates.out_bytes_per_second == 0;
+    let limit = rates.limit_bits_per_second.map(|bits_per_second| Rate { bits_per_second });
     if is_quiet {
-        return String::new();
+        return limit.map(|limit| format!("limit {limit}\n")).unwrap_or_default();
     }
+    let limit = limit.map(|limit| format!(", limit {limit}")).unwrap_or_default();
     let traffic = format!(
-        "in {}/s, out {}/s\n",
+        "in {}/s, out {}/s{limit}\n",
         units::bytes(rates.in_bytes_per_second),
         units::bytes(rates.out_bytes_per_second)
     );
@@ -309,6 +314,15 @@ NICE  nice        7 s ago      0            1.0 MiB/s  yes
         );
         let told = self::wants(&WantsSummary { conflicts: 1, ..wants });
         assert_eq!(told, format!("{said}; of 1, several contents were told (`wuasync want list --conflicts`)\n"));
+    }
+
+    #[test]
+    fn a_limit_is_told_beside_the_traffic_and_alone() {
+        let rates = RatesReport { limit_bits_per_second: Some(50_000_000), ..RatesReport::default() };
+        let quiet = StatusReport { rates, ..report() };
+        assert_eq!(transfers(&quiet, Style::Plain), "limit 50 Mbit/s\n");
+        let busy = StatusReport { rates: RatesReport { in_bytes_per_second: 1_024, ..rates }, ..report() };
+        assert_eq!(transfers(&busy, Style::Plain), "in 1.0 KiB/s, out 0 B/s, limit 50 Mbit/s\n");
     }
 
     #[test]

@@ -207,4 +207,9 @@ fn other_ports_than_the_sockets_leave_it_off_and_folders_elsewhere_are_made_writ
     assert!(texts[Path::new("/etc/systemd/system/wuasync.service.d/setup.conf")].contains("ReadWritePaths=/srv\n"));
     assert!(plan.by_hand[0].contains("`chown -R wuasync:www-data /srv/waptwua`"), "{:?}", plan.by_hand);
     assert!(plan.next.iter().any(|line| line.contains("wuasync config nginx")), "{:?}", plan.next);
+    let mut facts = with_systemd(facts());
+    facts.sockets.tcp.insert("0.0.0.0:443".parse().unwrap());
+    let texts = planned(&facts, &[(Key::Role, "main")], &[], &Wanted::default()).texts();
+    let socket = &texts[Path::new("/etc/systemd/system/wuasync.socket.d/setup.conf")];
+    assert!(socket.ends_with("[Socket]\nListenStream=\nListenStream=80\n"), "{socket}");
 }

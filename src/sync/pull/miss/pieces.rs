@@ -2,7 +2,7 @@
 
 use super::{FAILED, MissError};
 use crate::{
-    base::tasks,
+    base::{tasks, throttle::Urgency},
     domain::{
         digest::Root,
         file::MAX_FILE_BYTES,
@@ -13,7 +13,7 @@ use crate::{
         bounded::Text,
         frames::{Ask, Coming, Frame, Granted, MAX_PIECE_BYTES, Piece, RefusedReason, Seek},
         pull::parent::{PullError, patiently},
-        shared::ParentConnection,
+        shared::{ParentConnection, Shared},
         wire::{FrameReader, FrameWriter},
     },
 };
@@ -29,6 +29,7 @@ pub(super) type Stream = (FrameWriter<SendStream>, FrameReader<RecvStream>, Comi
 
 /// Asks for a file, and waits for the parent's first word.
 pub(super) async fn ask(
+    shared: &Shared,
     parent: &ParentConnection,
     folder: &FolderName,
     name: &FileName,
@@ -36,7 +37,8 @@ pub(super) async fn ask(
     from: u64,
 ) -> Result<Stream, MissError> {
     let (send, receive) = parent.connection.open_bi().await?;
-    let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
+    let mut writer = FrameWriter::new(send);
+    let mut reader = FrameReader::new(receive).below(&shared.throttle, Urgency::Awaited);
     let (Some(folder), Some(name)) = (Text::new(folder.as_str()), Text::new(name.as_str())) else {
         return Err(MissError::Unknown);
     };

@@ -176,7 +176,7 @@ impl<'a> Trip<'a> {
     }
 
     pub(super) async fn ask(&self, parent: &ParentConnection, from: u64) -> Result<Stream, MissError> {
-        pieces::ask(parent, &self.flight.folder, &self.flight.name, false, from).await
+        pieces::ask(self.shared, parent, &self.flight.folder, &self.flight.name, false, from).await
     }
 
     pub(super) fn next_piece(&mut self, size: u64, here: &Ranges) -> Option<Range<u64>> {
