@@ -306,6 +306,31 @@ fn a_host_behind_nginx_is_known_by_whom_nginx_names() {
     assert_eq!(told["places"][0]["name"], "paris", "whom no rule knows stays: {told}");
 }
 
+#[test]
+fn a_secondary_of_a_secondary_is_known_to_the_main_with_what_it_lacks_and_where_it_is_reached() {
+    let line = Line::start(Node::main("paris"), vec![Node::secondary("site1")]);
+    let below = Node::secondary("below").start();
+    let at = line.sites[0].ready()["sync"].as_str().unwrap().to_owned();
+    let token = line.main.token(&format!("pair invite below --via site1 --address {at}"));
+    below.ok(&format!("join {token}"));
+    line.main.ok("repositories rules add b --to below --agent-ip 10.7.0.0/16");
+    let file = immutable("kb1", &noise(10, 100_000));
+    line.main.write(&file, &noise(10, 100_000));
+    line.wait_for_place(&file, 7, |places| {
+        places[0]["name"] == "below"
+            && places[0]["holds"] == true
+            && places[0]["url"] == format!("http://{}", below.http())
+    });
+    let told = wait("it knows the main through its parent", || {
+        let told = nearest(below.http(), &file, "10.7.0.9");
+        (told["places"].as_array().unwrap().len() == 3).then_some(told)
+    });
+    let names: Vec<_> = told["places"].as_array().unwrap().iter().map(|place| place["name"].clone()).collect();
+    assert_eq!(names, ["below", "paris", "site1"]);
+    line.main.ok("pair revoke below");
+    line.wait_for_place(&file, 7, |places| places.as_array().unwrap().iter().all(|place| place["name"] != "below"));
+}
+
 /// A number that the environment may set, for measurements.
 fn number(key: &str, usual: usize) -> usize {
     std::env::var(key).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
