@@ -17,7 +17,7 @@ use wuasync::{
     agent::{
         client::AgentClient,
         course::{Fault, Place},
-        pull::{Pulled, Settings, Watch, pull},
+        pull::{Leg, Pulled, Settings, Watch, pull},
     },
     base::clock::SystemClock,
     domain::{
@@ -116,6 +116,17 @@ struct Nobody;
 impl Watch for Nobody {
     fn on_bytes(&mut self, _: u64, _: Option<u64>) {}
     fn on_left(&mut self, _: &Place, _: &Fault) {}
+}
+
+/// Sees who was left, and why.
+#[derive(Default)]
+struct Left(Vec<String>);
+
+impl Watch for Left {
+    fn on_bytes(&mut self, _: u64, _: Option<u64>) {}
+    fn on_left(&mut self, place: &Place, fault: &Fault) {
+        self.0.push(format!("{:?} {fault}", place.name));
+    }
 }
 
 /// Kills a node once so many bytes are here, and sees when the next byte came after that.
@@ -356,9 +367,11 @@ fn all_hosts_of_five_sites_cost_the_main_one_copy_for_each_site() {
             for number in 0..hosts {
                 let (file, bytes) = (&file, &bytes);
                 scope.spawn(move || {
-                    let (pulled, got) = host(main, n, number % 250, file, &mut Nobody);
+                    let mut left = Left::default();
+                    let (pulled, got) = host(main, n, number % 250, file, &mut left);
                     assert!(&got == bytes);
-                    assert!(pulled.legs.iter().all(|leg| leg.name.as_deref() == Some(&name(n))), "{pulled:?}");
+                    let is_own = |leg: &Leg| leg.name.as_deref() == Some(&name(n));
+                    assert!(pulled.legs.iter().all(is_own), "site {n}: {pulled:?} {:?}", left.0);
                 });
             }
         }

@@ -37,8 +37,8 @@ pub(in crate::daemon) async fn keep(node: Arc<Node>, cancel: CancellationToken) 
     let about = || About {
         url: url.clone(),
         sent_to_hosts: node.counters.read().bytes,
-        can_fetch: node.flights.is_some()
-            && (node.config.role == Role::Main || node.shared.parent().connected_since.is_some()),
+        // Whoever is told of it over a connection upwards knows that there is one.
+        can_fetch: node.flights.is_some(),
     };
     tokio::join!(
         fleet::keep(node.shared.clone(), node.key(), about, cancel.clone()),
