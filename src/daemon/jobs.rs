@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::chain::chain,
     catalog::JobRecord,
-    jobs::{BeginScrub, CopyLedger, Job, JobName, Jobs, Ran, RefreshCab, ScanWants, Standing, When},
+    jobs::{BeginScrub, Cleanup, CopyLedger, Job, JobName, Jobs, Ran, RefreshCab, ScanWants, Standing, When},
     repository::{Repository, RepositoryError, Scrub},
 };
 use axum::{
@@ -24,6 +24,7 @@ pub(super) struct Runnable {
     pub scrub: Arc<Scrub>,
     pub scan_wants: Option<Arc<ScanWants>>,
     pub refresh_cab: Option<Arc<RefreshCab>>,
+    pub cleanup: Arc<Cleanup>,
 }
 
 /// Registers the jobs of this node.
@@ -39,6 +40,7 @@ pub(super) fn registry(by: super::config::RunBy, repository: &Arc<Repository>, h
     if let Some(scan_wants) = has.scan_wants {
         add(scan_wants);
     }
+    add(has.cleanup);
     add(Arc::new(BeginScrub::new(repository.clone(), has.scrub)));
     add(Arc::new(CopyLedger::new(repository.clone())));
     Arc::new(jobs)

@@ -6,8 +6,12 @@ pub mod api;
 mod arenas;
 mod backup;
 mod cabinet;
+mod changes;
+mod cleanup;
 pub mod config;
 pub mod control;
+mod edition_file;
+mod hosts;
 mod import;
 mod inspect;
 mod jobs;
@@ -43,6 +47,7 @@ pub use backup::{BackupError, backup_error, backup_offline};
 pub use cabinet::{
     CabFault, CabFolder, CabLine, CabMember, CabReport, CabSignature, CabinetError, cab_list, cab_report,
 };
+pub use edition_file::{EditionFileError, EditionFileRead, each_changed_file, each_changed_update, read_edition};
 pub use inspect::inspect;
 pub use joining::{JoinLineError, join_error, join_offline};
 pub use live::ReadConfig;

@@ -2,14 +2,16 @@
 
 use super::{
     api::ErrorCode,
+    cleanup::{cleanup, note_asked},
     config::{self, Config, Tls},
+    hosts::{HostReports, Taking},
     jobs::{Runnable, registry},
     live::{Live, ReadConfig},
     lock::{LockError, StateLock},
     mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
-    refresh::refresh_cab,
+    refresh::{edition_desk, refresh_cab},
     repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
     rules::follow_ini,
     upstream::open_upstream,
@@ -32,18 +34,21 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
         usher::Usher,
     },
-    jobs::{AskAgain, Jobs, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Cleanup, EditionDesk, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
-    supply::{FlightLimits, Flights, QuotaLimits, Supply, local::Local, source::Source, spring::Spring},
+    supply::{
+        Asked, FlightLimits, Flights, QuotaLimits, Remembering, Supply, local::Local, source::Source, spring::Spring,
+    },
     sync::{
         close::CloseCode,
         endpoint::{BindError, Endpoint, EndpointSettings},
         lanes::Lanes,
-        pull::{FromParent, Parent, ParentAddress, heal_from_children},
+        pull::{FromParent, Parent, ParentAddress, carry_reports, heal_from_children},
+        reports::ReportSink,
         serve::{Doorkeeper, Server},
         shared::Shared,
         tls::{LoadKeyError, TransportKey},
@@ -215,10 +220,16 @@ pub(super) struct Node {
     pub flights: Option<Arc<Flights>>,
     /// What others are given from.
     _supply: Arc<dyn Source>,
+    /// What takes reports of hosts.
+    _reports: Arc<dyn ReportSink>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
+    /// What reads the edition.
+    pub edition_desk: Option<Arc<EditionDesk>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
+    /// What lets files go that no host needs.
+    pub cleanup: Arc<Cleanup>,
     /// What runs when.
     pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
@@ -269,19 +280,29 @@ impl Node {
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
         let upstream = upstream(&config, clock.clone(), throttle).await?;
         let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
-        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
+        let edition_desk = edition_desk(&config, &repository);
+        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, edition_desk.as_ref(), upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
         shared.give_from(&supply);
         if let Some(flights) = &flights {
             shared.leave_to(flights);
         }
         shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
+        let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
+        let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
+        let scan_wants =
+            scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits, config.name.clone()));
+        let asked = Asked::new(clock.clone());
+        let taking = Taking::new(repository.clone(), config.name.clone(), config.site.clone(), scan_wants.clone());
+        let reports: Arc<dyn ReportSink> = taking.clone();
+        shared.carry_reports_to(&reports);
+        let remembering = Arc::new(Remembering::new(supply.clone(), asked.clone()));
         let world = World::new(shared.clone(), public, &config);
-        let apis = Apis::new(vec![Arc::new(HostsNearest(world.clone()))]);
+        let apis = Apis::new(vec![Arc::new(HostReports::new(taking)), Arc::new(HostsNearest(world.clone()))]);
         let usher = SiteUsher::new(&world, &config)?;
         let front = start_front(
             &config,
-            supply.clone(),
+            remembering,
             apis,
             usher.clone().map(SiteUsher::as_usher),
             clock.clone(),
@@ -291,10 +312,13 @@ impl Node {
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
-        let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
-        let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
-        let scan_wants = scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits));
-        let has = Runnable { scrub: scrub.clone(), scan_wants: scan_wants.clone(), refresh_cab: refresh_cab.clone() };
+        let cleanup = cleanup(&config, &repository, flights.clone(), asked, &public);
+        let has = Runnable {
+            scrub: scrub.clone(),
+            scan_wants: scan_wants.clone(),
+            refresh_cab: refresh_cab.clone(),
+            cleanup: cleanup.clone(),
+        };
         let jobs = registry(config.jobs.by, &repository, has);
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
@@ -302,8 +326,11 @@ impl Node {
             scrub,
             flights,
             _supply: supply,
+            _reports: reports,
             scan_wants,
+            edition_desk,
             refresh_cab,
+            cleanup,
             jobs,
             world,
             usher,
@@ -341,6 +368,7 @@ impl Node {
         for name in self.jobs.names() {
             self.tasks.spawn(self.jobs.clone().drive(name, self.cancel.clone()));
         }
+        self.tasks.spawn(note_asked(self.cleanup.clone(), self.cancel.clone()));
         self.tasks.spawn(self.scrub.clone().run());
         self.tasks.spawn(repositories::keep(self.clone(), self.cancel.clone()));
         if let Some(usher) = &self.usher {
@@ -349,8 +377,8 @@ impl Node {
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
-        if let Some(refresh_cab) = &self.refresh_cab {
-            self.tasks.spawn(refresh_cab.clone().run(self.cancel.clone()));
+        if let Some(desk) = &self.edition_desk {
+            self.tasks.spawn(desk.clone().run(self.cancel.clone()));
         }
         match self.config.role {
             Role::Main => {
@@ -362,6 +390,7 @@ impl Node {
                 }
             }
             Role::Secondary => {
+                self.tasks.spawn(carry_reports(self.shared.clone(), self.cancel.clone()));
                 self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =

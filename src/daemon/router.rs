@@ -7,8 +7,9 @@ use super::{
         PruneReply, PruneRequest, RevokeReply, RevokeRequest, ScrubReport, ScrubRequest, StatusReport, SyncReply,
     },
     backup::{backup_error, make_backup},
+    changes, cleanup,
     control::Peer,
-    import, jobs,
+    hosts, import, jobs,
     joining::{join_error, join_line},
     node::Node,
     random,
@@ -26,7 +27,7 @@ use crate::{
 };
 use axum::{
     Extension, Json, Router,
-    extract::{ConnectInfo, Path, Query, State, rejection::QueryRejection},
+    extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::IntoResponse,
     routing::{get, post},
@@ -36,6 +37,9 @@ use std::{sync::Arc, time::Duration};
 
 /// How long `sync` waits for the parent's newest state.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most bytes of one file of hosts' reports: a larger fleet comes in several.
+const MAX_HOSTS_BYTES: usize = 64 << 20;
 
 /// What handlers reach.
 #[derive(Clone)]
@@ -59,8 +63,11 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
         .route(api::REFRESH, get(refresh::history))
+        .route(api::CHANGES, get(changes::changes))
         .route(api::JOBS, get(jobs::list))
         .route(api::UPDATES, get(updates::search))
+        .route(api::HOSTS, get(hosts::list))
+        .route(&format!("{}/{{uuid}}", api::HOSTS), get(hosts::show))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
         .route(api::UPDATE_RULES, get(rules::list))
@@ -89,7 +96,13 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::WANTS, post(wants::add).delete(wants::forget))
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
+        .route(api::CLEANUP, post(cleanup::run))
+        .route(api::CLEANUP_UNDO, post(cleanup::undo))
+        .route(&format!("{}/enroll", api::HOSTS), post(hosts::enrol))
+        .route(&format!("{}/{{uuid}}", api::HOSTS), post(hosts::act))
+        .route(api::HOSTS, post(hosts::import).layer(DefaultBodyLimit::max(MAX_HOSTS_BYTES)))
         .route(api::REFRESH, post(refresh::refresh))
+        .route(api::ROLL_BACK, post(refresh::roll_back))
         .route(api::REPOSITORY_RULES, post(repositories::put_rule).delete(repositories::remove_rule))
         .route(api::MOVE_RULE, post(repositories::move_rule))
         .route(api::DISTANCES, post(repositories::put_distance))

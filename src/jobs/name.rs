@@ -11,6 +11,8 @@ pub enum JobName {
     ScanWants,
     /// Every file is read again and verified.
     Scrub,
+    /// Files that no host needs go.
+    Cleanup,
     /// The ledger is copied beside itself.
     CopyLedger,
 }
@@ -22,7 +24,7 @@ pub struct UnknownJob(String);
 
 impl JobName {
     /// Every job, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::RefreshCab, Self::ScanWants, Self::Scrub, Self::CopyLedger];
+    pub const ALL: [Self; 5] = [Self::RefreshCab, Self::ScanWants, Self::Cleanup, Self::Scrub, Self::CopyLedger];
 
     /// As in commands, units and rows.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl JobName {
             Self::RefreshCab => "refresh-cab",
             Self::ScanWants => "scan-wants",
             Self::Scrub => "scrub",
+            Self::Cleanup => "cleanup",
             Self::CopyLedger => "copy-ledger",
         }
     }
@@ -40,6 +43,7 @@ impl JobName {
             Self::RefreshCab => "asks Microsoft for another edition of its index",
             Self::ScanWants => "fetches what is wanted and not here",
             Self::Scrub => "begins to read and verify every file",
+            Self::Cleanup => "lets go what no host needs",
             Self::CopyLedger => "copies the ledger beside itself",
         }
     }
@@ -50,6 +54,7 @@ impl JobName {
             Self::RefreshCab => Some("wuasync-refresh.timer"),
             Self::ScanWants => Some("wuasync-scan.timer"),
             Self::Scrub => Some("wuasync-scrub.timer"),
+            Self::Cleanup => Some("wuasync-cleanup.timer"),
             Self::CopyLedger => None,
         }
     }

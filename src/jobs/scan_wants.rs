@@ -4,12 +4,13 @@
 //! whatever hosts wait for. Never decides what is wanted, nor when a want is due again.
 
 use super::{
+    fleet,
     job::{Job, JobFailed},
     name::JobName,
 };
 use crate::{
     base::{chain::chain, future::BoxFuture},
-    domain::wants::KnownFile,
+    domain::{member::NodeName, wants::KnownFile},
     policy::due::{self, Last, Next},
     repository::{Alarm, Repository, RepositoryError},
     supply::{Client, Flights, Joined, Phase},
@@ -38,18 +39,26 @@ pub struct ScanWants {
     repository: Arc<Repository>,
     flights: Arc<Flights>,
     limits: ScanLimits,
+    /// In whose name the needs of hosts are wanted.
+    node: NodeName,
     wake: Notify,
+    hosts: Notify,
 }
 
 impl ScanWants {
-    /// Fetches nothing yet.
-    pub fn new(repository: Arc<Repository>, flights: Arc<Flights>, limits: ScanLimits) -> Arc<Self> {
-        Arc::new(Self { repository, flights, limits, wake: Notify::new() })
+    /// Fetches nothing yet. What hosts need becomes wanted in the name of `node`.
+    pub fn new(repository: Arc<Repository>, flights: Arc<Flights>, limits: ScanLimits, node: NodeName) -> Arc<Self> {
+        Arc::new(Self { repository, flights, limits, node, wake: Notify::new(), hosts: Notify::new() })
     }
 
     /// Looks at once, or once more after the look that is under way.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Looks at all hosts first: what they need may have changed.
+    pub fn look_at_hosts(&self) {
+        self.hosts.notify_one();
     }
 
     /// Looks at the start and whenever it is woken, until `cancel`. What flies then ends by itself.
@@ -63,6 +72,7 @@ impl ScanWants {
             let done = tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.wake.notified() => scan.look().await,
+                () = self.hosts.notified() => scan.look_at_hosts().await,
                 Some(_) = scan.flights.join_next() => scan.go_on().await,
             };
             match done {
@@ -73,6 +83,16 @@ impl ScanWants {
                 }
             }
         }
+    }
+
+    /// What hosts need becomes wanted.
+    async fn meet_needs(&self) -> Result<(), RepositoryError> {
+        let node = self.node.clone();
+        let met = self.blocking(move |repository| fleet::want_what_hosts_need(repository, &node)).await?;
+        if met.wanted + met.ended > 0 {
+            tracing::info!(hosts = met.hosts, wanted = met.wanted, ended = met.ended, "what hosts need is wanted");
+        }
+        Ok(())
     }
 
     async fn blocking<T: Send + 'static>(
@@ -94,6 +114,7 @@ impl Job for ScanWants {
 
     fn run(&self) -> BoxFuture<'_, Result<String, JobFailed>> {
         Box::pin(async {
+            self.meet_needs().await?;
             let due = |repository: &Repository| repository.wants_due(repository.clock().unix_seconds(), MOST_AT_ONCE);
             let due = self.blocking(due).await?.len();
             self.wake();
@@ -120,6 +141,11 @@ impl Scan<'_> {
         self.is_more = self.queue.len() == MOST_AT_ONCE;
         self.fill();
         Ok(())
+    }
+
+    async fn look_at_hosts(&mut self) -> Result<(), RepositoryError> {
+        self.scan_wants.meet_needs().await?;
+        self.look().await
     }
 
     /// One flight has ended: the next one begins. A ledger is looked through once for many files.

@@ -3,10 +3,13 @@
 pub mod demand;
 pub mod due;
 pub mod host_state;
+mod jitter;
 pub mod merge;
 pub mod nearest;
+pub mod night;
 pub mod patch_tuesday;
 pub mod redirect;
+pub mod retention;
 pub mod verdict;
 pub mod window;
 

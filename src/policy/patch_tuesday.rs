@@ -3,7 +3,7 @@
 //!
 //! Patch Tuesday is the second Tuesday of a month, 10:00 in Redmond, whatever zone this machine is in.
 
-use super::due::Next;
+use super::{due::Next, jitter::jitter};
 use jiff::{
     Span, Timestamp,
     civil::{Date, Weekday, time},
@@ -73,14 +73,6 @@ fn daily(asked: i64, every: i64, node: u64) -> i64 {
     let at = (asked - offset).div_euclid(every) * every + every + offset;
     // Just asked by hand: not again within the hour.
     if at - asked < HOUR.min(every / 2) { at + every } else { at }
-}
-
-/// A number below `below` that depends on `seed` alone (the finalizer of splitmix64).
-fn jitter(seed: u64, below: i64) -> i64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    i64::try_from((z ^ (z >> 31)) % below.max(1).unsigned_abs()).unwrap_or_default()
 }
 
 /// The instant of the last Patch Tuesday at or before `now`.

@@ -17,6 +17,10 @@ const MAX_LISTED: usize = 10_000;
 pub enum Alarm {
     /// A folder lost more files than the cap lets go.
     DeletionsWithheld(FolderName),
+    /// A cleanup would let more files go than the cap lets it.
+    CleanupWithheld,
+    /// A night passed without its cleanup.
+    CleanupMissed,
     /// A folder's place is another device or directory than before.
     FolderReplaced(FolderName),
     /// A folder can't be read.

@@ -45,6 +45,8 @@ pub const MAX_FOLDER_BYTES: usize = 64;
 pub const MAX_NAME_BYTES: usize = 2_047;
 /// Most bytes in a piece, and in a segment of a file that was asked for: what arrives is passed on often.
 pub const MAX_PIECE_BYTES: u32 = 1 << 20;
+/// Most bytes of a host's report with what surrounds it, so that one always fits a frame.
+pub const MAX_REPORT_BYTES: usize = crate::domain::host::MAX_SENT_BYTES + 4 * 1024;
 /// Most bytes in an encoded member record inside a frame.
 pub const MAX_MEMBER_FRAME_BYTES: usize = crate::domain::member::MAX_MEMBER_BYTES;
 
@@ -124,6 +126,8 @@ frame_table! {
     0x0040 Join,
     0x0041 Joined,
     0x0042 JoinRefused,
+    0x8050 HostReport,
+    0x8051 HostReportTaken,
     0x8014 Alive,
     0x8015 Holdings,
 }
@@ -480,4 +484,31 @@ pub enum JoinRefusedReason {
     /// The main can't be asked, or could not write the row.
     #[error("the main repository can't admit nodes at the moment; try again later")]
     Unavailable,
+}
+
+/// A host's signed report on its way to the main, in [`crate::domain::host::CarriedReport`]'s form. Answered by
+/// [`HostReportTaken`], after which another may follow; a peer that does not know it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// The report.
+    #[serde(with = "Opaque::<MAX_REPORT_BYTES>")]
+    pub report: Vec<u8>,
+}
+
+/// What became of a [`HostReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReportTaken {
+    /// What.
+    pub outcome: ReportOutcome,
+}
+
+/// What became of a host's report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReportOutcome {
+    /// It is kept there, or noted until somebody approves its host: it need not be carried again.
+    Taken,
+    /// It is not believed, and will not be.
+    Refused,
+    /// It can't be taken at this moment.
+    Later,
 }

@@ -22,6 +22,7 @@ pub mod limiter;
 pub mod mirroring;
 mod pace;
 pub mod pull;
+pub mod reports;
 mod reset;
 pub mod secret;
 pub mod serve;

@@ -20,7 +20,10 @@ use std::{
 };
 use tokio::sync::watch;
 
-use super::{claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, transport};
+use super::{
+    claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, reports::ReportSink,
+    transport,
+};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +107,7 @@ pub struct Shared {
     parent_connection: watch::Sender<Option<ParentConnection>>,
     source: OnceLock<Weak<dyn Source>>,
     flights: OnceLock<Weak<Flights>>,
+    report_sink: OnceLock<Weak<dyn ReportSink>>,
     mirroring: watch::Sender<Mirroring>,
     /// Large content that is arriving.
     pub(super) claims: Claims,
@@ -133,6 +137,7 @@ impl Shared {
             parent_connection: watch::Sender::default(),
             source: OnceLock::new(),
             flights: OnceLock::new(),
+            report_sink: OnceLock::new(),
             mirroring: watch::Sender::default(),
             claims: Claims::default(),
             transfers: Mutex::default(),
@@ -208,6 +213,15 @@ impl Shared {
         for connection in children.iter().chain(&self.connection_to_parent()) {
             transport::fit(connection, &self.throttle);
         }
+    }
+
+    /// Reports of hosts that members carry go to `sink`; said once. Whoever says it keeps it.
+    pub fn carry_reports_to(&self, sink: &Arc<dyn ReportSink>) {
+        self.report_sink.set(Arc::downgrade(sink)).ok();
+    }
+
+    pub(super) fn report_sink(&self) -> Option<Arc<dyn ReportSink>> {
+        self.report_sink.get().and_then(Weak::upgrade)
     }
 
     /// From here on, what nobody waits for is fetched as this says; what is under way and may not go on stops.

@@ -330,6 +330,8 @@ mod tests {
             .into(),
             Joined { member: vec![4, 5], head: vec![6] }.into(),
             JoinRefused { reason: JoinRefusedReason::Unavailable }.into(),
+            HostReport { report: vec![7, 8] }.into(),
+            HostReportTaken { outcome: ReportOutcome::Later }.into(),
             Alive {
                 member: NodeKey([0xee; 32]),
                 silent_seconds: 300,

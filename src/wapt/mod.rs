@@ -1,8 +1,10 @@
 //! Readers of WAPT's own formats. Pure: text in, values out.
 
 pub mod agent_ini;
+pub mod host_report;
 pub mod ini;
 pub mod ini_edit;
+mod loose;
 pub mod package;
 pub mod packages;
 pub mod repo_rules;

@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    agent, backup, cab, check, completions, config, files, jobs, join, pair, refresh, repositories, restore, rules,
-    scrub, serve, setup, status, sync, updates, want,
+    agent, backup, cab, check, cleanup, completions, config, files, hosts, jobs, join, pair, refresh, repositories,
+    restore, rules, scrub, serve, setup, status, sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -20,6 +20,11 @@ pub(crate) enum Command {
     /// Say which files the main has to fetch
     #[command(subcommand, visible_alias = "wants")]
     Want(want::Want),
+    /// Let go what no host needs, or bring it back
+    Cleanup(cleanup::Args),
+    /// Look at Windows machines, and say whose reports are believed
+    #[command(subcommand)]
+    Hosts(hosts::Hosts),
     /// Look for updates of Microsoft's index
     #[command(subcommand)]
     Updates(updates::Updates),
@@ -72,6 +77,8 @@ impl Command {
             Self::Status(args) => context.wait_for(status::run(&args, context)),
             Self::Files(files) => context.wait_for(files::run(&files, context)),
             Self::Want(want) => context.wait_for(want::run(want, context)),
+            Self::Cleanup(args) => context.wait_for(cleanup::run(&args, context)),
+            Self::Hosts(hosts) => context.wait_for(hosts::run(&hosts, context)),
             Self::Updates(updates) => context.wait_for(updates::run(&updates, context)),
             Self::Rules(rules) => context.wait_for(rules::run(rules, context)),
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),

@@ -1,6 +1,6 @@
 //! Accepts connections and sorts their streams.
 
-use super::{ask, blobs, damage::DamageDesk, descent, joining::Doorkeeper, session};
+use super::{ask, blobs, damage::DamageDesk, descent, joining::Doorkeeper, reports, session};
 use crate::{
     base::{bucket::Way, throttle::Urgency},
     domain::{member::MemberRecord, name::FolderName},
@@ -25,6 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) const CONTENT_STREAMS: usize = 16;
 /// Files that are given to one member at once because somebody waits for them; each has one step in memory.
 const ASK_STREAMS: usize = 64;
+/// Streams of hosts' reports of one member: the one that it uses, and one that is ending.
+const REPORT_STREAMS: usize = 2;
 /// Eight streams move a step each through a link of 112 kbit/s in this time; slower members are let go.
 const STALL: Duration = Duration::from_secs(300);
 /// How often a member's time is looked at, whether or not rows change.
@@ -149,6 +151,7 @@ impl Server {
             descent: Semaphore::new(1),
             content: Semaphore::new(CONTENT_STREAMS),
             asks: Semaphore::new(ASK_STREAMS),
+            reports: Semaphore::new(REPORT_STREAMS),
         });
         let mut expiry = tokio::time::interval(EXPIRY_EVERY);
         // Dropped with this task: no stream outlives its connection.
@@ -193,6 +196,7 @@ struct Serving {
     descent: Semaphore,
     content: Semaphore,
     asks: Semaphore,
+    reports: Semaphore,
 }
 
 impl Serving {
@@ -247,6 +251,10 @@ impl Serving {
             Some(Frame::BadGroup(bad)) => {
                 self.damage.on_report(member.name.as_str(), bad).await;
                 Ok(())
+            }
+            Some(Frame::HostReport(report)) => {
+                let Ok(_one) = self.reports.try_acquire() else { return Err(ServeError::OutOfPlace("HostReport")) };
+                reports::serve(&self.shared, report, reader, writer).await
             }
             Some(Frame::Join(join)) => self.doorkeeper.relay(join, writer).await,
             Some(other) => Err(ServeError::OutOfPlace(other.name())),

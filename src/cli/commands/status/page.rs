@@ -8,8 +8,8 @@ use crate::{
     },
     daemon::{
         api::{
-            AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, RepositoryReport, ScrubState,
-            StatusReport, TransferReport, WantsSummary,
+            AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, RepositoryReport,
+            ScrubState, StatusReport, TransferReport, WantsSummary,
         },
         config::Rate,
     },
@@ -30,6 +30,7 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         repositories(&report.repositories, now, style),
         transfers(report, style),
         report.wants.map(|summary| wants(&summary)).unwrap_or_default(),
+        report.edition.as_ref().map(edition).unwrap_or_default(),
         report.scrub.map(|state| scrub(&state, now, style)).unwrap_or_default(),
         attention(&report.attention, now, style),
     ];
@@ -120,6 +121,20 @@ fn children(children: &[ChildReport], now: u64, style: Style) -> String {
         ]);
     }
     table.show(style, "")
+}
+
+fn edition(status: &EditionStatus) -> String {
+    let EditionStatus { edition, withdrawn } = status;
+    let created = units::date(edition.created).unwrap_or_default();
+    let withdrawn = withdrawn.map(|withdrawn| {
+        let cab = units::date(withdrawn.modified).unwrap_or_default();
+        format!("; that of the cabinet of {cab} was taken back, `wuasync refresh --force` publishes it again")
+    });
+    format!(
+        "Microsoft's index: the edition of {created}, {} updates{}\n",
+        edition.updates,
+        withdrawn.unwrap_or_default()
+    )
 }
 
 /// All sites, where there are others; how they are reached is in `repositories list`.
@@ -265,6 +280,7 @@ mod tests {
             scrub: None,
             repositories: Vec::new(),
             wants: None,
+            edition: None,
         }
     }
 
