@@ -8,6 +8,7 @@ mod backup;
 mod cabinet;
 pub mod config;
 pub mod control;
+pub mod doctor;
 mod import;
 mod inspect;
 mod joining;

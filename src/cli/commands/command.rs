@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, files, join, pair, refresh, restore, scrub, serve, setup, status, sync,
-    updates, want,
+    backup, cab, check, completions, config, doctor, files, join, pair, refresh, restore, scrub, serve, setup, status,
+    sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Join(join::Args),
     /// Catch up with the parent at once
     Sync(sync::Args),
+    /// Look whether machine, network and what hosts get are as they should be
+    Doctor,
     /// Read and verify every file
     Check,
     /// Write what a lost main is brought back from
@@ -70,6 +72,7 @@ impl Command {
             Self::Setup(args) => setup::run(args, context),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
+            Self::Doctor => context.wait_for(doctor::run(context)),
             Self::Check => context.wait_for(check::run(context)),
             Self::Backup(args) => context.wait_for(backup::run(args, context)),
             Self::Restore(args) => restore::run(&args, context),

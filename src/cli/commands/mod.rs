@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod completions;
 mod config;
+mod doctor;
 mod files;
 mod import;
 mod join;
