@@ -56,7 +56,7 @@ fn a_sound_secondary_has_nothing_wrong_and_each_fault_is_found_with_its_cure() {
         "mounts: /var/www/waptwua is there",
         "disk: ",
         &format!("ports: http.listen {listen} (TCP) is open"),
-        "parent: connected to lyon",
+        "parent: connected to paris",
         "gives wsusscn2.cab with its exact length",
         "gives wsusscn2.cab.sha1 beside it",
     ] {

@@ -167,7 +167,7 @@ fn a_stolen_secondary_gets_nothing_and_the_new_one_takes_its_place() {
 #[test]
 fn what_rotted_is_healed_and_a_new_disk_is_filled() {
     let pair = Pair::new();
-    let name = pair.put(&String::from_utf8_lossy(&noise(1, 3_000)));
+    let name = pair.put("good bytes that rot");
     wait("it is there", || Pair::has(&pair.lyon, &name).then_some(()));
     pair.level();
     let path = pair.lyon.at(&format!("/var/www/waptwua/{name}"));
@@ -192,10 +192,12 @@ fn a_main_from_a_snapshot_begins_a_new_epoch() {
     let pair = Pair::new();
     pair.paris.stop();
     pair.paris.shell("cp -a /var/lib/wuasync /root/snapshot; systemctl start wuasync");
-    pair.put("after the snapshot");
+    let name = pair.put("after the snapshot");
+    wait("it is there", || Pair::has(&pair.lyon, &name).then_some(()));
     pair.level();
     pair.paris.stop();
-    pair.paris.shell("rm -rf /var/lib/wuasync; cp -a /root/snapshot /var/lib/wuasync; systemctl start wuasync");
+    pair.paris.shell(&format!("rm -rf /var/lib/wuasync /var/www/waptwua/{name}"));
+    pair.paris.shell("cp -a /root/snapshot /var/lib/wuasync; systemctl start wuasync");
     wait("it is refused", || Pair::tells(&pair.lyon, "wuasync restore --new-epoch").then_some(()));
     pair.run(&blocks("Two mains, or one that was put back from a snapshot").pop_front().unwrap());
     pair.level();
