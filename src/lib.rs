@@ -4,6 +4,7 @@
 //! site: it mirrors the folder by content hash over QUIC, verified group by group, and serves
 //! hosts over HTTP. ARCHITECTURE.md has the bird's eye view and the table of who may import whom.
 
+pub mod agent;
 pub mod base;
 pub mod cabinet;
 pub mod catalog;

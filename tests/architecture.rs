@@ -20,11 +20,12 @@ mod tests {
         ("wapt", &["base", "domain"]),
         ("policy", &["base", "domain"]),
         ("cabinet", &["base"]),
+        ("agent", &["base", "domain"]),
         ("wsusscn", &["base", "domain", "cabinet"]),
         ("store", &["base", "domain"]),
         ("catalog", &["base", "domain"]),
         ("watch", &["base", "domain"]),
-        ("repository", &["base", "domain", "store", "catalog", "watch"]),
+        ("repository", &["base", "domain", "wapt", "store", "catalog", "watch"]),
         ("supply", &["base", "domain", "policy", "repository"]),
         ("upstream", &["base", "domain", "store", "policy", "repository", "supply"]),
         ("sync", &["base", "domain", "store", "catalog", "repository", "supply"]),
@@ -35,6 +36,7 @@ mod tests {
             &[
                 "base",
                 "domain",
+                "agent",
                 "wapt",
                 "policy",
                 "cabinet",
@@ -50,13 +52,13 @@ mod tests {
                 "jobs",
             ],
         ),
-        ("cli", &["base", "domain", "daemon"]),
+        ("cli", &["base", "domain", "agent", "daemon"]),
     ];
     const TOP_LEVEL: [&str; 6] = [".ci", "benches", "fixtures", "src", "systemd", "tests"];
     /// Rooms that decide and never act.
     const PURE: [&str; 3] = ["domain", "policy", "wapt"];
     /// Rooms that may open files by path.
-    const OPENS_FILES: [&str; 5] = ["store", "watch", "repository", "daemon", "cli"];
+    const OPENS_FILES: [&str; 6] = ["agent", "store", "watch", "repository", "daemon", "cli"];
     /// The only file that reads the clock, and how it is read.
     const CLOCK: &str = "src/base/clock.rs";
     const READS_CLOCK: [&str; 4] = ["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"];

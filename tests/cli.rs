@@ -130,8 +130,9 @@ fn wrong_usage_is_2_and_help_is_0() {
 fn a_right_configuration_is_0_with_notes_and_a_wrong_one_is_2_with_every_line() {
     let node = Node::new();
     let (folder, state) = (node.directory.path().join("www"), node.directory.path().join("state"));
-    let right =
-        format!("cleanup.grace = \"5d\"\nstate_dir = {state:?}\n[[folder]]\nname = \"waptwua\"\npath = {folder:?}\n");
+    let right = format!(
+        "mirror.max_size = \"5 GiB\"\nstate_dir = {state:?}\n[[folder]]\nname = \"waptwua\"\npath = {folder:?}\n"
+    );
     fs::write(node.config(), &right).unwrap();
     let absent = node.run("config check");
     assert!(absent.exit == 2 && absent.out.contains("folder.path: waptwua: "), "{absent:?}");
@@ -144,9 +145,9 @@ fn a_right_configuration_is_0_with_notes_and_a_wrong_one_is_2_with_every_line() 
     assert!(unusable.exit == 2 && unusable.out.contains(&named), "{unusable:?}");
     fs::write(node.config(), &right).unwrap();
     let right = node.run("config check");
-    let expected = "not in effect in this version: cleanup.grace\nthe configuration is right\n";
+    let expected = "not in effect in this version: mirror.max_size\nthe configuration is right\n";
     assert_eq!((right.exit, right.out.as_str()), (0, expected));
-    assert_eq!(node.run("config check --json").out, "{\"not_in_effect\":[\"cleanup.grace\"],\"problems\":[]}\n");
+    assert_eq!(node.run("config check --json").out, "{\"not_in_effect\":[\"mirror.max_size\"],\"problems\":[]}\n");
 
     fs::write(node.config(), "rol = \"main\"\n[http]\nlisen = []\n").unwrap();
     let wrong = node.run("config check");

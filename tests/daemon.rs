@@ -451,6 +451,31 @@ fn a_scrub_finds_what_rotted_says_so_with_1_and_what_is_found_is_healed_from_the
 }
 
 /// Names and bytes of four files of several groups, which both nodes hold.
+#[test]
+fn jobs_run_once_however_many_ask_whether_they_are_due_and_those_of_the_main_are_no_fault_elsewhere() {
+    let lyon = Node::secondary("lyon").start();
+    let last = |node: &Node, name: &str| {
+        let listed = node.json("jobs list");
+        listed["jobs"].as_array().unwrap().iter().find(|job| job["name"] == name).unwrap().clone()
+    };
+    wait("the ledger is copied", || last(&lyon, "copy-ledger")["last"]["finished_at"].as_u64());
+    assert!(lyon.state().join("ledger.nightly.redb").exists());
+    let copied = last(&lyon, "copy-ledger");
+    assert!(copied["here"] == true && copied["by"] == "daemon" && copied["next_at"].as_u64().is_some(), "{copied}");
+    let not_due = lyon.json("jobs run copy-ledger --due");
+    assert!(not_due["run"].is_null() && not_due["why_not"].as_str().unwrap().contains("not due before"), "{not_due}");
+    assert_eq!(lyon.json("jobs run copy-ledger")["run"]["outcome"], "copied");
+    wait("a pass begins by itself", || last(&lyon, "scrub")["last"]["finished_at"].as_u64());
+
+    let elsewhere = lyon.ok("jobs run refresh-cab --due");
+    assert!(elsewhere.out.contains("refresh-cab does not run on this secondary"), "{elsewhere:?}");
+    let refused = lyon.cli("jobs run refresh-cab");
+    assert!(refused.exit == 4 && refused.err.contains("wuasync jobs list"), "{refused:?}");
+    assert_eq!(last(&lyon, "refresh-cab")["here"], false);
+    let unknown = lyon.cli("jobs run scrap --due");
+    assert!(unknown.exit == 1 && unknown.err.contains("refresh-cab, scan-wants"), "{unknown:?}");
+}
+
 fn four_files(main: &Node, lyon: &Node) -> (Vec<String>, Vec<Vec<u8>>) {
     let files: Vec<_> = (0..4).map(|seed| noise(seed, 400_000)).collect();
     let names: Vec<_> = files.iter().enumerate().map(|(i, bytes)| immutable(&format!("f{i}"), bytes)).collect();

@@ -244,7 +244,7 @@ async fn guessed_secrets_are_few_and_in_vain_and_honest_nodes_join_meanwhile() {
     let main = TestNode::main(&main_place, "paris");
     let tokens: Vec<_> = (0..12).map(|n| main.invite(&format!("site{n}"), None)).collect();
     let guesser = Arc::new(endpoint_at(200, [99; 32]));
-    let mut flood = JoinSet::new();
+    let (begun, mut flood) = (tokio::time::Instant::now(), JoinSet::new());
     for guess in 0..FLOOD {
         let (guesser, token) = (guesser.clone(), again(&tokens[0]));
         flood.spawn(async move { ask(&guesser, &token, Secret::new([guess; 32])).await });
@@ -258,8 +258,8 @@ async fn guessed_secrets_are_few_and_in_vain_and_honest_nodes_join_meanwhile() {
             loop {
                 match ask(&endpoint, &token, again(&token).secret).await {
                     Ok(()) => break,
-                    Err(JoinError::Closed(CloseCode::Busy)) if tokio::time::Instant::now() < deadline => {}
-                    Err(error) => panic!("{error:?}"),
+                    Err(error @ JoinError::Refused(_)) => panic!("{error:?}"),
+                    Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error:?}"),
                 }
             }
         });
@@ -267,16 +267,18 @@ async fn guessed_secrets_are_few_and_in_vain_and_honest_nodes_join_meanwhile() {
     while let Some(joined) = honest.join_next().await {
         joined.unwrap();
     }
-    let (mut heard, mut turned_away) = (0, 0);
+    let (mut heard, mut turned_away) = (0u64, 0);
     while let Some(guess) = flood.join_next().await {
         match guess.unwrap() {
             Err(JoinError::Refused(Reason::UnknownToken)) => heard += 1,
-            Err(JoinError::Closed(CloseCode::Busy)) => turned_away += 1,
-            other => panic!("{other:?}"),
+            other @ (Ok(()) | Err(JoinError::Refused(_))) => panic!("{other:?}"),
+            // Closed, or too late on a machine that has enough to do.
+            Err(_) => turned_away += 1,
         }
     }
     // A burst of ten and one every two seconds, for as long as the flood took.
-    assert!((1..60).contains(&heard), "{heard} guesses were heard, {turned_away} turned away");
+    let most = 10 + begun.elapsed().as_secs() / 2 + 1;
+    assert!((1..=most).contains(&heard), "{heard} guesses were heard, {turned_away} turned away");
     assert_eq!(main.repository.members().unwrap().len(), 12);
     main.stop().await;
 }

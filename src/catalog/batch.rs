@@ -35,6 +35,7 @@ pub struct Batch<'t> {
     missing: FileTable<'t>,
     totals: Table<'t, &'static str, &'static [u8]>,
     intents: Table<'t, tables::FileKey, ()>,
+    leaving: Table<'t, tables::FileKey, ()>,
     damaged: FileTable<'t>,
     /// Files with damage whose rows changed; none are noted where nothing is damaged.
     touched: BTreeSet<(FolderName, FileName)>,
@@ -54,6 +55,7 @@ impl<'t> Batch<'t> {
             missing: transaction.open_table(tables::MISSING)?,
             totals: transaction.open_table(tables::TOTALS)?,
             intents: transaction.open_table(tables::INTENTS)?,
+            leaving: transaction.open_table(tables::LEAVING)?,
             damaged: transaction.open_table(tables::DAMAGED)?,
             touched: BTreeSet::new(),
             sums: BTreeMap::new(),
@@ -276,6 +278,17 @@ impl<'t> Batch<'t> {
     /// The bytes are gone too.
     pub fn clear_intent(&mut self, folder: &FolderName, name: &FileName) -> Result<(), CatalogError> {
         self.intents.remove((folder.as_str(), name.as_str()))?;
+        Ok(())
+    }
+
+    /// Remembers that a file is to go once nothing here names it, or with `false` that it is not.
+    pub fn set_leaving(&mut self, folder: &FolderName, name: &FileName, leaving: bool) -> Result<(), CatalogError> {
+        let key = (folder.as_str(), name.as_str());
+        if leaving {
+            self.leaving.insert(key, ()).map(drop)?
+        } else {
+            self.leaving.remove(key).map(drop)?
+        }
         Ok(())
     }
 

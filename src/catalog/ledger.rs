@@ -4,15 +4,15 @@
 use super::{
     error::{CatalogError, OpenCatalogError},
     home::Home,
-    records::{AuditRecord, InviteRecord, JobRecord, RefreshRecord},
+    records::{AuditRecord, InviteRecord, JobRecord, RefreshRecord, WithdrawnRecord},
     tables,
 };
 use crate::{
     base::random_access::RandomAccess,
-    domain::{key::NodeKey, member::MemberRecord, versioned::VersionedError},
+    domain::{key::NodeKey, member::MemberRecord, state::Namespace, versioned::VersionedError},
 };
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Most rows of the audit; the oldest go first.
 const AUDIT_ROWS: u64 = 100_000;
@@ -49,6 +49,7 @@ impl Ledger {
         let ledger = Self { home: Home::open(file)? };
         ledger.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?;
+            transaction.open_table(tables::SIGNED_ROWS)?;
             transaction.open_table(tables::INVITES)?;
             transaction.open_table(tables::AUDIT)?;
             transaction.open_table(tables::JOBS)?;
@@ -60,6 +61,11 @@ impl Ledger {
             transaction.open_table(tables::TASKS)?;
             transaction.open_table(tables::ASKS)?;
             transaction.open_table(tables::REFRESHES)?;
+            transaction.open_table(tables::USES)?;
+            transaction.open_table(tables::CLEANUPS)?;
+            transaction.open_table(tables::HOST_KEYS)?;
+            transaction.open_table(tables::HOST_TOKENS)?;
+            transaction.open_table(tables::WITHDRAWN)?;
             Ok(())
         })?;
         Ok(ledger)
@@ -103,6 +109,32 @@ impl Ledger {
             table.retain(|_, _| false)?;
             for (key, bytes) in &rows {
                 table.insert(&key.0, bytes.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The main's copy of a table of the signed state: key to encoded body.
+    pub fn signed_rows(&self, table: &Namespace) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, CatalogError> {
+        let rows = self.reading()?.open_table(tables::SIGNED_ROWS)?;
+        let mut found = BTreeMap::new();
+        for row in rows.range((table.as_str(), &[][..])..)? {
+            let (key, body) = row?;
+            let (of, key) = key.value();
+            if of != table.as_str() {
+                break;
+            }
+            found.insert(key.to_vec(), body.value().to_vec());
+        }
+        Ok(found)
+    }
+
+    /// Keeps rows of a table of the signed state, with their encoded bodies.
+    pub fn put_signed_rows(&self, table: &Namespace, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            let mut kept = transaction.open_table(tables::SIGNED_ROWS)?;
+            for (key, body) in rows {
+                kept.insert((table.as_str(), key.as_slice()), body.as_slice())?;
             }
             Ok(())
         })
@@ -204,6 +236,25 @@ impl Ledger {
         rows.map(|row| RefreshRecord::decode(row?.1.value()).map_err(row_of("refreshes"))).collect()
     }
 
+    /// The edition that a person took back, while Microsoft may have it still.
+    pub fn withdrawn(&self) -> Result<Option<WithdrawnRecord>, CatalogError> {
+        let table = self.reading()?.open_table(tables::WITHDRAWN)?;
+        table.get(EDITION)?.map(|value| WithdrawnRecord::decode(value.value()).map_err(row_of("withdrawn"))).transpose()
+    }
+
+    /// An edition is taken back, or none any longer.
+    pub fn set_withdrawn(&self, withdrawn: Option<&WithdrawnRecord>) -> Result<(), CatalogError> {
+        let bytes = withdrawn.map(WithdrawnRecord::encode).transpose().map_err(row_of("withdrawn"))?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::WITHDRAWN)?;
+            match &bytes {
+                Some(bytes) => table.insert(EDITION, bytes.as_slice())?,
+                None => table.remove(EDITION)?,
+            };
+            Ok(())
+        })
+    }
+
     pub(super) fn reading(&self) -> Result<ReadTransaction, CatalogError> {
         self.home.read(|database| Ok(database.begin_read()?))
     }
@@ -221,6 +272,8 @@ impl Ledger {
     }
 }
 
+/// The key of the one row of what was taken back.
+const EDITION: &str = "edition";
 /// How long an ended invitation is remembered, in seconds, so that its token is refused in words.
 const FORGET_AFTER: u64 = 7 * 86_400;
 

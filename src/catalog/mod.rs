@@ -10,6 +10,8 @@ mod batch;
 mod editions;
 mod error;
 mod home;
+mod host_keys;
+mod hosts;
 mod index;
 mod ledger;
 mod overlay;
@@ -19,16 +21,20 @@ mod tables;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod wants;
 
 pub use batch::Batch;
 pub use editions::Editions;
 pub use error::{CatalogError, OpenCatalogError};
+pub use host_keys::{Admitted, HostKeyLimit};
+pub use hosts::{Hosts, OutboxLimit, Put};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
-    AskRecord, AuditRecord, ConflictsRecord, DamageRecord, DamageTotals, EditionRecord, HoldingRecord, InviteRecord,
-    JobRecord, LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals,
+    AskRecord, AuditRecord, CleanupRecord, ConflictsRecord, ContentSha1, DamageRecord, DamageTotals, EditionRecord,
+    FactsFrom, HoldingRecord, HostKeyRecord, HostRecord, HostStanding, HostTokenRecord, InviteRecord, JobRecord,
+    LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals, UseRecord, WithdrawnRecord,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
 pub use tasks::TaskLimit;

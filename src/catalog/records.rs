@@ -1,10 +1,13 @@
 //! The values of the tables, each versioned by its first byte.
 
 use crate::domain::{
-    digest::Root,
+    digest::{Root, Sha1},
     edition::EditionId,
     file::FileRecord,
+    host::{AgentStatus, HostFacts, ToldUpdate},
+    key::HostKey,
     name::{FileName, FolderName},
+    origin::OriginUrl,
     state::{Entry, Namespace},
     versioned::{self, VersionedError},
     wants::{Conflict, DownloadTask, FileFacts, Want},
@@ -175,6 +178,32 @@ pub struct JobRecord {
     pub finished_at: Option<u64>,
     /// What it did, or why it failed.
     pub outcome: String,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+/// Its first shape.
+#[derive(Debug, Serialize, Deserialize)]
+struct JobRecordV1 {
+    started_at: u64,
+    finished_at: Option<u64>,
+    outcome: String,
+}
+
+impl JobRecord {
+    /// The stored bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, VersionedError> {
+        versioned::encode(2, self)
+    }
+
+    /// Reads stored bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, VersionedError> {
+        if bytes.first() != Some(&1) {
+            return versioned::decode(2, bytes);
+        }
+        let JobRecordV1 { started_at, finished_at, outcome } = versioned::decode(1, bytes)?;
+        Ok(Self { started_at, finished_at, outcome, failed: false })
+    }
 }
 
 /// The edition whose updates and files are known.
@@ -196,7 +225,29 @@ pub struct EditionRecord {
     pub indexed_at: u64,
 }
 
-/// What an attempt to refresh the edition came to.
+/// Which SHA-1 a content has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentSha1 {
+    /// BLAKE3 of the content.
+    pub root: Root,
+    /// Its SHA-1.
+    pub sha1: Sha1,
+}
+
+/// An edition that a person took back. Microsoft may have it still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawnRecord {
+    /// BLAKE3 of the cabinet.
+    pub root: Root,
+    /// The cabinet's length in bytes.
+    pub size: u64,
+    /// Its Last-Modified, in seconds since 1970 UTC.
+    pub modified: i64,
+    /// When it was taken back, in seconds since 1970 UTC.
+    pub at: u64,
+}
+
+/// What an attempt to refresh the edition came to, or what else became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefreshOutcome {
     /// Microsoft has the one that is published.
@@ -205,9 +256,15 @@ pub enum RefreshOutcome {
     Published,
     /// Nothing was published, for this reason.
     Failed(String),
+    /// Microsoft has the one that a person took back: nothing was published.
+    Withheld,
+    /// A person took the published one back: the one before is published.
+    RolledBack,
+    /// One that lay in the folder was read: another program put it there.
+    Found,
 }
 
-/// One attempt to refresh the edition. Times are seconds since 1970 UTC.
+/// One attempt to refresh the edition, or what else became of it. Times are seconds since 1970 UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshRecord {
     /// When it began.
@@ -216,12 +273,42 @@ pub struct RefreshRecord {
     pub finished_at: u64,
     /// Whether somebody wanted it whatever Microsoft says.
     pub forced: bool,
-    /// The cabinet's Last-Modified at Microsoft's, as far as it was asked.
+    /// The cabinet's Last-Modified, as far as it is known.
     pub cab_modified: Option<i64>,
     /// Its length in bytes.
     pub cab_size: Option<u64>,
     /// What it came to.
     pub outcome: RefreshOutcome,
+    /// What is odd about the edition that is published since, each in one line.
+    pub oddities: Vec<String>,
+}
+
+/// [`RefreshRecord`] as it was stored first, with the first three outcomes.
+#[derive(Serialize, Deserialize)]
+struct RefreshRecordV1 {
+    started_at: u64,
+    finished_at: u64,
+    forced: bool,
+    cab_modified: Option<i64>,
+    cab_size: Option<u64>,
+    outcome: RefreshOutcome,
+}
+
+impl RefreshRecord {
+    /// The stored bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, VersionedError> {
+        versioned::encode(2, self)
+    }
+
+    /// Reads stored bytes, of version 1 as well.
+    pub fn decode(bytes: &[u8]) -> Result<Self, VersionedError> {
+        if bytes.first() != Some(&1) {
+            return versioned::decode(2, bytes);
+        }
+        let RefreshRecordV1 { started_at, finished_at, forced, cab_modified, cab_size, outcome } =
+            versioned::decode(1, bytes)?;
+        Ok(Self { started_at, finished_at, forced, cab_modified, cab_size, outcome, oddities: Vec::new() })
+    }
 }
 
 /// A file that hosts asked for in vain. Times are seconds since 1970 UTC.
@@ -233,6 +320,87 @@ pub struct AskRecord {
     pub last: u64,
     /// How often.
     pub times: u64,
+}
+
+/// Since when a file is known to be here, and when it was asked for last. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseRecord {
+    /// When it was seen first.
+    pub arrived_at: u64,
+    /// When a host asked for it last, to the day.
+    pub asked_at: Option<u64>,
+}
+
+/// What one cleanup let go. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CleanupRecord {
+    /// When it began: what it let go rests in the trash under this moment or a later one.
+    pub at: u64,
+    /// The files, with their lengths in bytes.
+    pub files: Vec<(FolderName, FileName, u64)>,
+    /// When they were brought back.
+    pub undone_at: Option<u64>,
+}
+
+/// Where facts of a host came from last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FactsFrom {
+    /// The host itself.
+    Report,
+    /// A file that somebody imported.
+    Import,
+    /// The database of a WAPT server on this machine.
+    Server,
+}
+
+/// All that is known of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// What decisions look at.
+    pub facts: HostFacts,
+    /// How its agent is doing.
+    pub status: AgentStatus,
+    /// Addresses that it asked repositories for in vain.
+    pub missing_downloads: Vec<OriginUrl>,
+    /// Where that came from.
+    pub from: FactsFrom,
+    /// The number of its last signed report.
+    pub sequence: Option<u64>,
+    /// When it was heard of first, in seconds since 1970 UTC.
+    pub first_seen: u64,
+}
+
+/// How far the reports of a host are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostStanding {
+    /// Not before somebody approves.
+    Waiting,
+    /// Yes.
+    Enrolled,
+    /// No more.
+    Revoked,
+}
+
+/// Whose reports are believed for one host. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKeyRecord {
+    /// Who has to sign.
+    pub key: HostKey,
+    /// Whether that is believed.
+    pub standing: HostStanding,
+    /// Since when.
+    pub since: u64,
+}
+
+/// What lets hosts enrol themselves. Times are seconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostTokenRecord {
+    /// What a host proves that it knows.
+    pub key: [u8; 32],
+    /// Until when.
+    pub expires_at: u64,
+    /// How many more hosts may use it.
+    pub uses_left: u32,
 }
 
 /// Claims about one file that were not taken, the oldest first.
@@ -248,10 +416,16 @@ record!(DamageTotals, 1);
 record!(ScrubRecord, 1);
 record!(InviteRecord, 1);
 record!(AuditRecord, 1);
-record!(JobRecord, 1);
 record!(AskRecord, 1);
+record!(UseRecord, 1);
+record!(HostRecord, 1);
+record!(HostKeyRecord, 1);
+record!(HostTokenRecord, 1);
+record!(ToldUpdate, 1);
+record!(CleanupRecord, 1);
 record!(EditionRecord, 1);
-record!(RefreshRecord, 1);
+record!(ContentSha1, 1);
+record!(WithdrawnRecord, 1);
 record!(FileFacts, 1);
 record!(ConflictsRecord, 1);
 record!(Want, 1);
@@ -260,6 +434,7 @@ record!(DownloadTask, 1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::guid::Guid;
 
     #[test]
     fn version_one_keeps_its_bytes() {
@@ -287,7 +462,66 @@ mod tests {
         assert_eq!(hex(invite.encode().unwrap()), "01016101620005".to_owned() + "00");
         let audit = AuditRecord { at: 1, who: "a".into(), what: "b".into() };
         assert_eq!(hex(audit.encode().unwrap()), "010101610162");
-        let job = JobRecord { started_at: 1, finished_at: None, outcome: "b".into() };
-        assert_eq!(hex(job.encode().unwrap()), "0101000162");
+        let job = JobRecordV1 { started_at: 1, finished_at: None, outcome: "b".into() };
+        let bytes = versioned::encode(1, &job).unwrap();
+        assert_eq!(hex(bytes.clone()), "0101000162");
+        let read = JobRecord { started_at: 1, finished_at: None, outcome: "b".into(), failed: false };
+        assert_eq!(JobRecord::decode(&bytes).unwrap(), read);
+        let ask = AskRecord { first: 1, last: 2, times: 3 };
+        assert_eq!(hex(ask.encode().unwrap()), "01010203");
+        let used = UseRecord { arrived_at: 1, asked_at: Some(2) };
+        assert_eq!(hex(used.encode().unwrap()), "01010102");
+        let key = HostKeyRecord { key: HostKey([0x11; 32]), standing: HostStanding::Enrolled, since: 3 };
+        assert_eq!(hex(key.encode().unwrap()), format!("01{r}0103"));
+        let token = HostTokenRecord { key: [0x11; 32], expires_at: 1, uses_left: 2 };
+        assert_eq!(hex(token.encode().unwrap()), format!("01{r}0102"));
+        let gone = (FolderName::new("w").unwrap(), FileName::new("a").unwrap(), 3);
+        let cleanup = CleanupRecord { at: 1, files: vec![gone], undone_at: None };
+        assert_eq!(hex(cleanup.encode().unwrap()), "01010101770161".to_owned() + "0300");
+        let id = EditionId { package_id: Guid([0x22; 16]), created: 1 };
+        let edition =
+            EditionRecord { id, root, origin_size: 2, origin_modified: Some(3), updates: 4, files: 5, indexed_at: 6 };
+        assert_eq!(hex(edition.encode().unwrap()), format!("01{}02{r}020106040506", "22".repeat(16)));
+        let sha1 = ContentSha1 { root, sha1: Sha1([0x33; 20]) };
+        assert_eq!(hex(sha1.encode().unwrap()), format!("01{r}{}", "33".repeat(20)));
+        let withdrawn = WithdrawnRecord { root, size: 1, modified: 2, at: 3 };
+        assert_eq!(hex(withdrawn.encode().unwrap()), format!("01{r}010403"));
+    }
+
+    #[test]
+    fn refreshes_of_version_one_are_read_and_those_of_version_two_keep_their_bytes() {
+        let record = |outcome, oddities: &[&str]| RefreshRecord {
+            started_at: 1,
+            finished_at: 2,
+            forced: true,
+            cab_modified: Some(3),
+            cab_size: None,
+            outcome,
+            oddities: oddities.iter().map(|odd| (*odd).to_owned()).collect(),
+        };
+        for (hex, outcome) in [
+            ("0101020101060000", RefreshOutcome::Skipped),
+            ("0101020101060001", RefreshOutcome::Published),
+            ("01010201010600020178", RefreshOutcome::Failed("x".to_owned())),
+        ] {
+            let stored = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+            assert_eq!(RefreshRecord::decode(&stored).unwrap(), record(outcome, &[]), "{hex}");
+        }
+        let hex = |record: RefreshRecord| data_encoding::HEXLOWER.encode(&record.encode().unwrap());
+        for (outcome, number) in
+            [(RefreshOutcome::Withheld, "03"), (RefreshOutcome::RolledBack, "04"), (RefreshOutcome::Found, "05")]
+        {
+            assert_eq!(hex(record(outcome.clone(), &["x"])), format!("02010201010600{number}010178"));
+            let again = record(outcome, &["x"]);
+            assert_eq!(RefreshRecord::decode(&again.encode().unwrap()).unwrap(), again);
+        }
+    }
+
+    #[test]
+    fn version_two_keeps_its_bytes() {
+        let job = JobRecord { started_at: 1, finished_at: Some(2), outcome: "b".into(), failed: true };
+        let bytes = job.encode().unwrap();
+        assert_eq!(bytes, [2, 1, 1, 2, 1, b'b', 1]);
+        assert_eq!(JobRecord::decode(&bytes).unwrap(), job);
     }
 }

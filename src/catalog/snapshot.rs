@@ -44,6 +44,7 @@ pub struct Snapshot {
     missing: FileTable,
     totals: ReadOnlyTable<&'static str, &'static [u8]>,
     intents: ReadOnlyTable<tables::FileKey, ()>,
+    leaving: ReadOnlyTable<tables::FileKey, ()>,
     damaged: FileTable,
 }
 
@@ -59,6 +60,7 @@ impl Snapshot {
             missing: transaction.open_table(tables::MISSING)?,
             totals: transaction.open_table(tables::TOTALS)?,
             intents: transaction.open_table(tables::INTENTS)?,
+            leaving: transaction.open_table(tables::LEAVING)?,
             damaged: transaction.open_table(tables::DAMAGED)?,
         })
     }
@@ -224,6 +226,20 @@ impl Snapshot {
             }
         }
         Ok(intents)
+    }
+
+    /// The files of a folder that are to go once nothing here names them.
+    pub fn leaving(&self, folder: &FolderName) -> Result<Vec<FileName>, CatalogError> {
+        let mut leaving = Vec::new();
+        for row in self.leaving.range((folder.as_str(), "")..)? {
+            let key = row?.0;
+            let (found, name) = key.value();
+            if found != folder.as_str() {
+                break;
+            }
+            leaving.push(file_key("leaving", found, name)?.1);
+        }
+        Ok(leaving)
     }
 
     /// What the index wants under a name and this disk lacks.

@@ -25,11 +25,16 @@ pub(super) const TOTALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 /// Files whose row is gone and whose bytes still have to go to the trash.
 pub(super) const INTENTS: TableDefinition<'_, FileKey, ()> = TableDefinition::new("intents");
 
+/// Files that the index names no longer and that stay as long as another file here names them.
+pub(super) const LEAVING: TableDefinition<'_, FileKey, ()> = TableDefinition::new("leaving");
+
 /// Files whose bytes were found bad and are not whole again.
 pub(super) const DAMAGED: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("damaged");
 
 /// Node key to member: the main's own copy, from which a lost index gets its members back.
 pub(super) const MEMBERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("members");
+/// The main's own copy of other tables of the signed state: (namespace, key) to body.
+pub(super) const SIGNED_ROWS: TableDefinition<'_, (&str, &[u8]), &[u8]> = TableDefinition::new("signed_rows");
 /// BLAKE3 of a pairing secret to the invitation.
 pub(super) const INVITES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("invites");
 /// Who did what, by running number.
@@ -49,19 +54,40 @@ pub(super) const CONFLICTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinitio
 pub(super) const WANTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("wants");
 /// Files that hosts of a secondary asked for in vain.
 pub(super) const ASKS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("asks");
+/// Since when files are here, and when they were asked for last.
+pub(super) const USES: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("uses");
+/// What cleanups let go, by running number.
+pub(super) const CLEANUPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("cleanups");
 /// Attempts to refresh the edition, by running number.
 pub(super) const REFRESHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refreshes");
+/// What a person took back and Microsoft still has.
+pub(super) const WITHDRAWN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("withdrawn");
 
-/// Which edition the tables below are of.
+/// Which edition is in which slot of the tables below, and what else there is one of.
 pub(super) const EDITION: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("edition");
-/// Its updates, by UpdateID and RevisionNumber.
-pub(super) const EDITION_UPDATES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("updates");
-/// Its files, by SHA-1.
-pub(super) const EDITION_FILES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("files");
+/// Of each slot the updates, by UpdateID and RevisionNumber.
+pub(super) const EDITION_UPDATES: [TableDefinition<'_, &[u8; 20], &[u8]>; 2] =
+    [TableDefinition::new("updates"), TableDefinition::new("updates/1")];
+/// Of each slot the files, by SHA-1.
+pub(super) const EDITION_FILES: [TableDefinition<'_, &[u8; 20], &[u8]>; 2] =
+    [TableDefinition::new("files"), TableDefinition::new("files/1")];
 /// The same by the last part of their addresses.
-pub(super) const EDITION_NAMES: TableDefinition<'_, &str, &[u8; 20]> = TableDefinition::new("names");
+pub(super) const EDITION_NAMES: [TableDefinition<'_, &str, &[u8; 20]>; 2] =
+    [TableDefinition::new("names"), TableDefinition::new("names/1")];
 /// Updates by article: (KB number, update).
-pub(super) const EDITION_KBS: TableDefinition<'_, (u32, &[u8; 20]), ()> = TableDefinition::new("kbs");
+pub(super) const EDITION_KBS: [TableDefinition<'_, (u32, &[u8; 20]), ()>; 2] =
+    [TableDefinition::new("kbs"), TableDefinition::new("kbs/1")];
+
+/// Facts of hosts, by UUID.
+pub(super) const HOSTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hosts");
+/// What hosts tell of updates, by UpdateID and RevisionNumber.
+pub(super) const TOLD_UPDATES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("told_updates");
+/// Reports on their way to the parent, by host.
+pub(super) const OUTBOX: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("outbox");
+/// Whose reports are believed, by host.
+pub(super) const HOST_KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("host_keys");
+/// What lets hosts enrol themselves, by the token's name.
+pub(super) const HOST_TOKENS: TableDefinition<'_, &[u8; 8], &[u8]> = TableDefinition::new("host_tokens");
 
 /// Attempts to fetch files, by running number.
 pub(super) const TASKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks");

@@ -1,7 +1,10 @@
 //! What every command stands on: the configuration, the way to the daemon, a runtime.
 
 use super::{client::Client, error::CliError, exit::Exit, out::Out};
-use crate::daemon::config::{Config, DEFAULT_PATH};
+use crate::daemon::{
+    ReadConfig,
+    config::{Config, DEFAULT_PATH},
+};
 use std::{
     future::Future,
     path::{Path, PathBuf},
@@ -36,6 +39,12 @@ impl Context {
     /// The configuration; its file must be there.
     pub(super) fn config(&self, sets: &[String]) -> Result<Config, CliError> {
         Ok(Config::load(self.config_path(), sets, &host_name())?)
+    }
+
+    /// Reads the configuration each time it is called.
+    pub(super) fn read_config(&self, sets: &[String]) -> ReadConfig {
+        let (path, sets) = (self.config_path().to_owned(), sets.to_owned());
+        Box::new(move || Config::load(&path, &sets, &host_name()))
     }
 
     /// The configuration; without `--config`, and where no file was written yet, the defaults.

@@ -3,14 +3,38 @@
 //! Times are seconds since 1970 UTC, sizes are bytes, ages are seconds. Readers ignore fields that
 //! they do not know, so a report may grow.
 
+mod cleanup;
+mod hosts;
 mod import;
+mod jobs;
 mod refresh;
+mod repositories;
+mod rules;
 mod story;
 mod updates;
 mod wants;
 
+pub use cleanup::{CLEANUP, CLEANUP_UNDO, CleanupReply, CleanupRequest, LeavingFile, StayingFiles, UndoReply};
+pub use hosts::{
+    EnrolReply, EnrolRequest, HOSTS, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb, HostVerbReply,
+    HostVerbRequest, HostsPage, HostsQuery, ImportHostsReply, WaitingHost,
+};
 pub use import::{IMPORT, ImportQuery, ImportReply};
-pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
+pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};
+pub use refresh::{
+    CHANGES, CabinetReport, ChangesQuery, ChangesReply, EditionReport, EditionStatus, REFRESH, ROLL_BACK,
+    RefreshReport, RefreshRequest, RefreshesReport, RollBackReply, RollBackRequest, WithdrawnReport,
+};
+pub use repositories::{
+    DISTANCES, DistanceRequest, MOVE_RULE, MoveRequest, NEAREST, NearestQuery, NearestReply, PassedOverReply,
+    PlaceReply, REPOSITORIES, REPOSITORY_RULES, RepositoryReport, RepositoryRuleQuery, RepositoryRuleReport,
+    RepositoryRuleRequest, RepositoryRulesReport,
+};
+pub use rules::{
+    EditRulesRequest, ImportRulesReply, ImportRulesRequest, IniReport, RULE_CHANGES, RULE_PACKAGES, RULE_TEST,
+    RemoveRulesQuery, RemoveRulesReply, RuleSetReport, TestRulesReply, TestRulesRequest, UPDATE_RULES,
+    UpdateRulesReport,
+};
 pub use story::{AskReport, FileStory, FlightPhase, FlightReport, STORY, TaskReport};
 pub use updates::{UPDATES, UpdateFile, UpdateStory, UpdatesQuery, UpdatesReply, path_of};
 pub use wants::{
@@ -126,6 +150,9 @@ pub struct StatusReport {
     pub folders: Vec<FolderReport>,
     /// Where a secondary pulls from.
     pub parent: Option<ParentReport>,
+    /// What of the missing files travels; only on a secondary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorReport>,
     /// Who pulls from here, by name.
     pub children: Vec<ChildReport>,
     /// What is on its way here.
@@ -137,9 +164,28 @@ pub struct StatusReport {
     /// How far verifying what lies here is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubState>,
+    /// Every repository of the line, as this main knows them; empty on a secondary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<RepositoryReport>,
     /// How many files are wanted; `None` where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wants: Option<WantsSummary>,
+    /// The edition of Microsoft's index; `None` where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<EditionStatus>,
+}
+
+/// Which missing files a secondary fetches although nobody waits for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorReport {
+    /// Only those of which an older content is here; else every one. The edition comes always.
+    pub on_miss: bool,
+    /// The part of the day in which they may travel, in local time; `None` is always.
+    pub window: Option<String>,
+    /// Whether they may travel now.
+    pub is_open: bool,
+    /// When that changes, in seconds since 1970 UTC.
+    pub changes_at: Option<u64>,
 }
 
 /// The newest signed state that a node has. All zero or `None` where it has none.
@@ -169,6 +215,7 @@ impl StatusReport {
             Role::Secondary => SyncReply {
                 missing_files,
                 missing_bytes: self.folders.iter().map(|folder| folder.missing_bytes).sum(),
+                opens_at: self.mirror.as_ref().filter(|mirror| !mirror.is_open).and_then(|mirror| mirror.changes_at),
                 ..SyncReply::default()
             },
         }
@@ -277,6 +324,9 @@ pub struct RatesReport {
     pub in_bytes_per_second: u64,
     /// What goes from here.
     pub out_bytes_per_second: u64,
+    /// The ceiling for both together, and for what comes from Microsoft; `None` is without bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bits_per_second: Option<u64>,
 }
 
 /// Something that somebody should look at.
@@ -470,6 +520,9 @@ pub struct SyncReply {
     /// On a main: whether a scan goes on, or what it found is still being looked at.
     #[serde(default)]
     pub scanning: bool,
+    /// On a secondary whose window is closed: when files may travel again, in seconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at: Option<u64>,
 }
 
 /// Deletions that waited for an administrator and are signed.

@@ -12,7 +12,7 @@ use crate::{
         member::Role,
         name::FileName,
     },
-    repository::{OtherContent, Repository, RepositoryError},
+    repository::{Repository, RepositoryError},
     store::download::{Download, DownloadKey, Origin},
 };
 use axum::{
@@ -30,7 +30,21 @@ pub(super) async fn import(
     State(api): State<Api>,
     peer: Option<Extension<ConnectInfo<Peer>>>,
     query: Result<Query<ImportQuery>, QueryRejection>,
-    body: Body,
+    mut body: Body,
+) -> Answer<ImportReply> {
+    let answer = take(api, peer, query, &mut body).await;
+    if answer.is_err() {
+        // Who is still sending hears the answer only when all is sent: a connection that closes is all it would see.
+        while let Some(Ok(_)) = body.frame().await {}
+    }
+    answer
+}
+
+async fn take(
+    api: Api,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
+    body: &mut Body,
 ) -> Answer<ImportReply> {
     let Query(query) = query.map_err(|error| ApiError::new(ErrorCode::Invalid, error.body_text()))?;
     let repository = &api.node.repository;
@@ -77,7 +91,7 @@ fn begin(
 }
 
 /// The whole body into staging; what is cut leaves nothing.
-async fn receive(mut download: Download, mut body: Body) -> Result<Download, ApiError> {
+async fn receive(mut download: Download, body: &mut Body) -> Result<Download, ApiError> {
     let failed = |why: String| ApiError::new(ErrorCode::Failed, why);
     let (mut gathered, mut ended) = (Vec::new(), false);
     while !ended {
@@ -159,6 +173,6 @@ fn enter(
     }
     let staged = download.finish(query.modified, &repository.state().outboards).map_err(io("finishing"))?;
     let file = FileRecord { root: digests.root, size: digests.size, modified: query.modified };
-    repository.enter(&query.folder, name, &staged, file, OtherContent::Stays)?;
+    repository.enter(&query.folder, name, &staged, file)?;
     Ok(Ok(reply))
 }

@@ -39,6 +39,8 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
             shared.received_bytes.load(std::sync::atomic::Ordering::Relaxed),
         ),
         ("sent_bytes", "Content sent to repositories", shared.sent_bytes.load(std::sync::atomic::Ordering::Relaxed)),
+        ("line_received_bytes", "Bytes that came over the line, heads of packets included", shared.throttle.moved().0),
+        ("line_sent_bytes", "Bytes that left over the line, heads of packets included", shared.throttle.moved().1),
         ("scrub_read_bytes", "Bytes read to verify what lies here", scrub.read_bytes),
         ("scrub_bad_groups", "Groups of 64 KiB found damaged", scrub.bad_groups),
         ("scrub_healed_groups", "Damaged groups whose file is whole again", scrub.healed_groups),

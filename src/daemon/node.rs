@@ -2,41 +2,53 @@
 
 use super::{
     api::ErrorCode,
-    config::{self, Config, Mode, Tls},
+    cleanup::{cleanup, note_asked},
+    config::{self, Config, Tls},
+    hosts::{HostReports, Taking},
+    jobs::{Runnable, registry},
+    live::{Live, ReadConfig},
     lock::{LockError, StateLock},
-    nightly,
+    mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
-    refresh::refresh_cab,
+    refresh::{edition_desk, refresh_cab},
+    repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
+    rules::follow_ini,
     upstream::open_upstream,
 };
 use crate::{
     base::{
         chain::chain,
         clock::{SharedClock, SystemClock},
+        throttle::Throttle,
     },
     domain::{
         key::NodeKey,
         member::{MemberRecord, Role},
     },
     front::{
+        api::Apis,
         counters::FrontCounters,
         handler::Front,
         server::{FrontConfig, Listener, Server as FrontServer, StartServerError},
         tls::{PemTexts, ReloadTlsError, TlsReloader},
+        usher::Usher,
     },
-    jobs::{AskAgain, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Cleanup, EditionDesk, Jobs, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
     },
     store::{disk::real::RealDisk, layout},
-    supply::{FlightLimits, Flights, QuotaLimits, Supply, local::Local, source::Source, spring::Spring},
+    supply::{
+        Asked, FlightLimits, Flights, QuotaLimits, Remembering, Supply, local::Local, source::Source, spring::Spring,
+    },
     sync::{
         close::CloseCode,
         endpoint::{BindError, Endpoint, EndpointSettings},
         lanes::Lanes,
-        pull::{FromParent, Parent, ParentAddress, heal_from_children},
+        pull::{FromParent, Parent, ParentAddress, carry_reports, heal_from_children},
+        reports::ReportSink,
         serve::{Doorkeeper, Server},
         shared::Shared,
         tls::{LoadKeyError, TransportKey},
@@ -49,12 +61,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -121,6 +133,9 @@ pub enum StartError {
     /// Threads for connections.
     #[error("starting threads for connections")]
     Threads(#[source] io::Error),
+    /// What hosts are sent by.
+    #[error("nearest.ca")]
+    Usher(#[from] StartUsherError),
     /// Hosts' listeners.
     #[error("starting the listeners for hosts")]
     Front(#[from] StartServerError),
@@ -170,6 +185,7 @@ impl StartError {
             | Self::Listen { .. }
             | Self::Sync(_)
             | Self::Upstream(SetupError::Origin | SetupError::Proxy)
+            | Self::Usher(_)
             | Self::Tls { .. } => ErrorCode::Invalid,
             Self::Open(_)
             | Self::Repository(_)
@@ -204,12 +220,27 @@ pub(super) struct Node {
     pub flights: Option<Arc<Flights>>,
     /// What others are given from.
     _supply: Arc<dyn Source>,
+    /// What takes reports of hosts.
+    _reports: Arc<dyn ReportSink>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
+    /// What reads the edition.
+    pub edition_desk: Option<Arc<EditionDesk>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
+    /// What lets files go that no host needs.
+    pub cleanup: Arc<Cleanup>,
+    /// What runs when.
+    pub jobs: Arc<Jobs>,
     /// When it started, in seconds since 1970 UTC.
     pub started_at: u64,
+    /// What a reload changes.
+    pub(super) live: watch::Sender<Live>,
+    /// Reads the configuration again; set once.
+    pub(super) read_config: OnceLock<ReadConfig>,
+    /// Which repositories there are, and how they stand.
+    pub world: Arc<World>,
+    usher: Option<Arc<SiteUsher>>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -241,35 +272,68 @@ impl Node {
             clock: clock.clone(),
         };
         let (lanes, lanes_run) = Lanes::start(cores()).map_err(StartError::Threads)?;
-        let endpoint = Arc::new(Endpoint::bind_on(&lanes, config.sync.listen, key, settings)?);
+        shared.limit(config.bandwidth.limit.map(|limit| limit.bytes_per_second()));
+        let throttle = shared.throttle.clone();
+        let endpoint = Endpoint::bind_below(&lanes, config.sync.listen, key, settings, throttle.clone())?;
+        let endpoint = Arc::new(endpoint);
         let cancel = CancellationToken::new();
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
-        let upstream = upstream(&config, clock.clone()).await?;
+        let upstream = upstream(&config, clock.clone(), throttle).await?;
         let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
-        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
+        let edition_desk = edition_desk(&config, &repository);
+        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, edition_desk.as_ref(), upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
         shared.give_from(&supply);
         if let Some(flights) = &flights {
             shared.leave_to(flights);
         }
-        if config.mirror.mode == Mode::OnMiss {
-            shared.fetch_only_on_miss();
-        }
-        let front = start_front(&config, supply.clone(), clock.clone(), tls.clone(), cancel.clone())?;
+        shared.mirror_as(mirroring::first_look(&config.mirror, &clock));
+        let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
+        let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
+        let scan_wants =
+            scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits, config.name.clone()));
+        let asked = Asked::new(clock.clone());
+        let taking = Taking::new(repository.clone(), config.name.clone(), config.site.clone(), scan_wants.clone());
+        let reports: Arc<dyn ReportSink> = taking.clone();
+        shared.carry_reports_to(&reports);
+        let remembering = Arc::new(Remembering::new(supply.clone(), asked.clone()));
+        let world = World::new(shared.clone(), public, &config);
+        let apis = Apis::new(vec![Arc::new(HostReports::new(taking)), Arc::new(HostsNearest(world.clone()))]);
+        let usher = SiteUsher::new(&world, &config)?;
+        let front = start_front(
+            &config,
+            remembering,
+            apis,
+            usher.clone().map(SiteUsher::as_usher),
+            clock.clone(),
+            tls.clone(),
+            cancel.clone(),
+        )?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
-        let limits = ScanLimits { every: config.jobs.scan_wants, max_flights: config.limits.max_flights as usize };
-        let scan_wants = flights.clone().filter(|_| config.role == Role::Main);
-        let scan_wants = scan_wants.map(|flights| ScanWants::new(repository.clone(), flights, limits));
+        let cleanup = cleanup(&config, &repository, flights.clone(), asked, &public);
+        let has = Runnable {
+            scrub: scrub.clone(),
+            scan_wants: scan_wants.clone(),
+            refresh_cab: refresh_cab.clone(),
+            cleanup: cleanup.clone(),
+        };
+        let jobs = registry(config.jobs.by, &repository, has);
         let node = Arc::new(Self {
             http: front.addresses().to_vec(),
             counters,
             scrub,
             flights,
             _supply: supply,
+            _reports: reports,
             scan_wants,
+            edition_desk,
             refresh_cab,
+            cleanup,
+            jobs,
+            world,
+            usher,
             front: Mutex::new(Some(front)),
             started_at: clock.unix_seconds(),
             repository,
@@ -279,6 +343,8 @@ impl Node {
             wake_parent: Arc::new(Notify::new()),
             pulling: Mutex::default(),
             cancel,
+            live: watch::Sender::new(Live::of(&config)),
+            read_config: OnceLock::new(),
             tasks: TaskTracker::new(),
             lanes,
             _lanes_run: lanes_run,
@@ -299,21 +365,33 @@ impl Node {
             let tend = Tend::new(self.repository.clone(), folder.clone(), config, shared_hashers.clone());
             self.tasks.spawn(tend.run(self.cancel.clone()));
         }
-        self.tasks.spawn(nightly::run(self.repository.clone(), self.cancel.clone()));
+        for name in self.jobs.names() {
+            self.tasks.spawn(self.jobs.clone().drive(name, self.cancel.clone()));
+        }
+        self.tasks.spawn(note_asked(self.cleanup.clone(), self.cancel.clone()));
         self.tasks.spawn(self.scrub.clone().run());
+        self.tasks.spawn(repositories::keep(self.clone(), self.cancel.clone()));
+        if let Some(usher) = &self.usher {
+            self.tasks.spawn(usher.clone().run(self.cancel.clone()));
+        }
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
-        if let Some(refresh_cab) = &self.refresh_cab {
-            self.tasks.spawn(refresh_cab.clone().run(self.cancel.clone()));
+        if let Some(desk) = &self.edition_desk {
+            self.tasks.spawn(desk.clone().run(self.cancel.clone()));
         }
         match self.config.role {
             Role::Main => {
                 self.enrol_itself()?;
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
+                if let Some(ini) = self.config.rules.ini.clone() {
+                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, self.cancel.clone()));
+                }
             }
             Role::Secondary => {
+                self.tasks.spawn(carry_reports(self.shared.clone(), self.cancel.clone()));
+                self.tasks.spawn(mirroring::run(self.clone()));
                 if let Some(flights) = &self.flights {
                     let again =
                         AskAgain::new(self.repository.clone(), flights.clone(), self.shared.parent_connection());
@@ -353,8 +431,11 @@ impl Node {
         &self.cancel
     }
 
-    /// Reads certificates again.
+    /// Reads settings and certificates again.
     pub(super) fn reload(&self) {
+        if let Some(read) = self.read_config.get() {
+            self.read_settings_again(read);
+        }
         if let Some(tls) = &self.tls {
             match (tls.reload(), &self.config.http.tls) {
                 (Ok(()), _) => {
@@ -417,13 +498,18 @@ impl Node {
 }
 
 /// The way to Microsoft, where this node may go it.
-async fn upstream(config: &Config, clock: SharedClock) -> Result<Option<Arc<Upstream>>, StartError> {
+async fn upstream(
+    config: &Config,
+    clock: SharedClock,
+    throttle: Throttle,
+) -> Result<Option<Arc<Upstream>>, StartError> {
     if config.role != Role::Main {
         return Ok(None);
     }
     let upstream = config.upstream.clone();
     let opened = tokio::task::spawn_blocking(move || open_upstream(&upstream, clock)).await;
-    Ok(opened.map_err(|error| StartError::Threads(io::Error::other(error)))??.map(Arc::new))
+    let opened = opened.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+    Ok(opened.map(|upstream| Arc::new(upstream.below(throttle))))
 }
 
 /// What is fetched because somebody asks, where this node may.
@@ -491,6 +577,8 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 fn start_front(
     config: &Config,
     source: Arc<dyn Source>,
+    apis: Apis,
+    usher: Option<Arc<dyn Usher>>,
     clock: SharedClock,
     tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
@@ -504,7 +592,7 @@ fn start_front(
     }
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
-    let front = Front { source, health: Arc::new(serde_json::Map::new), is_trusted, clock };
+    let front = Front { source, health: Arc::new(serde_json::Map::new), apis, usher, is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
 }
 
@@ -573,7 +661,7 @@ async fn sign_again(repository: Arc<Repository>, cancel: CancellationToken) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -47,6 +47,7 @@ impl Rates {
         RatesReport {
             in_bytes_per_second: last.0.saturating_sub(first.0) / seconds,
             out_bytes_per_second: last.1.saturating_sub(first.1) / seconds,
+            limit_bits_per_second: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{
         AttentionReport, AuditReport, ChildReport, FileReport, FileState, FilesPage, FilesQuery, FolderReport,
         MemberReport, ParentReport, ProgressReport, RatesReport, ScrubState, StateReport, StatusReport, TransferReport,
     },
+    mirroring,
     node::Node,
 };
 use crate::{
@@ -48,13 +49,23 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         state,
         folders: folders.collect::<Result<_, _>>()?,
         parent: parent(node),
+        mirror: (repository.role() == Role::Secondary).then(|| mirroring::report(node)),
         children: children(node),
         transfers: transfers(node),
-        rates,
+        rates: RatesReport { limit_bits_per_second: limit_of(node), ..rates },
         attention: attention(node, now),
         scrub: Some(scrub(node)?),
+        repositories: match repository.role() {
+            Role::Main => super::repositories::reports(node)?,
+            Role::Secondary => Vec::new(),
+        },
         wants: super::wants::summary(node)?,
+        edition: super::refresh::status(node)?,
     })
+}
+
+fn limit_of(node: &Node) -> Option<u64> {
+    node.live.borrow().bandwidth.limit.map(|limit| limit.bits_per_second)
 }
 
 fn folder(node: &Node, snapshot: &Snapshot, name: &FolderName) -> Result<FolderReport, RepositoryError> {

@@ -7,13 +7,14 @@ use super::{
         PruneReply, PruneRequest, RevokeReply, RevokeRequest, ScrubReport, ScrubRequest, StatusReport, SyncReply,
     },
     backup::{backup_error, make_backup},
+    changes, cleanup,
     control::Peer,
-    import,
+    hosts, import, jobs,
     joining::{join_error, join_line},
     node::Node,
     random,
     rates::Rates,
-    refresh, report, story, updates, wants,
+    refresh, report, repositories, rules, story, updates, wants,
 };
 use crate::{
     catalog::AuditRecord,
@@ -26,7 +27,7 @@ use crate::{
 };
 use axum::{
     Extension, Json, Router,
-    extract::{ConnectInfo, Path, Query, State, rejection::QueryRejection},
+    extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::IntoResponse,
     routing::{get, post},
@@ -36,6 +37,9 @@ use std::{sync::Arc, time::Duration};
 
 /// How long `sync` waits for the parent's newest state.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most bytes of one file of hosts' reports: a larger fleet comes in several.
+const MAX_HOSTS_BYTES: usize = 64 << 20;
 
 /// What handlers reach.
 #[derive(Clone)]
@@ -59,9 +63,18 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
         .route(api::REFRESH, get(refresh::history))
+        .route(api::CHANGES, get(changes::changes))
+        .route(api::JOBS, get(jobs::list))
         .route(api::UPDATES, get(updates::search))
+        .route(api::HOSTS, get(hosts::list))
+        .route(&format!("{}/{{uuid}}", api::HOSTS), get(hosts::show))
         .route(&format!("{}/{{id}}", api::UPDATES), get(updates::show))
         .route(&format!("{}/{{folder}}/{{*name}}", api::STORY), get(story::story))
+        .route(api::UPDATE_RULES, get(rules::list))
+        .route(api::RULE_CHANGES, get(rules::changes))
+        .route(api::REPOSITORIES, get(repositories::list))
+        .route(api::NEAREST, get(repositories::nearest))
+        .route(api::REPOSITORY_RULES, get(repositories::rules))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -83,9 +96,19 @@ pub(super) fn all(api: Api) -> Router {
         .route(api::WANTS, post(wants::add).delete(wants::forget))
         .route(api::SCAN_WANTS, post(wants::scan))
         .route(api::IMPORT, post(import::import))
+        .route(api::CLEANUP, post(cleanup::run))
+        .route(api::CLEANUP_UNDO, post(cleanup::undo))
+        .route(&format!("{}/enroll", api::HOSTS), post(hosts::enrol))
+        .route(&format!("{}/{{uuid}}", api::HOSTS), post(hosts::act))
+        .route(api::HOSTS, post(hosts::import).layer(DefaultBodyLimit::max(MAX_HOSTS_BYTES)))
         .route(api::REFRESH, post(refresh::refresh))
+        .route(api::ROLL_BACK, post(refresh::roll_back))
+        .route(api::REPOSITORY_RULES, post(repositories::put_rule).delete(repositories::remove_rule))
+        .route(api::MOVE_RULE, post(repositories::move_rule))
+        .route(api::DISTANCES, post(repositories::put_distance))
+        .route(&format!("{}/{{name}}", api::JOBS), post(jobs::run))
         .with_state(api.clone());
-    reads(api).merge(changes)
+    reads(api.clone()).merge(changes).merge(rules::changing(api))
 }
 
 async fn status(State(api): State<Api>) -> Answer<StatusReport> {

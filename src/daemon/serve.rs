@@ -6,6 +6,7 @@ use super::{
     arenas,
     config::Config,
     control::{BindControlError, ControlSocket, check_unoccupied, deadline},
+    live::ReadConfig,
     node::{self, Node, StartError},
     rates::Rates,
     router::{self, Api},
@@ -75,14 +76,14 @@ pub struct Ready {
     pub control: PathBuf,
 }
 
-/// Runs the daemon until SIGTERM or SIGINT, on a runtime of its own.
-pub fn serve(config: Config) -> Result<(), ServeError> {
+/// Runs the daemon until SIGTERM or SIGINT, on a runtime of its own. On SIGHUP it reads its configuration again.
+pub fn serve(config: Config, read_again: ReadConfig) -> Result<(), ServeError> {
     telemetry::start();
     arenas::limit();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ServeError::Failed(format!("can't start threads: {error}")))?;
-    let ended = runtime.block_on(run(config));
+    let ended = runtime.block_on(run(config, read_again));
     if matches!(ended, Err(ServeError::Interrupted)) {
         // What still blocks is not waited for.
         runtime.shutdown_background();
@@ -102,7 +103,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn run(config: Config) -> Result<(), ServeError> {
+async fn run(config: Config, read_again: ReadConfig) -> Result<(), ServeError> {
     for key in &config.not_in_effect {
         tracing::warn!(%key, "this setting has no effect in this version");
     }
@@ -114,6 +115,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
     check_unoccupied(&control).await?;
     let admin_listen = config.admin.listen.clone();
     let node = Node::start(config).await?;
+    node.read_config.set(read_again).ok();
     let tasks = TaskTracker::new();
     let rates = Arc::new(Rates::default());
     tasks.spawn(rates.clone().run(node.clone()));

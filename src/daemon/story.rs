@@ -2,9 +2,10 @@
 
 use super::{
     api::{
-        ApiError, AskReport, ErrorCode, FileReport, FileState, FileStory, FlightPhase, FlightReport, TaskReport,
-        WantReport, WantStateReport,
+        ApiError, AskReport, ErrorCode, FileReport, FileState, FileStory, FlightPhase, FlightReport, MirrorReport,
+        TaskReport, WantReport, WantStateReport,
     },
+    mirroring,
     node::Node,
     report,
     router::{Answer, Api, blocking},
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     base::units,
     domain::{
+        edition::is_edition,
         member::Role,
         name::{FileName, FolderName},
         wants::{DownloadTask, TaskEnd},
@@ -79,7 +81,8 @@ fn tell(node: &Node, folder: &FolderName, name: &str) -> Result<FileStory, Repos
         let of_it = tasks.filter(|task| task.folder == *folder && task.name == name);
         story.tasks = of_it.take(TOLD).map(task_report).collect();
     }
-    story.verdict = verdict(&story, node.repository.role(), node.repository.clock().unix_seconds());
+    let mirror = (node.repository.role() == Role::Secondary).then(|| mirroring::report(node));
+    story.verdict = verdict(&story, mirror.as_ref(), node.repository.role(), node.repository.clock().unix_seconds());
     Ok(story)
 }
 
@@ -134,7 +137,7 @@ fn task_report(task: DownloadTask) -> TaskReport {
 }
 
 /// Where the file stands and what holds it back, in one sentence. `now` in seconds since 1970 UTC.
-fn verdict(story: &FileStory, role: Role, now: u64) -> String {
+fn verdict(story: &FileStory, mirror: Option<&MirrorReport>, role: Role, now: u64) -> String {
     if let Some(flight) = &story.flight {
         return flying(flight);
     }
@@ -145,9 +148,8 @@ fn verdict(story: &FileStory, role: Role, now: u64) -> String {
             (FileState::Unlisted, _) => return format!("it is here and hosts get it{why}"),
             (FileState::Incomplete | FileState::Refused, _) => return format!("hosts don't get it{why}"),
             (FileState::Missing, Role::Secondary) => {
-                return "the main has signed it and it is not here yet: it comes with the other missing files, or at \
-                        once when a host asks"
-                    .to_owned();
+                let comes = comes(&story.name, mirror, now);
+                return format!("the main has signed it and it is not here yet: it comes {comes}when a host asks");
             }
             (FileState::Missing, Role::Main) => {
                 return "its bytes are lost here: they come back from a secondary that has them".to_owned();
@@ -169,6 +171,20 @@ fn verdict(story: &FileStory, role: Role, now: u64) -> String {
             "hosts asked for it in vain: it is asked for again when the parent is there".to_owned()
         }
         None => "nobody knows it".to_owned(),
+    }
+}
+
+/// When a missing file comes by itself.
+fn comes(name: &str, mirror: Option<&MirrorReport>, now: u64) -> String {
+    let is_edition = FileName::new(name).is_ok_and(|name| is_edition(&name));
+    match mirror.filter(|_| !is_edition) {
+        Some(MirrorReport { on_miss: true, .. }) => String::new(),
+        Some(MirrorReport { window: Some(window), is_open: false, changes_at, .. }) => {
+            let left = changes_at.unwrap_or(now).saturating_sub(now);
+            let left = units::duration(std::time::Duration::from_secs(left));
+            format!("when the window {window} opens, in {left}, or at once ")
+        }
+        _ => "with the other missing files, or at once ".to_owned(),
     }
 }
 
@@ -230,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_holds_a_file_back_is_said_in_one_sentence() {
-        let said = |story: FileStory, role| verdict(&story, role, 1_000);
+        let said = |story: FileStory, role| verdict(&story, None, role, 1_000);
         for (story, role, words) in [
             (story(), Role::Main, "nobody knows it"),
             (FileStory { urls: vec!["http://h/kb.cab".to_owned()], ..story() }, Role::Main, "fetched when a host asks"),
@@ -263,5 +279,19 @@ mod tests {
             let said = said(story, role);
             assert!(said.contains(words), "{said}");
         }
+    }
+
+    #[test]
+    fn a_missing_file_says_that_the_window_holds_it_back_and_until_when() {
+        let missing = FileStory { file: Some(file(FileState::Missing, None)), ..story() };
+        let window = Some("20:30-05:30".to_owned());
+        let closed = MirrorReport { on_miss: false, window, is_open: false, changes_at: Some(4_600) };
+        let said = |story: &FileStory, mirror: &MirrorReport| verdict(story, Some(mirror), Role::Secondary, 1_000);
+        let words = "it comes when the window 20:30-05:30 opens, in 1 h 0 min, or at once when a host asks";
+        assert!(said(&missing, &closed).ends_with(words), "{}", said(&missing, &closed));
+        let edition = FileStory { name: "wsusscn2.cab".to_owned(), ..missing.clone() };
+        assert!(said(&edition, &closed).contains("with the other missing files"));
+        let on_miss = MirrorReport { on_miss: true, ..closed };
+        assert!(said(&missing, &on_miss).ends_with("it comes when a host asks"));
     }
 }

@@ -23,17 +23,25 @@ pub fn open_upstream(config: &config::Upstream, clock: SharedClock) -> Result<Op
     Upstream::new(settings(&config)?, clock, Arc::new(random::number)).map(Some)
 }
 
+/// The configuration of a WAPT server on this machine, as far as there is one.
+pub(super) fn server_ini() -> Option<ServerIni> {
+    read_server_ini(Path::new(SERVER_INI))
+}
+
+fn read_server_ini(path: &Path) -> Option<ServerIni> {
+    match fs::read_to_string(path) {
+        Ok(text) => Some(ServerIni::parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the WAPT server's configuration can't be read: it is not used");
+            None
+        }
+    }
+}
+
 /// The proxy of a WAPT server on this machine. Neither its address nor its login goes into the log.
 fn proxy_of_wapt(path: &Path) -> Option<config::WebUrl> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "the WAPT server's configuration can't be read: its proxy is not used");
-            return None;
-        }
-    };
-    let proxy = ServerIni::parse(&text).http_proxy?;
+    let proxy = read_server_ini(path)?.http_proxy?;
     match proxy.parse() {
         Ok(proxy) => {
             tracing::info!(path = %path.display(), "fetching through the proxy of the WAPT server");

@@ -65,6 +65,11 @@ macro_rules! public_key {
 }
 
 public_key! {
+    /// A Windows machine's Ed25519 key: who signed a report.
+    HostKey
+}
+
+public_key! {
     /// A node's Ed25519 transport key: who somebody is on a connection.
     NodeKey
 }

@@ -78,11 +78,11 @@ impl OriginUrl {
 }
 
 /// What RFC 3986 lets stand in an address, brackets included.
-fn is_of_an_address(byte: u8) -> bool {
+pub(super) fn is_of_an_address(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
-fn check_authority(authority: &str) -> Result<(), OriginUrlError> {
+pub(super) fn check_authority(authority: &str) -> Result<(), OriginUrlError> {
     if authority.contains('@') {
         return Err(OriginUrlError::Login);
     }

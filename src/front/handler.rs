@@ -1,12 +1,14 @@
 //! From a request to its response: reads the target, asks the source, follows the plan.
 
 use super::{
+    api::{ApiRequest, Apis},
     body::FileBody,
     client,
     exchange::{AnswerBody, Content, Exchange},
     growing::GrowingBody,
     request::{self, FileRequest, ReadRequestError, Target},
     respond::{self, Meta, Plan},
+    usher::{self, Passage, Usher, Way},
 };
 use crate::{
     base::clock::SharedClock,
@@ -19,9 +21,10 @@ use crate::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER},
     request::Parts,
 };
+use hyper::body::Body;
 use serde_json::{Map, Value};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -38,6 +41,10 @@ pub struct Front {
     pub source: Arc<dyn Source>,
     /// Called for every `/healthz`; must not block.
     pub health: Health,
+    /// Who answers what is under `/api/v1/`.
+    pub apis: Apis,
+    /// Who knows where files are answered; without one all are answered here.
+    pub usher: Option<Arc<dyn Usher>>,
     /// Whose `X-Forwarded-For` is believed.
     pub is_trusted: IsTrusted,
     /// The time of answers.
@@ -52,20 +59,39 @@ struct Answered {
 }
 
 impl Front {
-    /// Answers one request; with `has_body`, the last one of its connection.
-    pub(super) async fn respond(&self, head: Parts, has_body: bool, exchange: Exchange) -> Response<AnswerBody> {
+    /// Answers one request; where it has a body that nobody reads, the last one of its connection.
+    pub(super) async fn respond<B>(
+        &self,
+        head: Parts,
+        body: B,
+        exchange: Exchange,
+        is_tls: bool,
+    ) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut is_unread = !body.is_end_stream();
         let mut answered = match request::read(&head) {
             Err(refused) => refusal(refused),
             Ok(Target::Health) => self.healthy(),
+            Ok(Target::Api) => {
+                let (answered, is_read) = self.api(&head, body, exchange.peer().ip()).await;
+                is_unread = !is_read;
+                answered
+            }
             Ok(Target::File(file)) => {
                 let client = client::of(&head.headers, exchange.peer().ip(), &*self.is_trusted);
-                self.file(&head, file, Client::Host(client)).await
+                match self.way(&head, &file, client, exchange.peer().ip(), is_tls).await {
+                    Way::Here => self.file(&head, file, Client::Host(client)).await,
+                    Way::Elsewhere(url) => elsewhere(&url),
+                    Way::NotNow(wait) => come_back(StatusCode::SERVICE_UNAVAILABLE, wait),
+                }
             }
         };
         if head.method == Method::HEAD {
             answered.content = Content::EMPTY;
         }
-        if has_body {
+        if is_unread {
             answered.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut response = Response::new(exchange.answer(answered.status, answered.content));
@@ -78,6 +104,36 @@ impl Front {
         let mut health = (self.health)();
         health.insert("status".to_owned(), "ok".into());
         answer(StatusCode::OK, "application/json", Value::Object(health).to_string().into())
+    }
+
+    async fn api<B>(&self, head: &Parts, body: B, peer: IpAddr) -> (Answered, bool)
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let request = ApiRequest {
+            method: head.method.clone(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers.clone(),
+            client: client::of(&head.headers, peer, &*self.is_trusted),
+            body: Bytes::new(),
+        };
+        let (answer, is_read) = self.apis.answer(request, body).await;
+        let mut headers = answer.headers;
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
+        (Answered { status: answer.status, headers, content: Content::Bytes(answer.body) }, is_read)
+    }
+
+    async fn way(&self, head: &Parts, file: &FileRequest, client: IpAddr, peer: IpAddr, is_tls: bool) -> Way {
+        let Some(usher) = &self.usher else { return Way::Here };
+        let passage = Passage {
+            file: file.clone(),
+            is_get: head.method == Method::GET,
+            client,
+            is_marked: usher::is_marked(&head.uri),
+            is_encrypted: usher::is_encrypted(&head.headers, is_tls, (self.is_trusted)(peer.to_canonical())),
+        };
+        usher.way(passage).await
     }
 
     async fn file(&self, head: &Parts, file: FileRequest, client: Client) -> Answered {
@@ -127,6 +183,15 @@ fn refusal(refused: ReadRequestError) -> Answered {
     if refused == ReadRequestError::Method {
         answered.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
+    answered
+}
+
+/// For this question alone: the next one may be answered here.
+fn elsewhere(url: &str) -> Answered {
+    let Ok(url) = HeaderValue::from_str(url) else { return text(StatusCode::INTERNAL_SERVER_ERROR) };
+    let mut answered = text(StatusCode::FOUND);
+    answered.headers.insert(LOCATION, url);
+    answered.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answered
 }
 

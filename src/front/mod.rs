@@ -4,8 +4,9 @@
 //! never learns where bytes come from. One request goes through the files in this order:
 //! [`server`] accepts, [`tls`] shakes hands, `timed` bounds every wait, [`request`] reads the target,
 //! the source is asked, [`respond`] decides (with `preconditions` and `range`), [`body`] streams, and
-//! `exchange` counts and logs.
+//! `exchange` counts and logs. What is under `/api/v1/` goes to whoever implements [`api::HostsApi`].
 
+pub mod api;
 pub mod body;
 pub mod client;
 pub mod counters;
@@ -19,6 +20,7 @@ pub mod respond;
 pub mod server;
 mod timed;
 pub mod tls;
+pub mod usher;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! From a request's head to what it asks for, or to the reason why it is refused. Pure.
 
+use super::api::API_PREFIX;
 use crate::domain::name::{FileName, FolderName};
 use http::{Method, StatusCode, Version, header::HOST, request::Parts, uri::Authority};
 use std::borrow::Cow;
@@ -9,6 +10,8 @@ use std::borrow::Cow;
 pub enum Target {
     /// `/healthz`.
     Health,
+    /// Something under [`API_PREFIX`], with any method.
+    Api,
     /// A file of a folder.
     File(FileRequest),
 }
@@ -28,7 +31,7 @@ pub enum ReadRequestError {
     /// HTTP/1.1 without Host, several of them, or one that is no authority.
     #[error("the Host header is missing, doubled or malformed")]
     Host,
-    /// Anything but GET and HEAD.
+    /// Anything but GET and HEAD, outside the API.
     #[error("the method is neither GET nor HEAD")]
     Method,
     /// A path that no file can have: broken escapes, an escaped slash, `..` and their like.
@@ -53,6 +56,9 @@ impl ReadRequestError {
 /// Reads a request's head. The query is ignored, and of an absolute URI only the path counts.
 pub fn read(head: &Parts) -> Result<Target, ReadRequestError> {
     check_host(head)?;
+    if head.uri.path().starts_with(API_PREFIX) {
+        return Ok(Target::Api);
+    }
     if head.method != Method::GET && head.method != Method::HEAD {
         return Err(ReadRequestError::Method);
     }
@@ -214,6 +220,16 @@ mod tests {
             assert_eq!(asked, Err(ReadRequestError::Method), "{method}");
         }
         assert_eq!(read(&head("HEAD", "/waptwua/a", &["site"], Version::HTTP_11)), Ok(file("waptwua", "a")));
+    }
+
+    #[test]
+    fn the_api_is_asked_with_any_method_and_is_no_folder() {
+        for method in ["GET", "POST", "HEAD", "DELETE"] {
+            let asked = read(&head(method, "/api/v1/hosts/x/report?y", &["site"], Version::HTTP_11));
+            assert_eq!(asked, Ok(Target::Api), "{method}");
+        }
+        assert_eq!(read(&head("POST", "/api/v1/x", &[], Version::HTTP_11)), Err(ReadRequestError::Host));
+        assert_eq!(get("/api/v2"), Ok(file("api", "v2")));
     }
 
     #[test]

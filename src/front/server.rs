@@ -7,7 +7,7 @@ use super::{
     timed::{Patience, Timed},
     tls::TlsReloader,
 };
-use hyper::{body::Body, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
@@ -172,24 +172,23 @@ impl Shared {
             tracing::debug!(%peer, %error, "a connection ended before it began");
             return;
         }
-        let Some(tls) = tls else { return self.serve(stream, peer).await };
+        let Some(tls) = tls else { return self.serve(stream, peer, false).await };
         let handshake = timeout(self.config.handshake_timeout, tls.acceptor().accept(stream));
         match self.shutdown.run_until_cancelled(handshake).await {
             None => {}
-            Some(Ok(Ok(stream))) => self.serve(stream, peer).await,
+            Some(Ok(Ok(stream))) => self.serve(stream, peer, true).await,
             Some(Ok(Err(error))) => self.refused(peer, &error),
             Some(Err(error)) => self.refused(peer, &error),
         }
     }
 
-    async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, stream: T, peer: SocketAddr) {
+    async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, stream: T, peer: SocketAddr, is_tls: bool) {
         let turn = Arc::<Turn>::default();
         let stream = TokioIo::new(Timed::new(stream, self.patience(), turn.clone()));
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let (head, body) = request.into_parts();
-            let has_body = !body.is_end_stream();
             let exchange = Exchange::begin(&head, peer, turn.clone(), self.counters.clone(), self.front.clock.clone());
-            async move { Ok::<_, Infallible>(self.front.respond(head, has_body, exchange).await) }
+            async move { Ok::<_, Infallible>(self.front.respond(head, body, exchange, is_tls).await) }
         });
         let mut connection = pin!(http().serve_connection(stream, service));
         let ended = tokio::select! {

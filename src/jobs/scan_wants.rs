@@ -3,12 +3,19 @@
 //! Runs on the main. Looks for what is due, and makes it fly like anything that a host asks for, after
 //! whatever hosts wait for. Never decides what is wanted, nor when a want is due again.
 
+use super::{
+    fleet,
+    job::{Job, JobFailed},
+    name::JobName,
+};
 use crate::{
-    base::chain::chain,
-    domain::wants::KnownFile,
+    base::{chain::chain, future::BoxFuture},
+    domain::{member::NodeName, wants::KnownFile},
+    policy::due::{self, Last, Next},
     repository::{Alarm, Repository, RepositoryError},
     supply::{Client, Flights, Joined, Phase},
 };
+use jiff::tz::TimeZone;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -32,13 +39,16 @@ pub struct ScanWants {
     repository: Arc<Repository>,
     flights: Arc<Flights>,
     limits: ScanLimits,
+    /// In whose name the needs of hosts are wanted.
+    node: NodeName,
     wake: Notify,
+    hosts: Notify,
 }
 
 impl ScanWants {
-    /// Fetches nothing yet.
-    pub fn new(repository: Arc<Repository>, flights: Arc<Flights>, limits: ScanLimits) -> Arc<Self> {
-        Arc::new(Self { repository, flights, limits, wake: Notify::new() })
+    /// Fetches nothing yet. What hosts need becomes wanted in the name of `node`.
+    pub fn new(repository: Arc<Repository>, flights: Arc<Flights>, limits: ScanLimits, node: NodeName) -> Arc<Self> {
+        Arc::new(Self { repository, flights, limits, node, wake: Notify::new(), hosts: Notify::new() })
     }
 
     /// Looks at once, or once more after the look that is under way.
@@ -46,20 +56,23 @@ impl ScanWants {
         self.wake.notify_one();
     }
 
-    /// Looks at the start, whenever it is woken, and now and then, until `cancel`. What flies then ends by
-    /// itself.
+    /// Looks at all hosts first: what they need may have changed.
+    pub fn look_at_hosts(&self) {
+        self.hosts.notify_one();
+    }
+
+    /// Looks at the start and whenever it is woken, until `cancel`. What flies then ends by itself.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
         if let Err(error) = self.blocking(Repository::sweep_downloads).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "downloads that nobody wants can't be removed");
         }
-        let mut every = tokio::time::interval(self.limits.every.max(Duration::from_secs(1)));
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.wake();
         let mut scan = Scan { scan_wants: &self, queue: VecDeque::new(), is_more: false, flights: JoinSet::new() };
         loop {
             let done = tokio::select! {
                 () = cancel.cancelled() => return,
-                _ = every.tick() => scan.look().await,
                 () = self.wake.notified() => scan.look().await,
+                () = self.hosts.notified() => scan.look_at_hosts().await,
                 Some(_) = scan.flights.join_next() => scan.go_on().await,
             };
             match done {
@@ -72,11 +85,42 @@ impl ScanWants {
         }
     }
 
+    /// What hosts need becomes wanted.
+    async fn meet_needs(&self) -> Result<(), RepositoryError> {
+        let node = self.node.clone();
+        let met = self.blocking(move |repository| fleet::want_what_hosts_need(repository, &node)).await?;
+        if met.wanted + met.ended > 0 {
+            tracing::info!(hosts = met.hosts, wanted = met.wanted, ended = met.ended, "what hosts need is wanted");
+        }
+        Ok(())
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Repository) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, RepositoryError> {
         self.repository.apart("wants", work).await
+    }
+}
+
+impl Job for ScanWants {
+    fn name(&self) -> JobName {
+        JobName::ScanWants
+    }
+
+    fn next(&self, last: Option<Last>, now: i64, _: &TimeZone) -> Result<Option<Next>, RepositoryError> {
+        Ok(Some(due::every(self.limits.every, last, now)))
+    }
+
+    fn run(&self) -> BoxFuture<'_, Result<String, JobFailed>> {
+        Box::pin(async {
+            self.meet_needs().await?;
+            let due = |repository: &Repository| repository.wants_due(repository.clock().unix_seconds(), MOST_AT_ONCE);
+            let due = self.blocking(due).await?.len();
+            self.wake();
+            let more = if due == MOST_AT_ONCE { " or more" } else { "" };
+            Ok(format!("{due}{more} files are to be fetched"))
+        })
     }
 }
 
@@ -97,6 +141,11 @@ impl Scan<'_> {
         self.is_more = self.queue.len() == MOST_AT_ONCE;
         self.fill();
         Ok(())
+    }
+
+    async fn look_at_hosts(&mut self) -> Result<(), RepositoryError> {
+        self.scan_wants.meet_needs().await?;
+        self.look().await
     }
 
     /// One flight has ended: the next one begins. A ledger is looked through once for many files.

@@ -1,3 +1,17 @@
 //! Decisions. Pure: what is known and what time it is in, what is to be done out.
 
+pub mod demand;
+pub mod due;
+pub mod host_state;
+mod jitter;
+pub mod merge;
+pub mod nearest;
+pub mod night;
 pub mod patch_tuesday;
+pub mod redirect;
+pub mod retention;
+pub mod verdict;
+pub mod window;
+
+#[cfg(test)]
+mod tests;

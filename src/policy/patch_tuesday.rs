@@ -3,6 +3,7 @@
 //!
 //! Patch Tuesday is the second Tuesday of a month, 10:00 in Redmond, whatever zone this machine is in.
 
+use super::{due::Next, jitter::jitter};
 use jiff::{
     Span, Timestamp,
     civil::{Date, Weekday, time},
@@ -26,46 +27,44 @@ pub struct Past {
     pub failed: bool,
 }
 
-/// When to ask next, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Next {
-    /// Seconds since 1970 UTC; in the past where it is due.
-    pub at: i64,
-    /// Why then.
-    pub why: Why,
-}
-
-/// Why it is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// It was never asked.
-    First,
-    /// The daily time.
-    Daily,
-    /// Patch Tuesday has come, and its edition has not.
-    PatchTuesday,
-    /// The last asking failed.
-    Failed,
-}
+/// It was never asked.
+pub const FIRST: &str = "it was never asked for";
+/// The daily time.
+pub const DAILY: &str = "the time of day of this node";
+/// Patch Tuesday has come, and its edition has not.
+pub const PATCH_TUESDAY: &str = "Patch Tuesday: again and again until its edition is there";
+/// The last asking failed.
+pub const FAILED: &str = "the last attempt failed";
 
 /// When to ask next after `now`. `every` is the time between two daily askings in seconds; `node` is a number
-/// that is this node's own, and stays: nodes that share a line then don't all ask at once.
+/// that is this node's own, and stays: nodes that share a line then don't all ask at once. Only the daily time and
+/// Patch Tuesday's instant are left to a timer where there is one.
 pub fn next(past: &Past, every: i64, node: u64, now: i64) -> Next {
-    let Some(asked) = past.asked.filter(|asked| *asked <= now) else { return Next { at: now, why: Why::First } };
-    let daily = Next { at: daily(asked, every.max(MINUTE), node), why: Why::Daily };
+    let Some(asked) = past.asked.filter(|asked| *asked <= now) else { return Next::at(now, FIRST) };
+    let every = every.max(MINUTE);
+    let at = daily(asked, every, node);
+    let (half, whole) = (asked + every / 2, asked + every);
+    // A timer has a time of day of its own: it counts from half a period on, and has a whole one to come.
+    let daily = Next { from: at.min(half), at, late: at.max(whole) + HOUR.min(every / 2), why: DAILY };
     // Every 30 to 60 minutes, drawn anew after each asking.
     let again = asked + 30 * MINUTE + jitter(node ^ asked.unsigned_abs(), 30 * MINUTE);
-    let daily = if past.failed && again < daily.at { Next { at: again, why: Why::Failed } } else { daily };
+    let daily = if past.failed && again < daily.at { Next::at(again, FAILED) } else { daily };
     let Some(tuesday) = last_patch_tuesday(now) else { return daily };
     let is_open = now < tuesday + DAY && past.changed.is_none_or(|changed| changed < tuesday);
     if is_open {
-        let at = if asked < tuesday { tuesday + jitter(node, 10 * MINUTE) } else { again };
-        return if at <= daily.at { Next { at, why: Why::PatchTuesday } } else { daily };
+        let next = if asked < tuesday { first_of(tuesday, node) } else { Next::at(again, PATCH_TUESDAY) };
+        return if next.at <= daily.at { next } else { daily };
     }
     match next_patch_tuesday(now) {
-        Some(tuesday) if tuesday < daily.at => Next { at: tuesday + jitter(node, 10 * MINUTE), why: Why::PatchTuesday },
+        Some(tuesday) if tuesday < daily.at => first_of(tuesday, node),
         _ => daily,
     }
+}
+
+/// The first asking of a Patch Tuesday.
+fn first_of(tuesday: i64, node: u64) -> Next {
+    let at = tuesday + jitter(node, 10 * MINUTE);
+    Next { from: tuesday, at, late: tuesday + 15 * MINUTE, why: PATCH_TUESDAY }
 }
 
 /// The first moment after `asked` at the node's own offset in the period.
@@ -74,14 +73,6 @@ fn daily(asked: i64, every: i64, node: u64) -> i64 {
     let at = (asked - offset).div_euclid(every) * every + every + offset;
     // Just asked by hand: not again within the hour.
     if at - asked < HOUR.min(every / 2) { at + every } else { at }
-}
-
-/// A number below `below` that depends on `seed` alone (the finalizer of splitmix64).
-fn jitter(seed: u64, below: i64) -> i64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    i64::try_from((z ^ (z >> 31)) % below.max(1).unsigned_abs()).unwrap_or_default()
 }
 
 /// The instant of the last Patch Tuesday at or before `now`.
@@ -128,21 +119,17 @@ mod tests {
     #[test]
     fn who_never_asked_asks_at_once_and_then_daily_at_a_time_of_its_own() {
         let now = at("2026-11-20T09:00:00Z");
-        assert_eq!(next(&Past::default(), DAY, 7, now), Next { at: now, why: Why::First });
+        assert_eq!(next(&Past::default(), DAY, 7, now), Next::at(now, FIRST));
         let past = Past { asked: Some(now), ..Past::default() };
         let first = next(&past, DAY, 7, now);
-        assert_eq!(first.why, Why::Daily);
+        assert_eq!(first.why, DAILY);
         assert!((now + HOUR..=now + DAY + HOUR).contains(&first.at));
         let second = next(&Past { asked: Some(first.at), ..past }, DAY, 7, first.at);
         assert_eq!(second.at, first.at + DAY);
         assert_ne!(next(&past, DAY, 8, now).at, first.at);
         let failed = next(&Past { failed: true, ..past }, DAY, 7, now);
-        assert!(failed.why == Why::Failed && (30 * MINUTE..=60 * MINUTE).contains(&(failed.at - now)), "{failed:?}");
-        assert_eq!(
-            next(&Past { asked: Some(now + 5), ..past }, DAY, 7, now).why,
-            Why::First,
-            "a clock that was set back"
-        );
+        assert!(failed.why == FAILED && (30 * MINUTE..=60 * MINUTE).contains(&(failed.at - now)), "{failed:?}");
+        assert_eq!(next(&Past { asked: Some(now + 5), ..past }, DAY, 7, now).why, FIRST, "a clock that was set back");
     }
 
     #[test]
@@ -150,14 +137,14 @@ mod tests {
         let tuesday = at("2026-11-10T18:00:00Z");
         let past = Past { asked: Some(tuesday - 2 * HOUR), changed: Some(tuesday - 28 * DAY), failed: false };
         let first = next(&past, DAY, 3, tuesday - HOUR);
-        assert!(first.why == Why::PatchTuesday && (tuesday..tuesday + 10 * MINUTE).contains(&first.at), "{first:?}");
+        assert!(first.why == PATCH_TUESDAY && (tuesday..tuesday + 10 * MINUTE).contains(&first.at), "{first:?}");
         let mut past = Past { asked: Some(first.at), ..past };
         let mut askings = 1;
         loop {
             let now = past.asked.unwrap();
             let next = next(&past, DAY, 3, now);
             let wait = next.at - now;
-            if next.why == Why::PatchTuesday {
+            if next.why == PATCH_TUESDAY {
                 assert!((30 * MINUTE..=60 * MINUTE).contains(&wait), "{wait}");
                 askings += 1;
             }
@@ -168,7 +155,24 @@ mod tests {
         }
         assert!((24..=48).contains(&askings), "{askings}");
         let there = Past { asked: Some(tuesday + HOUR), changed: Some(tuesday + HOUR), failed: false };
-        assert_eq!(next(&there, DAY, 3, tuesday + HOUR).why, Why::Daily);
+        assert_eq!(next(&there, DAY, 3, tuesday + HOUR).why, DAILY);
+    }
+
+    #[test]
+    fn a_daily_timer_asks_at_its_own_time_and_the_daemon_only_where_it_did_not() {
+        for node in 0..50 {
+            let mut past = Past { asked: Some(at("2026-11-20T09:00:00Z")), ..Past::default() };
+            for day in 1..5 {
+                let timer = at("2026-11-20T09:00:00Z") + day * DAY;
+                let next = next(&past, DAY, node, timer - 1);
+                assert!(next.is_due(timer) && next.late > timer && next.late <= timer + DAY + HOUR, "{next:?}");
+                past.asked = Some(timer);
+            }
+        }
+        let past = Past { asked: Some(at("2026-11-10T08:00:00Z")), ..Past::default() };
+        let tuesday = at("2026-11-10T18:00:00Z");
+        let next = next(&past, DAY, 7, tuesday - 1);
+        assert!(next.why == PATCH_TUESDAY && next.is_due(tuesday) && next.late < tuesday + HOUR, "{next:?}");
     }
 
     proptest! {

@@ -17,6 +17,10 @@ const MAX_LISTED: usize = 10_000;
 pub enum Alarm {
     /// A folder lost more files than the cap lets go.
     DeletionsWithheld(FolderName),
+    /// A cleanup would let more files go than the cap lets it.
+    CleanupWithheld,
+    /// A night passed without its cleanup.
+    CleanupMissed,
     /// A folder's place is another device or directory than before.
     FolderReplaced(FolderName),
     /// A folder can't be read.
@@ -29,10 +33,16 @@ pub enum Alarm {
     Overtaken(String),
     /// The parent can't be reached.
     ParentUnreachable,
+    /// A site will not hold everything in time.
+    SiteLate(String),
     /// A disk is full.
     DiskFull(FolderName),
     /// New certificates for hosts can't be used; the old ones stay.
     CertificatesRefused,
+    /// A list of packages of the main names what the main does not have.
+    ListAhead(FolderName),
+    /// The configuration can't be read again; what was read at the start stays.
+    ConfigurationRefused,
     /// A file's bytes are not what was verified, though nobody wrote to it.
     ContentDamaged(FolderName, FileName),
     /// More files of a folder are damaged than have an alarm of their own.

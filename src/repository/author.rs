@@ -139,6 +139,9 @@ impl Repository {
             writer.head.as_ref().is_none_or(|head| head.head().epoch != author.epoch.number)
         };
         self.restore_members(!first)?;
+        for table in Namespace::tables().iter().filter(|table| **table != Namespace::members()) {
+            self.restore_table(table, !first)?;
+        }
         if first { self.sign_again() } else { Ok(()) }
     }
 

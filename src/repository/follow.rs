@@ -20,6 +20,7 @@ use crate::{
         versioned::VersionedError,
     },
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A change that the parent sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +111,10 @@ impl From<VersionedError> for FollowError {
 }
 
 impl Repository {
-    /// The namespaces that this node keeps: the members, and its folders' files.
+    /// The namespaces that this node keeps: the tables that all have, and its folders' files.
     pub fn namespaces(&self) -> Vec<Namespace> {
         let folders = self.folders.keys().map(Namespace::folder);
-        std::iter::once(Namespace::members()).chain(folders).collect()
+        Namespace::tables().into_iter().chain(folders).collect()
     }
 
     /// Verifies a head and says how it relates to the accepted one. `line` is asked for only before
@@ -154,9 +155,10 @@ impl Repository {
             }
         }
         let namespaces = self.namespaces();
+        let named_here = self.named_here(changes)?;
         let before = writer.head.as_ref().map(SignedHead::head);
         let committed = self.state.index.write(|batch| {
-            let removed = self.apply(batch, changes)?;
+            let removed = self.apply(batch, changes, &named_here)?;
             check_roots(batch, head, &namespaces)?;
             append_log(batch, before, head, changes, self.log_limit, self.clock.unix_seconds())?;
             batch.set_head(&signed.to_bytes())?;
@@ -175,7 +177,7 @@ impl Repository {
     }
 
     /// Writes the changes.
-    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change]) -> Result<Applied, FollowError> {
+    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change], named_here: &NamedHere) -> Result<Applied, FollowError> {
         let mut applied = Applied::default();
         for change in changes {
             let before = batch.put_entry(&change.namespace, &change.key, change.body.as_deref())?;
@@ -186,8 +188,14 @@ impl Repository {
             let before = before.as_deref().and_then(file_of);
             let after = change.body.as_deref().and_then(file_of);
             batch.note_indexed(&folder, before.map(|file| file.size), after.map(|file| file.size))?;
-            let tombstone = change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
-            match (apply_file(batch, &folder, &name, after, tombstone)?, after) {
+            let is_removed = change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
+            let is_named = || named_here.get(&folder).is_some_and(|named| named.contains(name.as_str()));
+            let end = match is_removed {
+                false => End::Unlisted,
+                true if is_named() => End::Leaving,
+                true => End::Removed,
+            };
+            match (apply_file(batch, &folder, &name, after, end)?, after) {
                 (Some(removed), _) => applied.removed.push((folder, name, removed)),
                 (None, Some(file)) => applied.named.push((folder, name, file.into())),
                 (None, None) => {}
@@ -195,6 +203,20 @@ impl Repository {
         }
         Ok(applied)
     }
+}
+
+/// What lists of packages here name, by folder.
+type NamedHere = BTreeMap<FolderName, BTreeSet<String>>;
+
+/// What becomes of a holding that the index names no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It stays, unlisted.
+    Unlisted,
+    /// It goes.
+    Removed,
+    /// It stays until nothing here names it.
+    Leaving,
 }
 
 /// What changes did to files.
@@ -213,9 +235,10 @@ fn apply_file(
     folder: &FolderName,
     name: &FileName,
     file: Option<FileRecord>,
-    tombstone: bool,
+    end: End,
 ) -> Result<Option<HoldingRecord>, FollowError> {
     let holding = batch.holding(folder, name)?;
+    batch.set_leaving(folder, name, file.is_none() && holding.is_some() && end == End::Leaving)?;
     match (file, holding) {
         (Some(file), Some(holding)) if is_current(name, &file, &holding) => {
             batch.set_missing(folder, name, None)?;
@@ -232,7 +255,7 @@ fn apply_file(
         (None, holding) => {
             batch.set_missing(folder, name, None)?;
             match holding {
-                Some(holding) if tombstone => {
+                Some(holding) if end == End::Removed => {
                     batch.remove_holding(folder, name)?;
                     batch.put_intent(folder, name)?;
                     Ok(Some(holding))

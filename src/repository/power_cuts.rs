@@ -241,6 +241,7 @@ fn try_to_adopt(main: &Repository) -> Done {
     Ok(())
 }
 
+mod in_order;
 mod main_side;
 mod members;
 mod misses;

@@ -26,6 +26,7 @@ use std::{
 pub const PUBLISHING: Alarm = Alarm::Failing("publishing arrivals");
 
 /// Verified bytes in staging that are to take a name.
+#[derive(Clone)]
 pub struct Arrival {
     /// The folder.
     pub folder: FolderName,
@@ -46,6 +47,11 @@ impl Repository {
         most: usize,
     ) -> Result<Vec<(FileName, MissingRecord)>, RepositoryError> {
         Ok(self.state.index.read()?.missing_after(folder, after, most)?)
+    }
+
+    /// Whether any content is held under a name, the wanted one or an older one.
+    pub fn holds_any(&self, folder: &FolderName, name: &FileName) -> Result<bool, RepositoryError> {
+        Ok(self.state.index.read()?.holding(folder, name)?.is_some())
     }
 
     /// Whether the index still wants this content under this name.

@@ -1,7 +1,7 @@
 //! Content that leaves under one name and is named by another in the same step, as after a rename at the
 //! main, takes the other name before the first goes to the trash: it is not fetched again.
 
-use super::{error::RepositoryError, follow::Applied, open::Repository, receive::Arrival};
+use super::{error::RepositoryError, follow::Applied, in_order::Turn, open::Repository, receive::Arrival};
 use crate::{
     catalog::{HoldingRecord, MissingRecord},
     domain::{
@@ -41,7 +41,9 @@ impl Repository {
         name: &FileName,
         wanted: &MissingRecord,
     ) -> Result<Option<Arrival>, RepositoryError> {
-        if self.state.index.read()?.missing(folder, name)? != Some(*wanted) {
+        if self.state.index.read()?.missing(folder, name)? != Some(*wanted)
+            || self.turn(folder, name, wanted)? != Turn::Any
+        {
             return Ok(None);
         }
         let staged = self.stage_from(self.folder(folder)?, from, held, name, wanted)?;

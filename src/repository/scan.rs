@@ -70,7 +70,7 @@ impl Repository {
 
     fn note_scan(&self, folder: &FolderName, started_at: u64, found: &ScanSummary) -> Result<(), RepositoryError> {
         let outcome = format!("{} files, {} differed, {} were gone", found.files, found.differing, found.gone);
-        let job = JobRecord { started_at, finished_at: Some(self.clock.unix_seconds()), outcome };
+        let job = JobRecord { started_at, finished_at: Some(self.clock.unix_seconds()), outcome, failed: false };
         Ok(self.state.ledger.put_job(&scan_job(folder), &job)?)
     }
 

@@ -6,7 +6,7 @@
 use super::attention::lock;
 use crate::{
     base::{random_access::RandomAccess, read_at::ReadAt},
-    catalog::{Editions, Index, Ledger, OpenCatalogError},
+    catalog::{Editions, Hosts, Index, Ledger, OpenCatalogError},
     domain::{
         key::LineKey,
         member::Role,
@@ -183,6 +183,8 @@ pub struct StateDir {
     pub ledger: Ledger,
     /// What the published edition tells.
     pub editions: Editions,
+    /// What hosts tell.
+    pub hosts: Hosts,
     /// The hash trees of large blobs.
     pub outboards: Outboards,
     /// Whether the index was lost and starts empty.
@@ -213,12 +215,14 @@ impl StateDir {
         let ledger = open_file(&disk, root, layout::LEDGER, make_ledger).map_err(io("opening the ledger"))?;
         let ledger = Ledger::open(ledger).map_err(|source| OpenStateError::Ledger { path: path.to_owned(), source })?;
         let editions = open_editions(&disk, root).map_err(io("opening the editions"))?;
+        let hosts = open_hosts(&disk, root).map_err(io("opening what hosts told"))?;
         Ok(Self {
             disk,
             root,
             index,
             ledger,
             editions,
+            hosts,
             outboards,
             index_was_lost,
             copying: Mutex::new(()),
@@ -441,6 +445,23 @@ fn open_editions(disk: &SharedDisk, root: RootId) -> io::Result<Editions> {
     open().or_else(|error| {
         tracing::warn!(%error, "what the edition told can't be read: it is read from the edition again");
         remove_if_there(disk, root, layout::EDITIONS)?;
+        open()
+    })
+}
+
+fn make_hosts(file: Arc<dyn RandomAccess>) -> Result<(), OpenCatalogError> {
+    Hosts::open(file).map(drop)
+}
+
+/// A damaged one is made anew: hosts tell it again.
+fn open_hosts(disk: &SharedDisk, root: RootId) -> io::Result<Hosts> {
+    let open = || -> io::Result<Hosts> {
+        let file = open_file(disk, root, layout::HOSTS, make_hosts)?;
+        Hosts::open(file).map_err(io::Error::other)
+    };
+    open().or_else(|error| {
+        tracing::warn!(%error, "what hosts told can't be read: it is forgotten, and they tell it again");
+        remove_if_there(disk, root, layout::HOSTS)?;
         open()
     })
 }

@@ -27,12 +27,21 @@ impl Staging {
     /// rests, relative to staging. The move is not synced: a power cut may undo it.
     pub fn trash(&self, name: &FileName, now_unix: u64) -> io::Result<String> {
         let from = self.folder_root().at(name.as_str());
+        self.to_trash(name, now_unix, |path| self.disk().rename(from, self.stage_root().at(path), Replace::No))
+    }
+
+    /// Finds a path in the trash for which `go` succeeds.
+    pub(super) fn to_trash(
+        &self,
+        name: &FileName,
+        now_unix: u64,
+        go: impl Fn(&str) -> io::Result<()>,
+    ) -> io::Result<String> {
         // Asked first, so that a missing file leaves no directory behind.
-        self.disk().stat(from)?;
+        self.disk().stat(self.folder_root().at(name.as_str()))?;
         for attempt in 0..MAX_ATTEMPTS {
             let path = format!("{}/{name}", layout::trash(now_unix, attempt));
-            let made = self.make_resting_place(&path);
-            let moved = made.and_then(|()| self.disk().rename(from, self.stage_root().at(&path), Replace::No));
+            let moved = self.make_resting_place(&path).and_then(|()| go(&path));
             match moved.map_err(|e| (e.kind(), e)) {
                 Ok(()) => return Ok(path),
                 // Another file has the name, or the name of a directory above it.
@@ -67,6 +76,44 @@ impl Staging {
             }
         }
         Ok(swept)
+    }
+
+    /// Removes for good what was moved to trash before `older_than_unix`, the oldest first, until `bytes` are gone
+    /// or nothing is left.
+    pub fn free_trash(&self, older_than_unix: u64, bytes: u64) -> io::Result<Swept> {
+        let mut swept = Swept::default();
+        for name in self.trash_directories()? {
+            if swept.bytes >= bytes {
+                break;
+            }
+            if layout::trashed_at(&name).is_some_and(|at| at < older_than_unix) {
+                self.descend(&format!("{}/{name}", layout::TRASH), 0, true, &mut swept)?;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Brings a file back that was moved to trash at `since_unix` (seconds since 1970 UTC) or later, the first of
+    /// them; `false` if none rests there, or another file has its name. Durable when it returns.
+    pub fn untrash(&self, name: &FileName, since_unix: u64) -> io::Result<bool> {
+        for directory in self.trash_directories()? {
+            if layout::trashed_at(&directory).is_none_or(|at| at < since_unix) {
+                continue;
+            }
+            let rest = format!("{}/{directory}/{name}", layout::TRASH);
+            if !self.disk().stat(self.stage_root().at(&rest)).is_ok_and(|stat| stat.kind == Kind::File) {
+                continue;
+            }
+            self.make_parents(self.folder_root(), name.as_str())?;
+            let back =
+                self.disk().rename(self.stage_root().at(&rest), self.folder_root().at(name.as_str()), Replace::No);
+            return match back {
+                Ok(()) => self.sync_published([name]).map(|()| true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
+        Ok(false)
     }
 
     /// How much rests in trash.
@@ -172,6 +219,36 @@ mod tests {
         assert_eq!(place.staging.sweep_trash(10).unwrap(), Swept::default());
         assert_eq!(place.staging.sweep_trash(21).unwrap(), Swept { files: 3, bytes: 6 });
         assert!(place.stage("trash/21/d").exists() && !place.stage("trash/20").exists());
+    }
+
+    #[test]
+    fn room_is_made_with_what_went_first_and_no_more_than_is_asked_for() {
+        let place = place();
+        for (file, at) in [("a", 10), ("b", 20), ("c", 30), ("d", 40)] {
+            fs::write(place.folder(file), "xx").unwrap();
+            place.staging.trash(&name(file), at).unwrap();
+        }
+        assert_eq!(place.staging.free_trash(40, 0).unwrap(), Swept::default());
+        assert_eq!(place.staging.free_trash(40, 3).unwrap(), Swept { files: 2, bytes: 4 });
+        assert!(!place.stage("trash/20").exists() && place.stage("trash/30/c").exists());
+        assert_eq!(place.staging.free_trash(40, 99).unwrap(), Swept { files: 1, bytes: 2 });
+        assert!(place.stage("trash/40/d").exists());
+    }
+
+    #[test]
+    fn a_file_comes_back_from_the_removal_that_is_undone_and_never_over_another() {
+        let place = place();
+        fs::create_dir(place.folder("sub")).unwrap();
+        for (content, at) in [("old", 10), ("new", 20)] {
+            fs::write(place.folder("sub/f"), content).unwrap();
+            place.staging.trash(&name("sub/f"), at).unwrap();
+        }
+        fs::remove_dir(place.folder("sub")).unwrap();
+        assert!(place.staging.untrash(&name("sub/f"), 15).unwrap());
+        assert_eq!(fs::read(place.folder("sub/f")).unwrap(), b"new");
+        assert!(!place.staging.untrash(&name("sub/f"), 5).unwrap());
+        assert!(!place.staging.untrash(&name("other"), 5).unwrap());
+        assert_eq!(fs::read(place.folder("sub/f")).unwrap(), b"new");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! whoever fetches can go there. A flight never reads and never writes bytes.
 
 use super::{
-    blocks::Blocks,
+    blocks::{Blocks, LargeBlocks},
     sight::{Ending, Phase, Progress, Sight},
 };
 use crate::domain::name::{FileName, FolderName};
@@ -51,7 +51,7 @@ pub struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(folder: FolderName, name: FileName, first: Client, since: u64) -> Self {
+    pub(super) fn new(folder: FolderName, name: FileName, first: Client, since: u64, large: LargeBlocks) -> Self {
         Self {
             folder,
             name,
@@ -63,7 +63,7 @@ impl Flight {
             next_reader: AtomicU64::new(0),
             askers: Mutex::new(BTreeSet::from([first])),
             asked: AtomicU64::new(0),
-            blocks: Blocks::default(),
+            blocks: Blocks::new(large),
         }
     }
 

@@ -4,6 +4,7 @@
 //! others wait for their turn.
 
 use super::{
+    blocks::LargeBlocks,
     flight::{Client, Flight},
     queue::Queue,
     quota::{Quota, QuotaLimits},
@@ -61,6 +62,7 @@ pub struct Flights {
     clock: SharedClock,
     limits: FlightLimits,
     air: Mutex<Air>,
+    large: LargeBlocks,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -89,7 +91,8 @@ impl Flights {
             quota: Quota::new(limits.quota),
             unknown: BTreeMap::new(),
         };
-        Arc::new(Self { spring, clock, limits, air: Mutex::new(air), tasks: TaskTracker::new(), cancel })
+        let (air, large, tasks) = (Mutex::new(air), LargeBlocks::default(), TaskTracker::new());
+        Arc::new(Self { spring, clock, limits, air, large, tasks, cancel })
     }
 
     /// `client` asks for a file that is not here: it joins the flight that there is, or begins one.
@@ -116,7 +119,7 @@ impl Flights {
             tracing::warn!(?client, %folder, %name, "a client has had its share of the last day");
             return Joined::OverQuota(wait);
         }
-        let flight = Arc::new(Flight::new(folder.clone(), name.clone(), client.clone(), now));
+        let flight = Arc::new(Flight::new(folder.clone(), name.clone(), client.clone(), now, self.large.clone()));
         flight.on_asked(client);
         air.flights.insert(place.clone(), flight.clone());
         air.queue.push(client.clone(), place);

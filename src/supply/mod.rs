@@ -6,6 +6,7 @@
 //! what arrives; [`sight`] decides what may be passed on; each [`reader::Reader`] reads that. Never touches rows,
 //! and never writes bytes.
 
+mod asked;
 mod blocks;
 pub mod course;
 mod first_of;
@@ -19,6 +20,7 @@ pub mod sight;
 pub mod source;
 pub mod spring;
 
+pub use asked::{Asked, Remembering};
 pub use first_of::Supply;
 pub use flight::{Client, Flight};
 pub use flights::{FlightLimits, Flights, Joined};

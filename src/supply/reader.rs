@@ -1,7 +1,6 @@
 //! One reader of a flight: takes what is here, waits for what is not, ends short where the rest never comes.
 
 use super::{
-    blocks::BLOCK_BYTES,
     flight::Flight,
     sight::{Progress, Sight, Step, next_step},
 };
@@ -48,12 +47,7 @@ impl Reader {
 
     async fn read(&mut self) -> io::Result<Bytes> {
         let (sight, until) = self.readable().await?;
-        let at = self.left.start;
-        let first = at / BLOCK_BYTES * BLOCK_BYTES;
-        let block = first..(first + BLOCK_BYTES).min(self.size);
-        let is_whole = sight.here.contains(&block);
-        let range = at..until.min(block.end);
-        self.flight.blocks.read(&sight.bytes, self.start, range, is_whole.then_some(block)).await
+        self.flight.blocks.read(&sight, self.left.start..until).await
     }
 
     /// Reads `range` from here on.

@@ -11,7 +11,10 @@ use super::{
     tls::{Admission, Purpose, node_key},
     transport,
 };
-use crate::{base::clock::SharedClock, domain::key::NodeKey};
+use crate::{
+    base::{clock::SharedClock, throttle::Throttle},
+    domain::key::NodeKey,
+};
 use quinn::{Connection, Incoming, crypto::rustls::HandshakeData};
 use rustls_pki_types::CertificateDer;
 use std::{
@@ -67,12 +70,13 @@ fn plan_incoming(handshakes: usize, address_is_proven: bool) -> IncomingPlan {
 pub(super) struct Gate {
     admission: Arc<dyn Admission>,
     clock: SharedClock,
+    throttle: Throttle,
     logged: Mutex<PerSource>,
 }
 
 impl Gate {
-    pub(super) fn new(admission: Arc<dyn Admission>, clock: SharedClock) -> Self {
-        Self { admission, clock, logged: Mutex::new(PerSource::new(STRANGER_LOG, STRANGER_SOURCES)) }
+    pub(super) fn new(admission: Arc<dyn Admission>, clock: SharedClock, throttle: Throttle) -> Self {
+        Self { admission, clock, throttle, logged: Mutex::new(PerSource::new(STRANGER_LOG, STRANGER_SOURCES)) }
     }
 
     fn check(&self, connection: &Connection) -> Result<(NodeKey, Purpose), CloseCode> {
@@ -144,14 +148,15 @@ async fn shake_hands(incoming: Incoming, gate: Arc<Gate>, accepted: mpsc::Sender
     };
     match gate.check(&connection) {
         Ok((key, purpose)) => {
-            hand_over(Accepted { connection, key, purpose, lane: Handle::current() }, &accepted).await;
+            let peer = Accepted { connection, key, purpose, lane: Handle::current() };
+            hand_over(peer, &gate.throttle, &accepted).await;
         }
         Err(code) => code.close(&connection),
     }
 }
 
 /// Waits in the queue only as long as the peer does.
-async fn hand_over(peer: Accepted, accepted: &mpsc::Sender<Accepted>) {
+async fn hand_over(peer: Accepted, throttle: &Throttle, accepted: &mpsc::Sender<Accepted>) {
     let connection = peer.connection.clone();
     let place = tokio::select! {
         place = accepted.reserve() => place,
@@ -159,7 +164,7 @@ async fn hand_over(peer: Accepted, accepted: &mpsc::Sender<Accepted>) {
     };
     let Ok(place) = place else { return CloseCode::ShuttingDown.close(&connection) };
     if peer.purpose == Purpose::Member {
-        transport::grow_to_member(&connection);
+        transport::grow_to_member(&connection, throttle);
     }
     place.send(peer);
 }

@@ -7,12 +7,16 @@ pub use super::acceptor::Accepted;
 use super::{
     acceptor::{self, Gate},
     close::CloseCode,
+    counted::Counted,
     lanes::Lanes,
     reset,
     tls::{self, Admission, PinnedKey, Purpose, TransportKey},
     transport::{self, Congestion},
 };
-use crate::{base::clock::SharedClock, domain::key::NodeKey};
+use crate::{
+    base::{clock::SharedClock, throttle::Throttle},
+    domain::key::NodeKey,
+};
 use quinn::{
     AsyncUdpSocket, Connection, ConnectionError, Runtime, TokioRuntime, TransportConfig,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
@@ -130,7 +134,8 @@ pub enum ConnectError {
 pub struct Endpoint {
     quinn: quinn::Endpoint,
     key: TransportKey,
-    member_transport: Arc<TransportConfig>,
+    congestion: Congestion,
+    throttle: Throttle,
     joining_transport: Arc<TransportConfig>,
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     _acceptor: AbortOnDropHandle<()>,
@@ -149,14 +154,27 @@ impl Endpoint {
         key: TransportKey,
         settings: EndpointSettings,
     ) -> Result<Self, BindError> {
+        let throttle = Throttle::unlimited(settings.clock.clone());
+        Self::bind_below(lanes, address, key, settings, throttle)
+    }
+
+    /// As [`Endpoint::bind_on`], below a ceiling that others share.
+    pub fn bind_below(
+        lanes: &Lanes,
+        address: SocketAddr,
+        key: TransportKey,
+        settings: EndpointSettings,
+        throttle: Throttle,
+    ) -> Result<Self, BindError> {
         let _on_the_first = lanes.first().enter();
         let carrier = Carrier::bind(address).map_err(|source| BindError::Socket { address, source })?;
-        Self::begin(lanes, carrier, key, settings)
+        Self::begin(lanes, carrier, key, settings, throttle)
     }
 
     /// As [`Endpoint::bind`], over any network.
     pub fn over(carrier: Carrier, key: TransportKey, settings: EndpointSettings) -> Result<Self, BindError> {
-        Self::begin(&Lanes::here(), carrier, key, settings)
+        let throttle = Throttle::unlimited(settings.clock.clone());
+        Self::begin(&Lanes::here(), carrier, key, settings, throttle)
     }
 
     fn begin(
@@ -164,21 +182,24 @@ impl Endpoint {
         carrier: Carrier,
         key: TransportKey,
         settings: EndpointSettings,
+        throttle: Throttle,
     ) -> Result<Self, BindError> {
         let server = server_config(&key, settings.congestion)?;
         let Carrier { socket, runtime, seed } = carrier;
+        let socket = Arc::new(Counted { socket, throttle: throttle.clone() });
         let address = socket.local_addr().map_err(BindError::Address)?;
         let mut config = reset::endpoint_config(&key);
         config.rng_seed(seed);
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
             .map_err(|source| BindError::Socket { address, source })?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_QUEUE);
-        let gate = Arc::new(Gate::new(settings.admission, settings.clock));
+        let gate = Arc::new(Gate::new(settings.admission, settings.clock, throttle.clone()));
         let acceptor = tokio::spawn(acceptor::run(quinn.clone(), gate, sender, lanes.clone()));
         Ok(Self {
             quinn,
             key,
-            member_transport: Arc::new(transport::for_member(settings.congestion)),
+            congestion: settings.congestion,
+            throttle,
             joining_transport: Arc::new(transport::for_joining(settings.congestion)),
             accepted: Mutex::new(accepted),
             _acceptor: AbortOnDropHandle::new(acceptor),
@@ -226,7 +247,7 @@ impl Endpoint {
         let quic = QuicClientConfig::try_from(tls).map_err(ConnectError::InitialKeys)?;
         let mut config = quinn::ClientConfig::new(Arc::new(quic));
         config.transport_config(match purpose {
-            Purpose::Member => self.member_transport.clone(),
+            Purpose::Member => Arc::new(transport::for_member(self.congestion, &self.throttle)),
             Purpose::Join => self.joining_transport.clone(),
         });
         Ok(config)

@@ -11,6 +11,7 @@ use crate::domain::{
     digest::Root,
     key::NodeKey,
     member::{MAX_ADDRESSES, NodeAddress, NodeName, SiteName},
+    nearest::MAX_SLOT_BYTES,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,12 +37,16 @@ pub const NODE_CHILDREN: usize = 64;
 pub const MAX_GET_ITEMS: usize = 1024;
 /// Most ranges of one file in one frame.
 pub const MAX_RANGES: usize = 256;
+/// Most bytes in the address of a repository for hosts.
+pub const MAX_URL_BYTES: usize = 512;
 /// Most bytes in a folder's name.
 pub const MAX_FOLDER_BYTES: usize = 64;
 /// Most bytes in a file's name: 8 components of 255.
 pub const MAX_NAME_BYTES: usize = 2_047;
 /// Most bytes in a piece, and in a segment of a file that was asked for: what arrives is passed on often.
 pub const MAX_PIECE_BYTES: u32 = 1 << 20;
+/// Most bytes of a host's report with what surrounds it, so that one always fits a frame.
+pub const MAX_REPORT_BYTES: usize = crate::domain::host::MAX_SENT_BYTES + 4 * 1024;
 /// Most bytes in an encoded member record inside a frame.
 pub const MAX_MEMBER_FRAME_BYTES: usize = crate::domain::member::MAX_MEMBER_BYTES;
 
@@ -121,6 +126,10 @@ frame_table! {
     0x0040 Join,
     0x0041 Joined,
     0x0042 JoinRefused,
+    0x8050 HostReport,
+    0x8051 HostReportTaken,
+    0x8014 Alive,
+    0x8015 Holdings,
 }
 
 fn decode_whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, postcard::Error> {
@@ -207,6 +216,46 @@ pub struct Progress {
     pub missing_files: u64,
     /// Their bytes.
     pub missing_bytes: u64,
+}
+
+/// A member lives, and how it is. Told of the teller itself, and of others that it heard of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// Who.
+    pub member: NodeKey,
+    /// Since it said so itself.
+    pub silent_seconds: u32,
+    /// Where hosts reach it.
+    pub url: Option<Text<MAX_URL_BYTES>>,
+    /// Bytes per second to its hosts.
+    pub load_bytes: u64,
+    /// Bytes per second that arrive there.
+    pub arriving_bytes: u64,
+    /// Whether it can get what it lacks.
+    pub can_fetch: bool,
+}
+
+/// What a member lacks of a folder, in slots (`domain::nearest::SlotSet`): all of them, or those that changed
+/// since it was told on this stream before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holdings {
+    /// Who.
+    pub member: NodeKey,
+    /// Of which folder.
+    pub folder: Text<MAX_FOLDER_BYTES>,
+    /// Epoch of the head that this is told of.
+    pub epoch: u64,
+    /// Sequence number of that head.
+    pub seq: u64,
+    /// Files of it that are lacking.
+    pub missing_files: u64,
+    /// Their bytes.
+    pub missing_bytes: u64,
+    /// Whether the slots are all.
+    pub whole: bool,
+    /// The slots.
+    #[serde(with = "Opaque::<MAX_SLOT_BYTES>")]
+    pub lacking: Vec<u8>,
 }
 
 /// Begins a walk down the trees of these namespaces.
@@ -435,4 +484,31 @@ pub enum JoinRefusedReason {
     /// The main can't be asked, or could not write the row.
     #[error("the main repository can't admit nodes at the moment; try again later")]
     Unavailable,
+}
+
+/// A host's signed report on its way to the main, in [`crate::domain::host::CarriedReport`]'s form. Answered by
+/// [`HostReportTaken`], after which another may follow; a peer that does not know it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// The report.
+    #[serde(with = "Opaque::<MAX_REPORT_BYTES>")]
+    pub report: Vec<u8>,
+}
+
+/// What became of a [`HostReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReportTaken {
+    /// What.
+    pub outcome: ReportOutcome,
+}
+
+/// What became of a host's report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReportOutcome {
+    /// It is kept there, or noted until somebody approves its host: it need not be carried again.
+    Taken,
+    /// It is not believed, and will not be.
+    Refused,
+    /// It can't be taken at this moment.
+    Later,
 }

@@ -1,7 +1,7 @@
 //! What a node's connections share: the repository, who is connected, what moves.
 
 use crate::{
-    base::clock::SharedClock,
+    base::{clock::SharedClock, throttle::Throttle},
     domain::{
         key::NodeKey,
         name::{FileName, FolderName},
@@ -15,12 +15,15 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 use tokio::sync::watch;
 
-use super::{claims::Claims, close::CloseCode, frames::NamespaceName};
+use super::{
+    claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, reports::ReportSink,
+    transport,
+};
 
 /// A member that is connected to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,13 +97,18 @@ pub struct Shared {
     pub repository: Arc<Repository>,
     /// The node's own name.
     pub name: String,
+    /// What is known of the members.
+    pub fleet: Fleet,
+    /// The ceiling for everything that goes over the line.
+    pub throttle: Throttle,
     children: Mutex<BTreeMap<NodeKey, Connected>>,
     next_child: AtomicU64,
     parent: Mutex<ParentState>,
     parent_connection: watch::Sender<Option<ParentConnection>>,
     source: OnceLock<Weak<dyn Source>>,
     flights: OnceLock<Weak<Flights>>,
-    only_on_miss: AtomicBool,
+    report_sink: OnceLock<Weak<dyn ReportSink>>,
+    mirroring: watch::Sender<Mirroring>,
     /// Large content that is arriving.
     pub(super) claims: Claims,
     transfers: Mutex<BTreeMap<(FolderName, FileName), Transfer>>,
@@ -117,16 +125,20 @@ pub struct Shared {
 impl Shared {
     /// Nothing is connected yet.
     pub fn new(repository: Arc<Repository>, name: String) -> Arc<Self> {
+        let throttle = Throttle::unlimited(repository.clock().clone());
         Arc::new(Self {
             repository,
             name,
+            fleet: Fleet::default(),
+            throttle,
             children: Mutex::default(),
             next_child: AtomicU64::new(0),
             parent: Mutex::default(),
             parent_connection: watch::Sender::default(),
             source: OnceLock::new(),
             flights: OnceLock::new(),
-            only_on_miss: AtomicBool::new(false),
+            report_sink: OnceLock::new(),
+            mirroring: watch::Sender::default(),
             claims: Claims::default(),
             transfers: Mutex::default(),
             received_bytes: AtomicU64::new(0),
@@ -146,6 +158,11 @@ impl Shared {
         let mut children: Vec<_> = lock(&self.children).values().map(|connected| connected.child.clone()).collect();
         children.sort_by(|a, b| a.name.cmp(&b.name));
         children
+    }
+
+    /// From here to each child and back.
+    pub fn round_trips(&self) -> BTreeMap<NodeKey, std::time::Duration> {
+        lock(&self.children).iter().map(|(key, connected)| (*key, connected.connection.rtt())).collect()
     }
 
     /// A child's connection.
@@ -189,13 +206,32 @@ impl Shared {
         self.flights.set(Arc::downgrade(flights)).ok();
     }
 
-    /// From here on files are fetched only when somebody asks for them.
-    pub fn fetch_only_on_miss(&self) {
-        self.only_on_miss.store(true, Relaxed);
+    /// From here on so many bytes a second go over the line, everything together; `None` is without bound.
+    pub fn limit(&self, bytes_per_second: Option<u64>) {
+        self.throttle.limit(bytes_per_second);
+        let children = lock(&self.children).values().map(|connected| connected.connection.clone()).collect::<Vec<_>>();
+        for connection in children.iter().chain(&self.connection_to_parent()) {
+            transport::fit(connection, &self.throttle);
+        }
     }
 
-    pub(super) fn is_only_on_miss(&self) -> bool {
-        self.only_on_miss.load(Relaxed)
+    /// Reports of hosts that members carry go to `sink`; said once. Whoever says it keeps it.
+    pub fn carry_reports_to(&self, sink: &Arc<dyn ReportSink>) {
+        self.report_sink.set(Arc::downgrade(sink)).ok();
+    }
+
+    pub(super) fn report_sink(&self) -> Option<Arc<dyn ReportSink>> {
+        self.report_sink.get().and_then(Weak::upgrade)
+    }
+
+    /// From here on, what nobody waits for is fetched as this says; what is under way and may not go on stops.
+    pub fn mirror_as(&self, mirroring: Mirroring) {
+        self.repository.keep_lists_in_order(!mirroring.only_held);
+        self.mirroring.send_if_modified(|known| std::mem::replace(known, mirroring) != mirroring);
+    }
+
+    pub(super) fn mirroring(&self) -> watch::Receiver<Mirroring> {
+        self.mirroring.subscribe()
     }
 
     pub(super) fn source(&self) -> Option<Arc<dyn Source>> {

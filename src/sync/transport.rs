@@ -1,5 +1,6 @@
 //! What a connection may use: windows, streams, times. One file of numbers, each with its reason.
 
+use crate::base::throttle::Throttle;
 use quinn::{
     AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
     congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig},
@@ -59,12 +60,10 @@ impl Congestion {
 }
 
 /// For a peer that is known: the one that a client has pinned.
-pub(super) fn for_member(congestion: Congestion) -> TransportConfig {
+pub(super) fn for_member(congestion: Congestion, throttle: &Throttle) -> TransportConfig {
     let mut transport = common(congestion);
-    transport
-        .max_concurrent_bidi_streams(MEMBER_STREAMS.into())
-        .receive_window(CONNECTION_WINDOW_BYTES.into())
-        .send_window(SEND_WINDOW_BYTES);
+    let Windows { receive, send } = Windows::within(throttle);
+    transport.max_concurrent_bidi_streams(MEMBER_STREAMS.into()).receive_window(receive).send_window(send);
     transport
 }
 
@@ -86,10 +85,31 @@ pub(super) fn for_joining(congestion: Congestion) -> TransportConfig {
 }
 
 /// Gives a connection that began [`for_stranger`] what a member has.
-pub(super) fn grow_to_member(connection: &quinn::Connection) {
-    connection.set_send_window(SEND_WINDOW_BYTES);
-    connection.set_receive_window(CONNECTION_WINDOW_BYTES.into());
+pub(super) fn grow_to_member(connection: &quinn::Connection, throttle: &Throttle) {
+    fit(connection, throttle);
     connection.set_max_concurrent_bi_streams(MEMBER_STREAMS.into());
+}
+
+/// Gives a member's connection the windows that its ceiling lets it have.
+pub(super) fn fit(connection: &quinn::Connection, throttle: &Throttle) {
+    let Windows { receive, send } = Windows::within(throttle);
+    connection.set_send_window(send);
+    connection.set_receive_window(receive);
+}
+
+/// What may be under way with a member, in bytes.
+struct Windows {
+    receive: VarInt,
+    send: u64,
+}
+
+impl Windows {
+    /// What is under way can't be held back any more: below a ceiling it is less.
+    fn within(throttle: &Throttle) -> Self {
+        let receive = throttle.under_way_bytes(CONNECTION_WINDOW_BYTES.into());
+        let receive = u32::try_from(receive).unwrap_or(CONNECTION_WINDOW_BYTES).into();
+        Self { receive, send: throttle.under_way_bytes(SEND_WINDOW_BYTES) }
+    }
 }
 
 fn common(congestion: Congestion) -> TransportConfig {

@@ -5,7 +5,11 @@
 //! knows their number from the frame. Memory follows what has arrived, never what a length claims.
 
 use super::frames::Frame;
-use bytes::{Buf, Bytes, BytesMut};
+use crate::base::{
+    bucket::Way,
+    throttle::{Throttle, Urgency},
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -71,6 +75,8 @@ pub struct FrameReader<R> {
     inner: R,
     buffer: BytesMut,
     limit: usize,
+    /// Bytes are read in turns of a ceiling, and how urgently.
+    pace: Option<(Throttle, Urgency)>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -81,7 +87,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// A reader of frames up to `limit` bytes, their length included.
     pub fn with_limit(inner: R, limit: usize) -> Self {
-        Self { inner, buffer: BytesMut::new(), limit: limit.min(MAX_FRAME_BYTES) }
+        Self { inner, buffer: BytesMut::new(), limit: limit.min(MAX_FRAME_BYTES), pace: None }
+    }
+
+    /// Reads content below a ceiling: what is read lets the peer send as much.
+    pub fn below(self, throttle: &Throttle, urgency: Urgency) -> Self {
+        Self { pace: Some((throttle.clone(), urgency)), ..self }
     }
 
     /// The next frame of a known type; `None` where the stream ends between frames. Nothing is lost
@@ -146,9 +157,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         while self.buffer.len() < wanted {
             let missing = wanted - self.buffer.len();
             self.buffer.reserve(missing.clamp(LEAST_READ_BYTES, MOST_READ_BYTES));
-            let read = self.inner.read_buf(&mut self.buffer).await.map_err(ReadFrameError::Io)?;
+            let turn = self.pace.as_ref().map_or(usize::MAX, |(throttle, _)| throttle.turn_bytes());
+            let mut room = (&mut self.buffer).limit(turn);
+            let read = self.inner.read_buf(&mut room).await.map_err(ReadFrameError::Io)?;
             if read == 0 {
                 return Err(ReadFrameError::Cut);
+            }
+            if let Some((throttle, urgency)) = &self.pace {
+                throttle.turn(Way::In, read, *urgency).await;
             }
         }
         Ok(())
@@ -314,6 +330,28 @@ mod tests {
             .into(),
             Joined { member: vec![4, 5], head: vec![6] }.into(),
             JoinRefused { reason: JoinRefusedReason::Unavailable }.into(),
+            HostReport { report: vec![7, 8] }.into(),
+            HostReportTaken { outcome: ReportOutcome::Later }.into(),
+            Alive {
+                member: NodeKey([0xee; 32]),
+                silent_seconds: 300,
+                url: Text::new("http://a"),
+                load_bytes: 1,
+                arriving_bytes: 2,
+                can_fetch: true,
+            }
+            .into(),
+            Holdings {
+                member: NodeKey([0xee; 32]),
+                folder: Text::new("waptwua").unwrap(),
+                epoch: 7,
+                seq: 8,
+                missing_files: 9,
+                missing_bytes: 300,
+                whole: true,
+                lacking: vec![5, 0x80, 1],
+            }
+            .into(),
         ]
     }
 

@@ -11,7 +11,10 @@ use super::{
     resolver::Resolver,
     rules::{Refusal, Rules, shown},
 };
-use crate::{base::clock::SharedClock, store::download::Origin};
+use crate::{
+    base::{clock::SharedClock, throttle::Throttle},
+    store::download::Origin,
+};
 use http::{
     Method,
     header::{ACCEPT_ENCODING, IF_RANGE, RANGE},
@@ -85,6 +88,7 @@ pub struct Upstream {
     proxied: Option<Client>,
     pub(super) limits: Limits,
     pub(super) clock: SharedClock,
+    pub(super) throttle: Throttle,
     pub(super) random: Random,
 }
 
@@ -104,7 +108,13 @@ impl Upstream {
             }
         };
         let direct = direct.build().map_err(SetupError::Client)?;
-        Ok(Self { rules, direct, proxied, limits, clock, random })
+        let throttle = Throttle::unlimited(clock.clone());
+        Ok(Self { rules, direct, proxied, limits, clock, throttle, random })
+    }
+
+    /// Fetches below a ceiling that others share.
+    pub fn below(self, throttle: Throttle) -> Self {
+        Self { throttle, ..self }
     }
 
     /// Length and date of the file at an address, asked with `HEAD`.

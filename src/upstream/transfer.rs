@@ -21,8 +21,8 @@ use tokio::{
 /// What may wait for the disk, in bytes: enough that hashing costs nothing beside system calls.
 const GATHERED_BYTES: usize = 1 << 20;
 
-/// A download at the disk, and how that went.
-type Writing = JoinHandle<(Download, io::Result<()>)>;
+/// A download at the disk with what is written, and how that went.
+type Writing = JoinHandle<(Download, Vec<u8>, io::Result<()>)>;
 
 /// What is asked at intervals whether the body is still the right one, and who is told what it brings.
 pub(super) struct Around<'a> {
@@ -47,8 +47,12 @@ pub(super) struct Transfer<'a> {
     here: Ranges,
     /// What belongs before `at` and is not written yet.
     gathered: Vec<u8>,
+    /// Memory for what is gathered next: fresh pages for each step would cost as much as a hash.
+    spare: Vec<u8>,
     /// Since when the origin is waited for.
     waiting: Option<Instant>,
+    /// Before then nothing is read: this node's ceiling.
+    turn: Option<Instant>,
 }
 
 impl<'a> Transfer<'a> {
@@ -72,7 +76,9 @@ impl<'a> Transfer<'a> {
             size: download.origin().size,
             here,
             gathered: Vec::new(),
+            spare: Vec::new(),
             waiting: None,
+            turn: None,
         }
     }
 
@@ -98,7 +104,8 @@ impl<'a> Transfer<'a> {
                 done = done(&mut writing) => {
                     writing = None;
                     match done {
-                        Ok(download) => {
+                        Ok((download, written)) => {
+                            self.spare = written;
                             around.teller.on_growth(&download, self.now());
                             idle = Some(download);
                         }
@@ -123,16 +130,21 @@ impl<'a> Transfer<'a> {
     fn work(&mut self, idle: &mut Option<Download>, ended: bool) -> Option<Writing> {
         let has_bytes = !self.gathered.is_empty();
         let mut download = idle.take_if(|download| has_bytes || (!ended && download.is_behind()))?;
-        let bytes = std::mem::take(&mut self.gathered);
+        let mut bytes = std::mem::replace(&mut self.gathered, std::mem::take(&mut self.spare));
         let at = self.at - bytes.len() as u64;
         Some(blocking(move || {
             let written = download.write_at(at, &bytes).and_then(|()| download.catch_up());
-            (download, written)
+            bytes.clear();
+            (download, bytes, written)
         }))
     }
 
     /// Waits for the next bytes; how it ended, if it did. May be dropped while it waits.
     async fn gather(&mut self) -> Option<Result<(), Fault>> {
+        if let Some(turn) = self.turn {
+            sleep_until(turn.into()).await;
+            self.turn = None;
+        }
         let limits = &self.upstream.limits;
         let since = *self.waiting.get_or_insert_with(|| self.upstream.clock.monotonic());
         let deadline = tokio::time::Instant::from_std(since + limits.stall);
@@ -143,6 +155,7 @@ impl<'a> Transfer<'a> {
         let waited = self.now().saturating_duration_since(since);
         match read {
             Ok(Some(bytes)) => {
+                self.turn = self.upstream.throttle.came(on_wire(bytes.len() as u64));
                 if !self.trickle.on_bytes(waited, bytes.len() as u64) {
                     let (least, within) = (limits.slow_bytes, limits.slow_after);
                     return Some(Err(Fault::Slow { least, within }));
@@ -183,6 +196,11 @@ impl<'a> Transfer<'a> {
     }
 }
 
+/// What bytes of a body are on the wire: the heads of TCP and IP are 52 bytes in each 1,448 (RFC 7323).
+fn on_wire(bytes: u64) -> u64 {
+    bytes + bytes * 52 / 1_448
+}
+
 fn end_of_last_gap(here: &Ranges, range: &Range<u64>) -> u64 {
     let mut end = range.start;
     while let Some(gap) = here.first_gap(&(end..range.end)) {
@@ -191,16 +209,16 @@ fn end_of_last_gap(here: &Ranges, range: &Range<u64>) -> u64 {
     end
 }
 
-async fn done(writing: &mut Option<Writing>) -> Result<Download, Fault> {
+async fn done(writing: &mut Option<Writing>) -> Result<(Download, Vec<u8>), Fault> {
     let Some(writing) = writing else { return std::future::pending().await };
     written(writing.await)
 }
 
-fn written(done: Result<(Download, io::Result<()>), JoinError>) -> Result<Download, Fault> {
+fn written(done: Result<(Download, Vec<u8>, io::Result<()>), JoinError>) -> Result<(Download, Vec<u8>), Fault> {
     let doing = "writing what arrives";
-    let (download, written) = done.map_err(|error| Fault::Disk { doing, source: io::Error::other(error) })?;
+    let (download, bytes, written) = done.map_err(|error| Fault::Disk { doing, source: io::Error::other(error) })?;
     written.map_err(|source| Fault::Disk { doing, source })?;
-    Ok(download)
+    Ok((download, bytes))
 }
 
 async fn moment(due: Option<Instant>) {

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wuasync::{
-    base::clock::SystemClock,
+    base::{clock::SystemClock, throttle::Throttle},
     domain::{
         digest::Root,
         key::NodeKey,
@@ -40,6 +40,7 @@ use wuasync::{
         endpoint::{Endpoint, EndpointSettings},
         frames::{Frame, Get, GetItem, Join},
         join::{JoinError, join_over},
+        lanes::Lanes,
         pull::{FromParent, Parent, ParentAddress, heal_from_children},
         serve::{Doorkeeper, Invitation, Server, invite},
         shared::Shared,
@@ -198,7 +199,7 @@ impl TestNode {
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
         shared.give_from(&supply);
         flights.iter().for_each(|flights| shared.leave_to(flights));
-        let endpoint = endpoint(place, &repository);
+        let endpoint = endpoint_below(place, &repository, shared.throttle.clone());
         let (address, key) = (endpoint.local_addr().unwrap(), endpoint.public_key());
         let endpoint = Arc::new(endpoint);
         let mut tasks = Vec::new();
@@ -229,6 +230,13 @@ impl TestNode {
             tasks,
             _stop,
         }
+    }
+
+    /// Follows a parent, as one that was started without.
+    pub fn following(mut self, parent: ParentAddress) -> Self {
+        let parent = Parent::new(self.shared.clone(), self.endpoint.clone(), parent, Arc::new(Notify::new()));
+        self.tasks.push(tokio::spawn(parent.run(self.cancel.clone(), || 0)));
+        self
     }
 
     /// What a host gets of a range, however that ends.
@@ -412,9 +420,14 @@ pub async fn give(source: Arc<dyn Source>, text: String, range: Range<u64>) -> G
 }
 
 pub fn endpoint(place: &Place, repository: &Arc<Repository>) -> Endpoint {
+    endpoint_below(place, repository, Throttle::unlimited(Arc::new(SystemClock)))
+}
+
+fn endpoint_below(place: &Place, repository: &Arc<Repository>, throttle: Throttle) -> Endpoint {
     let settings =
         EndpointSettings { congestion: Congestion::Cubic, admission: repository.clone(), clock: Arc::new(SystemClock) };
-    Endpoint::bind("127.0.0.1:0".parse().unwrap(), TransportKey::generate(place.key), settings).unwrap()
+    let (any, key) = ("127.0.0.1:0".parse().unwrap(), TransportKey::generate(place.key));
+    Endpoint::bind_below(&Lanes::here(), any, key, settings, throttle).unwrap()
 }
 
 /// Joins a place to a line; answers with what the daemon would keep.

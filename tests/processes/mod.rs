@@ -30,6 +30,8 @@ pub struct Node {
     name: String,
     role: &'static str,
     settings: String,
+    /// `TZ` of the daemon.
+    zone: Option<String>,
     child: Option<Child>,
     ready: Value,
     /// Words of errors that this test provokes on purpose.
@@ -63,6 +65,7 @@ impl Node {
             name: name.to_owned(),
             role,
             settings: String::new(),
+            zone: None,
             child: None,
             ready: Value::Null,
             expected_errors: vec![],
@@ -76,6 +79,12 @@ impl Node {
     pub fn with(mut self, settings: &str) -> Self {
         self.settings.push_str(settings);
         self.write_config();
+        self
+    }
+
+    /// With clocks on the wall that show this time of day at this moment, as `HH:MM:SS`.
+    pub fn at_wall_time(mut self, time: &str) -> Self {
+        self.zone = Some(zone_of(time));
         self
     }
 
@@ -133,6 +142,7 @@ impl Node {
 
     fn start_by(&mut self, mut command: Command) {
         let log = fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
+        command.envs(self.zone.as_ref().map(|zone| ("TZ", zone)));
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         let stdout = child.stdout.take().unwrap();
@@ -216,6 +226,18 @@ impl Node {
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Changes the configuration on disk.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(self.config(), text.replace(from, to)).unwrap();
+    }
+
+    /// SIGHUP.
+    pub fn reload(&self) {
+        self.signal(rustix::process::Signal::HUP);
     }
 
     /// The binary with this node's configuration.
@@ -356,6 +378,16 @@ impl Drop for Node {
             panic!("{} logged {bad:?}; its log:\n{log}", self.name);
         }
     }
+}
+
+/// The `TZ` of a place whose clocks show `time` (`HH:MM:SS`) at this moment.
+fn zone_of(time: &str) -> String {
+    let shown = time.split(':').fold(0, |seconds, part| seconds * 60 + part.parse::<i64>().unwrap());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64 % 86_400;
+    // West of Greenwich is positive in POSIX, and at most half a day away.
+    let west = (now - shown + 43_200).rem_euclid(86_400) - 43_200;
+    let (sign, west) = (if west < 0 { "-" } else { "" }, west.abs());
+    format!("TST{sign}{}:{:02}:{:02}", west / 3_600, west / 60 % 60, west % 60)
 }
 
 /// What a command left behind.

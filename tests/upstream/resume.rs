@@ -4,8 +4,15 @@ use crate::{
     hostile::Part,
     site::{DATE, LATER, Site, blob, fault, limits, origin, promise_of, read, settings, upstream},
 };
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::watch;
-use wuasync::upstream::{Fault, Growth, Limits, Promise, Settings};
+use wuasync::{
+    base::{clock::SystemClock, throttle::Throttle},
+    upstream::{Fault, Growth, Limits, Promise, Settings},
+};
 
 const SIZE: usize = 700_000;
 const CUT: usize = 300_000;
@@ -205,4 +212,17 @@ async fn a_whole_file_that_was_not_published_before_a_restart_is_not_fetched_aga
         assert_eq!(hostile.requests().len(), requests);
         assert!(hostile.requests()[1..].iter().all(|request| request.method == "HEAD"));
     }
+}
+
+#[tokio::test]
+async fn a_download_keeps_to_the_ceiling_of_the_line() {
+    let data = blob(1, 3_000_000);
+    let (_hostile, upstream, site) = origin(vec![whole(&data, DATE, data.len())]).await;
+    let throttle = Throttle::unlimited(Arc::new(SystemClock));
+    throttle.limit(Some(2_000_000));
+    let begun = Instant::now();
+    site.fetch_right(&upstream.below(throttle.clone()), promise_of(&data), &data).await;
+    let (took, (came, _)) = (begun.elapsed(), throttle.moved());
+    assert!(took > Duration::from_millis(1_000), "{took:?}");
+    assert!(came > 3_050_000, "heads of packets count: {came}");
 }

@@ -271,6 +271,11 @@ impl Purpose {
 }
 
 impl Link {
+    /// What a certificate says of itself; nothing of it is proven. `None` for what is no certificate of version 3.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        Certificate::read(der).ok().map(|certificate| Self::of(&certificate))
+    }
+
     fn of(certificate: &Certificate<'_>) -> Self {
         Self {
             subject: certificate.subject(),

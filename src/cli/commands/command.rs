@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    backup, cab, check, completions, config, doctor, files, join, pair, refresh, restore, scrub, serve, setup, status,
-    sync, updates, want,
+    agent, backup, cab, check, cleanup, completions, config, doctor, files, hosts, jobs, join, pair, refresh,
+    repositories, restore, rules, scrub, serve, setup, status, sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -20,19 +20,33 @@ pub(crate) enum Command {
     /// Say which files the main has to fetch
     #[command(subcommand, visible_alias = "wants")]
     Want(want::Want),
+    /// Let go what no host needs, or bring it back
+    Cleanup(cleanup::Args),
+    /// Look at Windows machines, and say whose reports are believed
+    #[command(subcommand)]
+    Hosts(hosts::Hosts),
     /// Look for updates of Microsoft's index
     #[command(subcommand)]
     Updates(updates::Updates),
+    /// Say which updates hosts may have
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Ask Microsoft for another edition of its index, at the main
     Refresh(refresh::Args),
-    /// Look at what runs when
+    /// Look at what runs when, or run it
     #[command(subcommand)]
-    Jobs(refresh::Jobs),
+    Jobs(jobs::Jobs),
     /// Invite other nodes, list them, shut them out
     #[command(subcommand)]
     Pair(pair::Pair),
     /// Make this machine a main or a secondary, by questions or options
     Setup(setup::Args),
+    /// See how repositories stand, and which hosts belong to whom
+    #[command(subcommand)]
+    Repositories(repositories::Repositories),
+    /// Pull files as a host does
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Redeem an invitation
     Join(join::Args),
     /// Catch up with the parent at once
@@ -65,11 +79,16 @@ impl Command {
             Self::Status(args) => context.wait_for(status::run(&args, context)),
             Self::Files(files) => context.wait_for(files::run(&files, context)),
             Self::Want(want) => context.wait_for(want::run(want, context)),
+            Self::Cleanup(args) => context.wait_for(cleanup::run(&args, context)),
+            Self::Hosts(hosts) => context.wait_for(hosts::run(&hosts, context)),
             Self::Updates(updates) => context.wait_for(updates::run(&updates, context)),
+            Self::Rules(rules) => context.wait_for(rules::run(rules, context)),
             Self::Refresh(args) => context.wait_for(refresh::run(&args, context)),
-            Self::Jobs(jobs) => context.wait_for(refresh::jobs(&jobs, context)),
+            Self::Jobs(jobs) => context.wait_for(jobs::run(&jobs, context)),
             Self::Pair(pair) => context.wait_for(pair::run(pair, context)),
             Self::Setup(args) => setup::run(args, context),
+            Self::Repositories(command) => context.wait_for(repositories::run(command, context)),
+            Self::Agent(command) => context.wait_for(agent::run(command, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
             Self::Doctor => context.wait_for(doctor::run(context)),

@@ -13,6 +13,6 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    daemon::serve(context.config(&args.set)?)?;
+    daemon::serve(context.config(&args.set)?, context.read_config(&args.set))?;
     Ok(Exit::Done)
 }

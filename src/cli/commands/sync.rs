@@ -64,6 +64,13 @@ fn answer(lag: SyncReply, was_asked_to_scan: bool) -> String {
         SyncReply { withheld_files: 1.., .. } => format!("{scan}\n{withheld}"),
         _ if was_asked_to_scan => scan.to_owned(),
         SyncReply { missing_files: 0, .. } => "every file is here".to_owned(),
+        SyncReply { missing_files, missing_bytes, opens_at: Some(_), .. } => {
+            let bytes = units::bytes(missing_bytes);
+            format!(
+                "the newest state is here; {missing_files} files with {bytes} wait until the window opens: see \
+                 `wuasync status`"
+            )
+        }
         SyncReply { missing_files, missing_bytes, .. } => {
             format!("the newest state is here; {missing_files} files with {} follow", units::bytes(missing_bytes))
         }
@@ -90,6 +97,7 @@ fn message(status: &StatusReport, lag: SyncReply) -> String {
     match &status.parent {
         Some(parent) if !parent.connected => "the parent is not connected".to_owned(),
         _ if lag.scanning => "scanning".to_owned(),
+        _ if lag.opens_at.is_some() => format!("the window is closed, {} files wait", lag.missing_files),
         _ => format!("{} files to come", lag.missing_files),
     }
 }

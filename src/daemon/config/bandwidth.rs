@@ -1,4 +1,4 @@
-//! `[bandwidth]`: how much of the line may be taken. Kept for the version that paces.
+//! `[bandwidth]`: how much of the line may be taken.
 
 use super::{keys::Keys, read, show, values::rate::Rate};
 use serde::Serialize;
@@ -13,6 +13,6 @@ pub struct Bandwidth {
 
 impl Bandwidth {
     pub(super) fn read(keys: &mut Keys<'_>) -> Self {
-        Self { limit: keys.inert("limit", read::optional(read::parsed), None) }
+        Self { limit: keys.value("limit", read::optional(read::parsed), None) }
     }
 }

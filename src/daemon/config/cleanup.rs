@@ -73,10 +73,10 @@ impl Cleanup {
     pub(super) fn read(keys: &mut Keys<'_>) -> Self {
         let default = Self::default();
         Self {
-            enabled: keys.inert("enabled", switch, default.enabled),
-            window: keys.inert("window", read::parsed, default.window),
-            keep: keys.inert("keep", keep, default.keep),
-            grace: keys.inert("grace", read::period, default.grace),
+            enabled: keys.value("enabled", switch, default.enabled),
+            window: keys.value("window", read::parsed, default.window),
+            keep: keys.value("keep", keep, default.keep),
+            grace: keys.value("grace", read::period, default.grace),
             trash: keys.value("trash", read::period, default.trash),
             max_delete_percent: keys.value("max_delete_percent", read::count(0..=100), default.max_delete_percent),
             max_delete_min_files: keys.value(

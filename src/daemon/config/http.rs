@@ -1,10 +1,7 @@
 //! `[http]`: the listeners for hosts.
 
-use super::{
-    keys::Keys,
-    read, show,
-    values::{network::IpNetwork, url::WebUrl},
-};
+use super::{keys::Keys, read, show, values::url::WebUrl};
+use crate::domain::network::IpNetwork;
 use serde::Serialize;
 use std::{
     net::{Ipv4Addr, SocketAddr},

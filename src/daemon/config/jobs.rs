@@ -1,4 +1,4 @@
-//! `[jobs]`: what runs when. `by` and `pull` are kept for the version that acts upon them.
+//! `[jobs]`: what runs when. `pull` is kept for the version that acts upon it.
 
 use super::{keys::Keys, read, show};
 use serde::Serialize;
@@ -53,7 +53,7 @@ impl Jobs {
     pub(super) fn read(keys: &mut Keys<'_>) -> Self {
         let default = Self::default();
         Self {
-            by: keys.inert("by", read::choice(RUN_BY), default.by),
+            by: keys.value("by", read::choice(RUN_BY), default.by),
             refresh_cab: keys.value("refresh_cab", read::period, default.refresh_cab),
             scan_wants: keys.value("scan_wants", read::period, default.scan_wants),
             pull: keys.inert("pull", read::period, default.pull),

@@ -46,7 +46,7 @@ impl Mirror {
         Self {
             mode: keys.value("mode", mode, default.mode),
             max_size: keys.inert("max_size", read::optional(read::size), default.max_size),
-            window: keys.inert("window", read::optional(read::parsed), default.window),
+            window: keys.value("window", read::optional(read::parsed), default.window),
         }
     }
 }

@@ -11,6 +11,7 @@
 mod admin;
 mod bandwidth;
 mod cleanup;
+mod compare;
 mod error;
 mod folder;
 mod given;
@@ -20,8 +21,10 @@ mod keys;
 mod limits;
 mod load;
 mod mirror;
+mod nearest;
 mod node;
 mod read;
+mod rules;
 mod settings;
 mod show;
 mod sync;
@@ -30,9 +33,11 @@ mod tests;
 mod upstream;
 mod values;
 
+pub use crate::domain::network::{IpNetwork, ParseNetworkError};
 pub use admin::Admin;
 pub use bandwidth::Bandwidth;
 pub use cleanup::{Cleanup, Keep, Switch};
+pub use compare::differences;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use folder::Folder;
 pub use given::{Given, given, given_beside};
@@ -41,11 +46,12 @@ pub use jobs::{Jobs, RunBy};
 pub use limits::Limits;
 pub use load::DEFAULT_PATH;
 pub use mirror::{Mirror, Mode};
+pub use nearest::Nearest;
+pub use rules::Rules;
 pub use settings::Config;
 pub use sync::{Congestion, Sync};
 pub use upstream::Upstream;
 pub use values::{
-    network::{IpNetwork, ParseNetworkError},
     rate::{ParseRateError, Rate},
     url::{ParseUrlError, WebUrl},
     window::{ParseWindowError, Window},

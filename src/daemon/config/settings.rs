@@ -11,8 +11,10 @@ use super::{
     keys::{Keys, Report, read_table},
     limits::Limits,
     mirror::Mirror,
+    nearest::Nearest,
     node::{Node, Table},
     read::{self, Mistake},
+    rules::Rules,
     sync::Sync,
     upstream::Upstream,
 };
@@ -52,15 +54,19 @@ pub struct Config {
     pub upstream: Upstream,
     /// What a secondary keeps.
     pub mirror: Mirror,
+    /// Where hosts are sent.
+    pub nearest: Nearest,
     /// How much of the line may be taken.
     pub bandwidth: Bandwidth,
     /// What runs when.
     pub jobs: Jobs,
+    /// Where rules come from.
+    pub rules: Rules,
     /// How much may be deleted.
     pub cleanup: Cleanup,
     /// What is never exceeded.
     pub limits: Limits,
-    /// Keys that are set and right, and that no part of this version acts upon (`mirror.window`).
+    /// Keys that are set and right, and that no part of this version acts upon (`mirror.max_size`).
     #[serde(skip)]
     pub not_in_effect: Vec<String>,
 }
@@ -90,8 +96,10 @@ impl Config {
             sync: keys.section("sync", Sync::read),
             upstream: keys.section("upstream", Upstream::read),
             mirror: keys.section("mirror", Mirror::read),
+            nearest: keys.section("nearest", Nearest::read),
             bandwidth: keys.section("bandwidth", Bandwidth::read),
             jobs: keys.section("jobs", Jobs::read),
+            rules: keys.section("rules", Rules::read),
             cleanup: keys.section("cleanup", Cleanup::read),
             limits: keys.section("limits", Limits::read),
             not_in_effect: Vec::new(),

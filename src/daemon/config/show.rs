@@ -29,6 +29,11 @@ pub(super) fn optional<T: Display, S: Serializer>(value: &Option<T>, to: S) -> R
     }
 }
 
+/// A path, or an empty text.
+pub(super) fn optional_path<S: Serializer>(path: &Option<std::path::PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    optional(&path.as_ref().map(|path| path.display()), to)
+}
+
 /// `30m`, `3d`.
 pub(super) fn period_text(period: Duration) -> String {
     in_largest_unit(period.as_secs(), &PERIODS)

@@ -290,8 +290,8 @@ fn a_host_name_that_can_not_be_taken_asks_for_a_name() {
 
 #[test]
 fn keys_without_effect_are_noted_where_they_differ_from_their_default() {
-    let text = "mirror.window = \"20:30-05:30\"\ncleanup.grace = \"5d\"\njobs.pull = \"15m\"\ncleanup.trash = \"1d\"";
-    assert_eq!(Files::new(text).load(&[]).unwrap().not_in_effect, ["mirror.window", "cleanup.grace"]);
+    let text = "mirror.max_size = \"1 GiB\"\ncleanup.grace = \"5d\"\njobs.pull = \"15m\"\ncleanup.trash = \"1d\"";
+    assert_eq!(Files::new(text).load(&[]).unwrap().not_in_effect, ["mirror.max_size"]);
 }
 
 #[test]

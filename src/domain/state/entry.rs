@@ -34,6 +34,21 @@ impl Namespace {
         Self("members".into())
     }
 
+    /// Which updates are let through.
+    pub fn rules() -> Self {
+        Self("rules".into())
+    }
+
+    /// Rules, addresses and distances of repositories.
+    pub fn nearest() -> Self {
+        Self("nearest".into())
+    }
+
+    /// What every node keeps, whichever folders it mirrors.
+    pub fn tables() -> [Self; 3] {
+        [Self::members(), Self::rules(), Self::nearest()]
+    }
+
     /// The files of one folder: name to file.
     pub fn folder(name: &FolderName) -> Self {
         Self(format!("folder/{name}").into())

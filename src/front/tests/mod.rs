@@ -1,5 +1,6 @@
 //! The hosts' listener from outside: a real server, real sockets, no name or port that is fixed.
 
+mod api;
 mod curl;
 mod http;
 mod limits;

@@ -1,6 +1,7 @@
 //! The harness: a server on 127.0.0.1, a source of made-up files, a raw client.
 
 use crate::front::{
+    api::{ApiAnswer, ApiRequest, Apis, HostsApi},
     counters::FrontCounters,
     handler::Front,
     server::{FrontConfig, Listener, Server},
@@ -90,6 +91,21 @@ impl Source for Files {
     }
 }
 
+/// Answers with what it was asked.
+struct Echo;
+
+impl HostsApi for Echo {
+    fn serves(&self, path: &str) -> bool {
+        path == "/api/v1/echo"
+    }
+
+    fn answer(&self, request: ApiRequest) -> BoxFuture<'_, ApiAnswer> {
+        let ApiRequest { method, path, query, client, body, .. } = request;
+        let asked = format!("{method} {path} {query:?} {client} {}", body.len());
+        Box::pin(async move { ApiAnswer::json(http::StatusCode::ACCEPTED, &asked.into()) })
+    }
+}
+
 fn files() -> BTreeMap<&'static str, Entry> {
     let whole = |size| Entry::File { size, length: size, root: Some(ROOT) };
     BTreeMap::from([
@@ -126,6 +142,8 @@ impl Site {
         let front = Front {
             source: Arc::new(Files { entries: files(), dropped: sender }),
             health: Arc::new(serde_json::Map::new),
+            apis: Apis::new(vec![Arc::new(Echo)]),
+            usher: None,
             is_trusted: Arc::new(|_| false),
             clock: Arc::new(SystemClock),
         };

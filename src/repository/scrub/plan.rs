@@ -42,8 +42,6 @@ pub struct Load {
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A pass begins.
-    Begin,
     /// The pass goes on with the next files.
     Read,
     /// Nothing for so long.
@@ -51,22 +49,35 @@ pub(super) enum Next {
 }
 
 /// What comes next at `now` (seconds since 1970 UTC), when every file is to be read within `every` (zero:
-/// only when a person asks). A clock that was set back neither stops passes nor makes them run twice.
+/// only when a person asks). A clock that was set back stops no pass.
 pub(super) fn plan_next(pass: Option<&ScrubRecord>, every: Duration, all: Sums, hurry: bool, now: u64) -> Next {
-    match pass {
-        _ if every.is_zero() && !hurry => Next::Wait(LOOK_AGAIN),
-        None => Next::Begin,
-        Some(pass) if pass.ended_at.is_some() => match due_again(pass, every).saturating_sub(now) {
-            _ if pass.began_at > now => Next::Begin,
-            0 => Next::Begin,
-            seconds => Next::Wait(Duration::from_secs(seconds).min(LOOK_AGAIN)),
-        },
-        Some(pass) => match read_due(pass, every, all).saturating_sub(now) {
-            _ if hurry || pass.began_at > now => Next::Read,
-            0 => Next::Read,
-            seconds => Next::Wait(Duration::from_secs(seconds).min(LOOK_AGAIN)),
-        },
+    let Some(pass) = pass.filter(|pass| pass.ended_at.is_none()) else { return Next::Wait(LOOK_AGAIN) };
+    if hurry {
+        return Next::Read;
     }
+    if every.is_zero() {
+        return Next::Wait(LOOK_AGAIN);
+    }
+    match read_due(pass, every, all).saturating_sub(now) {
+        _ if pass.began_at > now => Next::Read,
+        0 => Next::Read,
+        seconds => Next::Wait(Duration::from_secs(seconds).min(LOOK_AGAIN)),
+    }
+}
+
+/// When the next pass is to begin, in seconds since 1970 UTC; in the past where that is overdue, `None` where only a
+/// person begins one. A clock that was set back neither stops passes nor makes them run twice.
+pub(super) fn begins_at(pass: Option<&ScrubRecord>, every: Duration, now: u64) -> Option<u64> {
+    if every.is_zero() {
+        return None;
+    }
+    Some(match pass {
+        None => now,
+        Some(pass) if pass.ended_at.is_some() && pass.began_at > now => now,
+        // A pass that is late goes on to its end before another begins.
+        Some(pass) if pass.ended_at.is_none() => due_again(pass, every).max(now + every.as_secs() / LATE_PART),
+        Some(pass) => due_again(pass, every),
+    })
 }
 
 /// Whether a pass is behind what its period asks for.
@@ -126,11 +137,18 @@ mod tests {
 
     #[test]
     fn the_first_pass_begins_at_once_and_each_later_one_a_period_after_the_last_began() {
-        assert_eq!(plan_next(None, EVERY, ALL, false, BEGAN), Next::Begin);
-        assert_eq!(next(&ended(), BEGAN + 30 * DAY - 1), Next::Wait(Duration::from_secs(1)));
-        assert_eq!(next(&ended(), BEGAN + 28 * DAY), Next::Wait(LOOK_AGAIN));
-        assert_eq!(next(&ended(), BEGAN + 30 * DAY), Next::Begin);
-        assert_eq!(next(&ended(), BEGAN + 300 * DAY), Next::Begin);
+        assert_eq!(begins_at(None, EVERY, BEGAN), Some(BEGAN));
+        assert_eq!(begins_at(Some(&ended()), EVERY, BEGAN + 28 * DAY), Some(BEGAN + 30 * DAY));
+        assert_eq!(begins_at(Some(&ended()), EVERY, BEGAN + 300 * DAY), Some(BEGAN + 30 * DAY));
+        assert_eq!(begins_at(None, Duration::ZERO, BEGAN), None);
+        assert_eq!(plan_next(None, EVERY, ALL, false, BEGAN), Next::Wait(LOOK_AGAIN));
+        assert_eq!(next(&ended(), BEGAN + 300 * DAY), Next::Wait(LOOK_AGAIN), "reading begins no pass");
+    }
+
+    #[test]
+    fn no_pass_begins_while_one_is_under_way_however_late_it_is() {
+        assert!(begins_at(Some(&pass(50)), EVERY, BEGAN + 300 * DAY).unwrap() > BEGAN + 300 * DAY);
+        assert_eq!(begins_at(Some(&pass(50)), EVERY, BEGAN), Some(BEGAN + 30 * DAY));
     }
 
     #[test]
@@ -167,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_stops_nothing() {
-        assert_eq!(next(&ended(), BEGAN - 400 * DAY), Next::Begin);
+        assert_eq!(begins_at(Some(&ended()), EVERY, BEGAN - 400 * DAY), Some(BEGAN - 400 * DAY));
         assert_eq!(next(&pass(50), BEGAN - 400 * DAY), Next::Read);
     }
 

@@ -78,7 +78,7 @@ pub struct ScrubProgress {
 
 #[derive(Default)]
 struct State {
-    /// A person asks for a pass that has not begun.
+    /// A pass is asked for and has not begun.
     begin: bool,
     /// A person waits for the pass.
     hurry: bool,
@@ -93,6 +93,8 @@ pub struct Scrub {
     busy: Box<dyn Fn() -> bool + Send + Sync>,
     cancel: CancellationToken,
     asked: Notify,
+    /// A pass that was asked for has begun.
+    begun: Notify,
     /// Work between two rests.
     slice: Duration,
     one_file: Semaphore,
@@ -115,6 +117,7 @@ impl Scrub {
             busy: Box::new(busy),
             cancel,
             asked: Notify::new(),
+            begun: Notify::new(),
             slice: SLICE,
             one_file: Semaphore::new(1),
             state: Mutex::default(),
@@ -131,6 +134,25 @@ impl Scrub {
         }
         drop(state);
         self.asked.notify_one();
+    }
+
+    /// Begins a pass that takes its time; over when it has begun.
+    pub async fn begin_quiet_pass(&self) {
+        lock(&self.state).begin = true;
+        self.asked.notify_one();
+        loop {
+            let begun = self.begun.notified();
+            if !lock(&self.state).begin {
+                return;
+            }
+            begun.await;
+        }
+    }
+
+    /// When the next pass is to begin, in seconds since 1970 UTC; `None` where only a person begins one.
+    pub fn begins_at(&self) -> Result<Option<u64>, RepositoryError> {
+        let pass = self.repository.state().index.read()?.scrub()?;
+        Ok(plan::begins_at(pass.as_ref(), self.every, self.repository.clock().unix_seconds()))
     }
 
     /// Reads one file at once, without rests; one at a time.
@@ -222,16 +244,17 @@ impl Scrub {
             let state = lock(&self.state);
             (state.begin, state.hurry)
         };
-        let next = if begin { Next::Begin } else { plan_next(pass.as_ref(), self.every, all, hurry, now) };
-        match (next, pass) {
+        if begin {
+            let before_ended_at = pass.and_then(|before| before.ended_at.or(before.before_ended_at));
+            let pass = ScrubRecord { began_at: now, before_ended_at, ..ScrubRecord::default() };
+            index.write(|batch| batch.set_scrub(&pass))?;
+            let mut state = lock(&self.state);
+            (state.begin, state.findings, state.unnamed) = (false, Vec::new(), 0);
+            self.begun.notify_waiters();
+            return Ok(Duration::ZERO);
+        }
+        match (plan_next(pass.as_ref(), self.every, all, hurry, now), pass) {
             (Next::Wait(wait), _) => return Ok(wait),
-            (Next::Begin, before) => {
-                let before_ended_at = before.and_then(|before| before.ended_at.or(before.before_ended_at));
-                let pass = ScrubRecord { began_at: now, before_ended_at, ..ScrubRecord::default() };
-                index.write(|batch| batch.set_scrub(&pass))?;
-                let mut state = lock(&self.state);
-                (state.begin, state.findings, state.unnamed) = (false, Vec::new(), 0);
-            }
             (Next::Read, Some(mut pass)) => {
                 let late = plan::is_late(&pass, self.every, all, now);
                 let read = self.read_on(&mut pass, Pacer::new(self, handle, late));

@@ -99,9 +99,9 @@ async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<Arriv
     }
 }
 
-fn on_published(published: Result<(Vec<Item>, Vec<Item>, Failure), JoinError>) -> Vec<Outcome> {
+fn on_published(published: Result<Vec<Outcome>, JoinError>) -> Vec<Outcome> {
     match published {
-        Ok((done, failed, why)) => vec![Outcome::Done(done), Outcome::Failed(failed, why)],
+        Ok(outcomes) => outcomes,
         Err(error) => {
             tracing::error!(%error, "publishing was cut short");
             Vec::new()
@@ -110,14 +110,18 @@ fn on_published(published: Result<(Vec<Item>, Vec<Item>, Failure), JoinError>) -
 }
 
 /// All together; one by one where that fails, so that one bad place in the folder stops nobody else.
-fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Vec<Item>, Failure) {
-    if repository.receive(group.iter().map(Arrived::arrival).collect()).is_ok() {
-        return (group.into_iter().map(|arrived| arrived.item).collect(), Vec::new(), Failure::Here);
+fn publish_group(repository: &Repository, group: Vec<Arrived>) -> Vec<Outcome> {
+    if let Ok(waiting) = repository.receive_in_order(group.iter().map(Arrived::arrival).collect()) {
+        let items = group.into_iter().map(|arrived| arrived.item);
+        let waits = |item: &Item| waiting.contains(&(item.folder.clone(), item.name.clone()));
+        let (waiting, done) = items.partition(waits);
+        return vec![Outcome::Done(done), Outcome::Failed(waiting, Failure::Waits)];
     }
-    let (mut done, mut failed, mut why) = (Vec::new(), Vec::new(), Failure::Here);
+    let (mut done, mut waiting, mut failed, mut why) = (Vec::new(), Vec::new(), Vec::new(), Failure::Here);
     for arrived in group {
-        match repository.receive(vec![arrived.arrival()]) {
-            Ok(()) => done.push(arrived.item),
+        match repository.receive_in_order(vec![arrived.arrival()]) {
+            Ok(waits) if waits.is_empty() => done.push(arrived.item),
+            Ok(_) => waiting.push(arrived.item),
             Err(error) => {
                 why = failure_of(&error);
                 let what = format!("{} can't be published: {}", arrived.item.name, super::parent::chain(&error));
@@ -133,7 +137,7 @@ fn publish_group(repository: &Repository, group: Vec<Arrived>) -> (Vec<Item>, Ve
             }
         }
     }
-    (done, failed, why)
+    vec![Outcome::Done(done), Outcome::Failed(waiting, Failure::Waits), Outcome::Failed(failed, why)]
 }
 
 fn discard(repository: &Repository, arrived: &Arrived) {

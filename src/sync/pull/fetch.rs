@@ -1,5 +1,7 @@
 //! Fetches what is missing: several streams at once, each with one large file or a batch of small
 //! ones; arrivals are published in groups.
+//!
+//! What `mirroring` does not let travel is only looked for on this disk, and put off until that changes.
 
 use super::{
     desk::{Desk, Outcome},
@@ -53,6 +55,7 @@ pub(super) async fn run(
     };
     // Marked as seen only where it is acted on: another arm may win while a change waits.
     let mut changes = shared.repository.changes();
+    let mut mirroring = shared.mirroring();
     loop {
         while fetcher.streams.len() < STREAMS {
             let job = fetcher.next_job().await?;
@@ -72,6 +75,7 @@ pub(super) async fn run(
             Some(ended) = fetcher.streams.join_next() => ended??,
             Some(outcome) = outcomes.recv() => fetcher.on_outcome(outcome),
             Ok(()) = changes.changed() => fetcher.start_over(),
+            Ok(()) = mirroring.changed() => fetcher.on_mirroring_changed(),
             () = shared.content_may_be_there.notified() => fetcher.on_new_content(),
             () = tokio::time::sleep_until(idle.into()) => fetcher.start_over(),
         }
@@ -138,7 +142,11 @@ impl Fetcher<'_> {
             return Ok(());
         }
         let (repository, under_way) = (self.shared.repository.clone(), self.plan.roots().clone());
-        let swept = tasks::blocking(move || repository.sweep_unwanted(&under_way)).await?;
+        let swept = tasks::blocking(move || (repository.enter_waiting(), repository.sweep_unwanted(&under_way)));
+        let (entered, swept) = swept.await?;
+        if let Err(error) = entered {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what waits for others can't take its name");
+        }
         if let Err(error) = swept {
             tracing::warn!(error = &error as &dyn std::error::Error, "partials that nobody wants can't be removed");
         }
@@ -175,6 +183,12 @@ impl Fetcher<'_> {
         self.start_over();
     }
 
+    /// What was put off may be fetched.
+    fn on_mirroring_changed(&mut self) {
+        self.plan.on_mirroring_changed(self.shared.clock().monotonic());
+        self.start_over();
+    }
+
     /// In the past where a file's wait ended behind the back of the last pass.
     fn idle_until(&self, now: Instant) -> Instant {
         let look_again = now + LOOK_AGAIN;
@@ -205,6 +219,6 @@ fn cure(why: Failure) -> &'static str {
         Failure::Lied | Failure::Broken => "look at the parent's disk and status; the file is tried again",
         Failure::Full => "make room on the disk; the file is tried again",
         Failure::Here => "look at the log, and repair the disk or the folder; the file is tried again",
-        Failure::Absent => "nothing: the parent fetches it too",
+        Failure::Absent | Failure::PutOff | Failure::Waits => "nothing: it comes later",
     }
 }

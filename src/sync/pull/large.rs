@@ -42,6 +42,8 @@ pub(super) enum Fetched {
     Unwanted,
     /// Somebody waits for it, and brings it himself.
     TakenOver,
+    /// It may not travel now; what has arrived stays.
+    PutOff,
 }
 
 /// Fetches what is missing of a file, for as long as the index wants it.
@@ -73,6 +75,7 @@ pub(super) async fn fetch(stream: &Stream, item: &Item) -> Result<Fetched, PullE
                     return Ok(Fetched::Unwanted);
                 }
                 Received::TakenOver => return Ok(Fetched::TakenOver),
+                Received::PutOff => return Ok(Fetched::PutOff),
             }
         }
     }
@@ -100,6 +103,8 @@ enum Received {
     Unwanted,
     /// Another one goes on with what has arrived.
     TakenOver,
+    /// It goes on from here when it may.
+    PutOff,
 }
 
 /// Reads one segment; the next bytes are read from the wire while the last are verified and written.
@@ -114,7 +119,7 @@ async fn receive_range(
     let start = range.start;
     let mut left = encoded_len(item.wanted.size, &range);
     let mut decoder = SegmentDecoder::new(item.wanted.root, item.wanted.size, range);
-    let mut bytes = patiently(reader.read_raw(left.min(STEP_BYTES) as usize)).await?;
+    let Some(mut bytes) = next_step(stream, reader, item, left).await? else { return Ok(Received::PutOff) };
     loop {
         left -= bytes.len() as u64;
         let (partial, repository, wanted) = (partial.clone(), stream.shared.repository.clone(), item.clone());
@@ -127,13 +132,7 @@ async fn receive_range(
             let verified = sink.bytes;
             Ok::<_, RepositoryError>(Some((fed.map(|_| decoder), verified)))
         });
-        let next = async {
-            match left {
-                0 => Ok(Bytes::new()),
-                _ => patiently(reader.read_raw(left.min(STEP_BYTES) as usize)).await,
-            }
-        };
-        let (verified, next) = tokio::join!(verifying, next);
+        let (verified, next) = tokio::join!(verifying, next_step(stream, reader, item, left));
         let Some((back, count)) = verified?? else { return Ok(Received::Unwanted) };
         guard.advance(count);
         stream.shared.received_bytes.fetch_add(count, Relaxed);
@@ -147,7 +146,23 @@ async fn receive_range(
         if claim.is_asked_for() {
             return Ok(Received::TakenOver);
         }
-        (decoder, bytes) = (back, next?);
+        let Some(next) = next? else { return Ok(Received::PutOff) };
+        (decoder, bytes) = (back, next);
+    }
+}
+
+/// The next bytes of the `left` ones; `None` where the file may go on no longer.
+async fn next_step(
+    stream: &Stream,
+    reader: &mut FrameReader<RecvStream>,
+    item: &Item,
+    left: u64,
+) -> Result<Option<Bytes>, PullError> {
+    let step = usize::try_from(left.min(STEP_BYTES)).unwrap_or_default();
+    tokio::select! {
+        biased;
+        () = stream.stopped(item), if step > 0 => Ok(None),
+        bytes = patiently(reader.read_raw(step)) => bytes.map(Some),
     }
 }
 

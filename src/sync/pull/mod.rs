@@ -12,9 +12,11 @@ mod large;
 mod miss;
 mod parent;
 mod plan;
+mod reports;
 mod session;
 mod stream;
 
 pub use heal::heal_from_children;
 pub use miss::FromParent;
 pub use parent::{Parent, ParentAddress, PullError};
+pub use reports::carry_reports;

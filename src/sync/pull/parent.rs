@@ -193,10 +193,9 @@ impl Parent {
         let greeting = tokio::time::timeout(GREETING, session::greet(&self.shared, connection)).await;
         let (stream, welcome) = greeting.map_err(|_| PullError::Late)??;
         self.on_connected(connection, address, &welcome);
-        let fetches = !self.shared.is_only_on_miss();
         tokio::select! {
             ended = session::follow(&self.shared, connection, &self.address.line, stream, tasks) => ended,
-            ended = fetch::run(&self.shared, connection, tasks), if fetches => ended,
+            ended = fetch::run(&self.shared, connection, tasks) => ended,
             ended = serve_parent(&self.shared, connection, self.address.key) => Err(ended.into()),
         }
     }

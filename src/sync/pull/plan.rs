@@ -25,6 +25,8 @@ const WARN_AFTER: u32 = 4;
 /// Waiting files that are asked for again at once when the parent has new content: it fetches in the
 /// order of names too, so the first ones tell.
 const PROBED: usize = 1_024;
+/// What may not travel waits until that changes.
+const UNTIL_LET: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// One file that is to arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,10 @@ pub(super) enum Failure {
     Lied,
     /// The parent broke off, or went silent.
     Broken,
+    /// It may not travel now.
+    PutOff,
+    /// It is here, and its name comes after those of others.
+    Waits,
     /// This disk is full.
     Full,
     /// It can't be written or read here.
@@ -58,6 +64,8 @@ impl Failure {
         match self {
             Self::Absent => "is not at the parent yet",
             Self::Lied => "does not verify: the parent sends other bytes than the main signed",
+            Self::PutOff => "may not travel now",
+            Self::Waits => "waits for others",
             Self::Broken => "breaks off at the parent",
             Self::Full => "finds no room on this disk",
             Self::Here => "can't be written here",
@@ -178,12 +186,17 @@ impl Plan {
         self.end(item);
         let key = (item.folder.clone(), item.name.clone());
         let before = self.retries.get(&key).filter(|retry| retry.wanted == item.wanted.root);
-        let wait = before.map_or(RETRY_FIRST, |retry| (retry.wait * 2).min(RETRY_MOST));
+        let wait = match (why, before) {
+            (Failure::Waits, _) => RETRY_MOST,
+            (Failure::PutOff, before) => before.map_or(RETRY_FIRST / 2, |retry| retry.wait),
+            (_, before) => before.map_or(RETRY_FIRST, |retry| (retry.wait * 2).min(RETRY_MOST)),
+        };
         let serious = match why {
-            Failure::Absent => 0,
+            Failure::Absent | Failure::PutOff | Failure::Waits => 0,
             _ => before.map_or(0, |retry| retry.serious) + 1,
         };
-        let (wanted, at, met_in) = (item.wanted.root, now + wait, self.passes);
+        let at = now + if why == Failure::PutOff { UNTIL_LET } else { wait };
+        let (wanted, met_in) = (item.wanted.root, self.passes);
         self.retries.insert(key, Retry { wanted, at, wait, why, serious, met_in });
     }
 
@@ -196,6 +209,12 @@ impl Plan {
     pub(super) fn on_new_content(&mut self, now: Instant) {
         let absent = self.retries.values_mut().filter(|retry| retry.why == Failure::Absent);
         absent.take(PROBED).for_each(|retry| retry.at = retry.at.min(now));
+    }
+
+    /// What may travel is another.
+    pub(super) fn on_mirroring_changed(&mut self, now: Instant) {
+        let put_off = self.retries.values_mut().filter(|retry| retry.why == Failure::PutOff);
+        put_off.for_each(|retry| retry.at = now);
     }
 
     /// The files that failed so often that somebody should know: how many, and the first of them.
@@ -290,6 +309,24 @@ mod tests {
         plan.on_failed(&job[0], Failure::Absent, now);
         plan.on_new_content(now);
         assert_eq!(names(&plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now)), ["a"]);
+    }
+
+    #[test]
+    fn what_may_not_travel_waits_until_that_changes_and_its_wait_after_a_failure_stays() {
+        let missing = [item("a", 10)];
+        let (mut plan, mut now) = (Plan::default(), Instant::now());
+        let job = |plan: &mut Plan, now| plan.next_job(&mut missing.iter().cloned().collect(), 65_536, now);
+        let file = job(&mut plan, now).remove(0);
+        plan.on_failed(&file, Failure::Absent, now);
+        now += RETRY_FIRST;
+        assert_eq!(names(&job(&mut plan, now)), ["a"]);
+        plan.on_failed(&file, Failure::PutOff, now);
+        plan.on_new_content(now);
+        assert!(job(&mut plan, now + Duration::from_secs(86_400)).is_empty());
+        plan.on_mirroring_changed(now);
+        assert_eq!(names(&job(&mut plan, now)), ["a"]);
+        plan.on_failed(&file, Failure::Absent, now);
+        assert_eq!(plan.next_retry(now), Some(now + RETRY_FIRST * 2));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
     },
     repository::{Alarm, Change, FollowError},
     sync::{
+        fleet::{TELL_EVERY, Teller, Via},
         frames::{Entries, Frame, Head, Hello, Progress, Welcome},
         pace::{Pace, sleep_until},
         serve::{
@@ -77,8 +78,14 @@ pub(super) async fn follow(
     let mut changes = shared.repository.changes();
     let mut pace = Pace::new(PROGRESS_EVERY, now());
     pace.on_event();
+    let (mut teller, mut tells) = (Teller::default(), tokio::time::interval(TELL_EVERY));
     loop {
         tokio::select! {
+            _ = tells.tick() => {
+                for frame in teller.frames(&shared.fleet.for_parent(), now()) {
+                    patiently(writer.write_frame(frame)).await?;
+                }
+            }
             frame = reader.read_frame() => match frame? {
                 Some(frame) => if session.on_frame(frame).await? {
                     session.tell_progress(&mut writer).await?;
@@ -138,6 +145,15 @@ impl Session<'_> {
             }
             Frame::Progress(progress) => {
                 self.on_progress(&progress).await?;
+                Ok(false)
+            }
+            Frame::Alive(alive) => {
+                let Shared { fleet, repository, .. } = &**self.shared;
+                fleet.on_alive(repository, Via::Parent, &alive, self.shared.clock().monotonic());
+                Ok(false)
+            }
+            Frame::Holdings(told) => {
+                self.shared.fleet.on_holdings(&self.shared.repository, Via::Parent, &told);
                 Ok(false)
             }
             other => Err(PullError::OutOfPlace(other.name())),

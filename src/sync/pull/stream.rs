@@ -10,9 +10,9 @@ use super::{
     plan::{Failure, Item},
 };
 use crate::{
-    base::tasks,
+    base::{tasks, throttle::Urgency},
     domain::digest::Root,
-    repository::{LocalSource, Repository, RepositoryError},
+    repository::{LocalSource, Repository, RepositoryError, Turn},
     store::staging::Staged,
     sync::{
         frames::{BadGroup, Frame, Get, GetItem, RefusedReason},
@@ -50,6 +50,7 @@ impl Stream {
                     Ok(Fetched::Whole(staged, claim)) => self.desk.on_partial(item, staged, claim).await,
                     Ok(Fetched::Absent | Fetched::TakenOver) => self.desk.on_failed(vec![item], Failure::Absent).await,
                     Ok(Fetched::Unwanted) => self.desk.on_settled(item).await,
+                    Ok(Fetched::PutOff) => self.desk.on_failed(vec![item], Failure::PutOff).await,
                     Err(error) => {
                         let why = self.judge(&item, error)?;
                         self.desk.on_failed(vec![item], why).await;
@@ -66,37 +67,66 @@ impl Stream {
         }
     }
 
-    /// What this disk has already needs no network; answers with the rest.
+    /// What this disk has already needs no network; answers with what of the rest may travel.
     async fn look_here(&self, job: Vec<Item>) -> Result<Vec<Item>, PullError> {
-        let repository = self.shared.repository.clone();
+        let (repository, mirroring) = (self.shared.repository.clone(), *self.shared.mirroring().borrow());
         let looked = tasks::blocking_in(&self.tasks, move || {
-            let look = |item: Item| (repository.obtain_locally(&item.folder, &item.name, &item.wanted), item);
-            job.into_iter().map(look).collect::<Vec<_>>()
+            let look = |item: &Item| {
+                let (folder, name, wanted) = (&item.folder, &item.name, &item.wanted);
+                let source = match repository.turn(folder, name, wanted)? {
+                    Turn::Any => Some(repository.obtain_locally(folder, name, wanted)?),
+                    Turn::Fetched => Some(LocalSource::Nothing),
+                    Turn::Waits => None,
+                };
+                let held = repository.holds_any(folder, name)?;
+                Ok::<_, RepositoryError>((source, mirroring.fetches(name, held)))
+            };
+            job.into_iter().map(|item| (look(&item), item)).collect::<Vec<_>>()
         });
-        let mut to_fetch = Vec::new();
-        for (source, item) in looked.await? {
-            match source {
-                Ok(LocalSource::Nothing) => to_fetch.push(item),
-                Ok(LocalSource::Settled) => self.desk.on_settled(item).await,
-                Ok(LocalSource::Staged(staged)) => self.desk.on_staged(item, staged).await,
+        let (mut to_fetch, mut put_off) = (Vec::new(), Vec::new());
+        for (looked, item) in looked.await? {
+            match looked {
+                Ok((None, _)) => self.desk.on_failed(vec![item], Failure::Waits).await,
+                Ok((Some(LocalSource::Nothing), true)) => to_fetch.push(item),
+                Ok((Some(LocalSource::Nothing), false)) => put_off.push(item),
+                Ok((Some(LocalSource::Settled), _)) => self.desk.on_settled(item).await,
+                Ok((Some(LocalSource::Staged(staged)), _)) => self.desk.on_staged(item, staged).await,
                 Err(error) => {
                     let why = self.judge(&item, error.into())?;
                     self.desk.on_failed(vec![item], why).await;
                 }
             }
         }
+        self.desk.on_failed(put_off, Failure::PutOff).await;
         Ok(to_fetch)
+    }
+
+    /// Waits until a file that is under way may go on no longer.
+    pub(super) async fn stopped(&self, item: &Item) {
+        let mut mirroring = self.shared.mirroring();
+        if mirroring.wait_for(|mirroring| !mirroring.goes_on(&item.name)).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     async fn fetch_small(&self, job: Vec<Item>) -> Result<(), PullError> {
         let mut whole = Vec::new();
         let mut absent = Vec::new();
         let mut left = job.into_iter();
-        let mut broken = None;
+        let (mut broken, mut rest) = (None, Failure::Absent);
         match self.ask(left.as_slice().iter().map(whole_of).collect()).await {
             Ok(mut reader) => {
                 for item in left.by_ref() {
-                    match read_small(&mut reader, &item).await {
+                    let read = tokio::select! {
+                        biased;
+                        () = self.stopped(&item) => {
+                            rest = Failure::PutOff;
+                            self.desk.on_failed(vec![item], rest).await;
+                            break;
+                        }
+                        read = read_small(&mut reader, &item) => read,
+                    };
+                    match read {
                         Ok(Some(bytes)) => whole.push((item, bytes)),
                         Ok(None) => absent.push(item),
                         Err(error) => {
@@ -109,8 +139,8 @@ impl Stream {
             Err(error) => broken = left.next().map(|item| (item, error)),
         }
         self.stage_small(whole).await?;
-        absent.extend(left);
         self.desk.on_failed(absent, Failure::Absent).await;
+        self.desk.on_failed(left.collect(), rest).await;
         let Some((item, error)) = broken else { return Ok(()) };
         let why = self.judge(&item, error)?;
         self.desk.on_failed(vec![item], why).await;
@@ -146,7 +176,7 @@ impl Stream {
         let mut writer = FrameWriter::new(send);
         patiently(writer.write_frame(Get { items })).await?;
         writer.get_mut().finish().ok();
-        Ok(FrameReader::new(receive))
+        Ok(FrameReader::new(receive).below(&self.shared.throttle, Urgency::Whenever))
     }
 
     /// Tells the parent that its copy does not verify.

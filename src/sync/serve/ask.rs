@@ -6,11 +6,11 @@
 //! stream.
 
 use super::{
-    connection::{ServeError, patiently},
+    connection::{ServeError, patiently, write_content},
     rights,
 };
 use crate::{
-    base::tasks,
+    base::{tasks, throttle::Urgency},
     domain::{
         member::MemberRecord,
         name::{FileName, FolderName},
@@ -191,7 +191,7 @@ impl Sending<'_> {
         };
         self.shared.sent_bytes.fetch_add(bytes.len() as u64, Relaxed);
         patiently(self.writer.write_frame(frame)).await?;
-        patiently(self.writer.get_mut().write_chunk(bytes)).await?;
+        write_content(self.shared, self.writer, bytes, Urgency::Awaited).await?;
         Ok(sent)
     }
 }

@@ -1,11 +1,11 @@
 //! Content by root: granted ranges, then their bao segments. Small files go out many at a time.
 
 use super::{
-    connection::{ServeError, patiently},
+    connection::{ServeError, write_content},
     rights,
 };
 use crate::{
-    base::tasks,
+    base::{tasks, throttle::Urgency},
     domain::member::MemberRecord,
     repository::{Blob, Repository, RepositoryError},
     store::segment::{GROUP_BYTES, SegmentEncoder, aligned},
@@ -45,7 +45,7 @@ pub(super) async fn serve(
             let Some(bytes) = bytes? else { break };
             step = prepare(&mut sender);
             shared.sent_bytes.fetch_add(bytes.len() as u64, Relaxed);
-            patiently(writer.get_mut().write_chunk(bytes)).await?;
+            write_content(shared, writer, bytes, Urgency::Whenever).await?;
         }
         next = match reader.read_frame().await? {
             Some(Frame::Get(get)) => Some(get),

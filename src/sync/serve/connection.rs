@@ -1,7 +1,8 @@
 //! Accepts connections and sorts their streams.
 
-use super::{ask, blobs, damage::DamageDesk, descent, joining::Doorkeeper, session};
+use super::{ask, blobs, damage::DamageDesk, descent, joining::Doorkeeper, reports, session};
 use crate::{
+    base::{bucket::Way, throttle::Urgency},
     domain::{member::MemberRecord, name::FolderName},
     repository::{Admission, RepositoryError},
     sync::{
@@ -13,6 +14,7 @@ use crate::{
         wire::{FrameReader, FrameWriter, ReadFrameError, WriteFrameError},
     },
 };
+use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -23,6 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) const CONTENT_STREAMS: usize = 16;
 /// Files that are given to one member at once because somebody waits for them; each has one step in memory.
 const ASK_STREAMS: usize = 64;
+/// Streams of hosts' reports of one member: the one that it uses, and one that is ending.
+const REPORT_STREAMS: usize = 2;
 /// Eight streams move a step each through a link of 112 kbit/s in this time; slower members are let go.
 const STALL: Duration = Duration::from_secs(300);
 /// How often a member's time is looked at, whether or not rows change.
@@ -65,6 +69,21 @@ pub(super) async fn patiently<T, E: Into<ServeError>>(
     step: impl Future<Output = Result<T, E>>,
 ) -> Result<T, ServeError> {
     tokio::time::timeout(STALL, step).await.map_err(|_| ServeError::Stalled)?.map_err(Into::into)
+}
+
+/// Writes content in turns of this node's ceiling.
+pub(super) async fn write_content(
+    shared: &Shared,
+    writer: &mut FrameWriter<SendStream>,
+    mut bytes: Bytes,
+    urgency: Urgency,
+) -> Result<(), ServeError> {
+    while !bytes.is_empty() {
+        let turn = bytes.split_to(bytes.len().min(shared.throttle.turn_bytes()));
+        shared.throttle.turn(Way::Out, turn.len(), urgency).await;
+        patiently(writer.get_mut().write_chunk(turn)).await?;
+    }
+    Ok(())
 }
 
 /// Serves members and joiners on one endpoint.
@@ -132,6 +151,7 @@ impl Server {
             descent: Semaphore::new(1),
             content: Semaphore::new(CONTENT_STREAMS),
             asks: Semaphore::new(ASK_STREAMS),
+            reports: Semaphore::new(REPORT_STREAMS),
         });
         let mut expiry = tokio::time::interval(EXPIRY_EVERY);
         // Dropped with this task: no stream outlives its connection.
@@ -176,6 +196,7 @@ struct Serving {
     descent: Semaphore,
     content: Semaphore,
     asks: Semaphore,
+    reports: Semaphore,
 }
 
 impl Serving {
@@ -230,6 +251,10 @@ impl Serving {
             Some(Frame::BadGroup(bad)) => {
                 self.damage.on_report(member.name.as_str(), bad).await;
                 Ok(())
+            }
+            Some(Frame::HostReport(report)) => {
+                let Ok(_one) = self.reports.try_acquire() else { return Err(ServeError::OutOfPlace("HostReport")) };
+                reports::serve(&self.shared, report, reader, writer).await
             }
             Some(Frame::Join(join)) => self.doorkeeper.relay(join, writer).await,
             Some(other) => Err(ServeError::OutOfPlace(other.name())),

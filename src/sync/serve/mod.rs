@@ -9,6 +9,7 @@ mod connection;
 mod damage;
 mod descent;
 mod joining;
+mod reports;
 mod rights;
 pub(in crate::sync) mod session;
 mod upward;

@@ -1,4 +1,4 @@
-//! What a member may see: who the members are, and the folders of its own row.
+//! What a member may see: who the members are, the rules, and the folders of its own row.
 
 use crate::{
     domain::{digest::Root, member::MemberRecord, name::FolderName, state::Namespace},
@@ -16,7 +16,7 @@ pub(super) fn may_mirror(member: &MemberRecord, folder: &FolderName) -> bool {
 
 /// Whether the member may be told what is in `namespace`.
 pub(super) fn may_follow(member: &MemberRecord, namespace: &Namespace) -> bool {
-    *namespace == Namespace::members() || namespace.as_folder().is_some_and(|folder| may_mirror(member, &folder))
+    Namespace::tables().contains(namespace) || namespace.as_folder().is_some_and(|folder| may_mirror(member, &folder))
 }
 
 /// The namespaces that a member asks for, as far as this program knows them; `Err` with a folder

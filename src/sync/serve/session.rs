@@ -17,6 +17,7 @@ use crate::{
     },
     repository::{Alarm, Repository, RepositoryError},
     sync::{
+        fleet::{TELL_EVERY, Teller, Via},
         frames::{Behind, Entries, EntryFrame, Frame, Head, Hello, Progress, Welcome},
         pace::{Pace, sleep_until},
         shared::{ChildGuard, Shared, write_namespace},
@@ -28,6 +29,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// The version of the protocol; also the only one so far.
 pub(in crate::sync) const PROTOCOL: u16 = 1;
+/// Above that of content, awaited or not: what changed never waits behind it.
+const STATE: i32 = 2;
 /// Log rows that are read at once.
 const ROWS: usize = 1_000;
 /// Bytes of keys and bodies in one frame of entries, well below the frame limit.
@@ -61,6 +64,8 @@ pub(super) async fn serve(
     let namespaces = rights::allowed(&shared.repository, member, &hello.namespaces).map_err(ServeError::Folder)?;
     let Ok(name) = shared.name.parse() else { return Err(ServeError::OutOfPlace("nameless")) };
     let mut changes = shared.repository.changes();
+    writer.get_mut().set_priority(STATE).ok();
+    let via = Via::Child(member.key);
     patiently(writer.write_frame(Welcome { version: PROTOCOL, features: GIVES_ON_MISS, name })).await?;
     let mut follower = Follower {
         namespaces: namespaces.into_iter().collect(),
@@ -77,6 +82,7 @@ pub(super) async fn serve(
     judge_member(&shared.repository, member, follower.at);
     let mut pace = Pace::new(PROGRESS_EVERY, shared.clock().monotonic());
     pace.on_event();
+    let (mut teller, mut tells) = (Teller::default(), tokio::time::interval(TELL_EVERY));
     loop {
         push_state(shared, &mut follower, writer).await?;
         tokio::select! {
@@ -85,8 +91,18 @@ pub(super) async fn serve(
                 pace.on_told(shared.clock().monotonic());
                 push_progress(shared, member, &mut follower, writer).await?;
             }
+            _ = tells.tick() => {
+                let now = shared.clock().monotonic();
+                for frame in teller.frames(&shared.fleet.for_child(&member.key), now) {
+                    patiently(writer.write_frame(frame)).await?;
+                }
+            }
             frame = reader.read_frame() => match frame? {
                 Some(Frame::Progress(progress)) => on_progress(&mut follower, guard, &progress),
+                Some(Frame::Alive(alive)) => {
+                    shared.fleet.on_alive(&shared.repository, via, &alive, shared.clock().monotonic());
+                }
+                Some(Frame::Holdings(told)) => shared.fleet.on_holdings(&shared.repository, via, &told),
                 Some(other) => return Err(ServeError::OutOfPlace(other.name())),
                 None => return Ok(()),
             },

@@ -11,7 +11,7 @@ use crate::{
         exit::Exit,
         progress,
     },
-    daemon::api::{self, FileStory, StateReport, StatusReport},
+    daemon::api::{self, FileStory, RepositoryReport, StateReport, StatusReport},
     domain::name::FolderName,
 };
 
@@ -78,7 +78,15 @@ fn without_bars(report: StatusReport) -> StatusReport {
 /// What does not change by the mere passing of time: a page is drawn again when this does.
 fn lasting(report: StatusReport) -> StatusReport {
     let state = StateReport { head_age_seconds: None, ..report.state.clone() };
-    StatusReport { state, ..without_bars(report) }
+    let repositories = report.repositories.iter().map(|repository| RepositoryReport {
+        silent_seconds: None,
+        arriving_bytes_per_second: 0,
+        load_bytes_per_second: 0,
+        round_trip_ms: None,
+        whole_at: None,
+        ..repository.clone()
+    });
+    StatusReport { state, repositories: repositories.collect(), ..without_bars(report) }
 }
 
 fn show(report: &StatusReport, context: &Context) -> Result<(), CliError> {

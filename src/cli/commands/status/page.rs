@@ -6,9 +6,12 @@ use crate::{
         out::{Style, printable},
         table::Table,
     },
-    daemon::api::{
-        AttentionReport, ChildReport, FolderReport, ParentReport, ScrubState, StatusReport, TransferReport,
-        WantsSummary,
+    daemon::{
+        api::{
+            AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, RepositoryReport,
+            ScrubState, StatusReport, TransferReport, WantsSummary,
+        },
+        config::Rate,
     },
 };
 use std::time::Duration;
@@ -23,9 +26,12 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         attention(&report.attention, now, style),
         folders(&report.folders, style),
         report.parent.as_ref().map(|found| parent(found, now, style)).unwrap_or_default(),
+        report.mirror.as_ref().map(|found| mirror(found, report, now)).unwrap_or_default(),
         children(&report.children, now, style),
+        repositories(&report.repositories, now, style),
         transfers(report, style),
         report.wants.map(|summary| wants(&summary)).unwrap_or_default(),
+        report.edition.as_ref().map(edition).unwrap_or_default(),
         report.scrub.map(|state| scrub(&state, now, style)).unwrap_or_default(),
     ];
     let filled: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
@@ -103,6 +109,23 @@ fn parent(parent: &ParentReport, now: u64, style: Style) -> String {
     format!("parent {} at {}: {state}{why}\n", style.bold(&printable(&parent.name)), printable(&parent.address))
 }
 
+fn mirror(mirror: &MirrorReport, report: &StatusReport, now: u64) -> String {
+    let on_miss = "files come when hosts ask for them; those that are here are kept up to date\n";
+    let mode = if mirror.on_miss { on_miss } else { "" };
+    let Some(window) = &mirror.window else { return mode.to_owned() };
+    let left = mirror.changes_at.map(|at| format!(" in {}", seconds(at.saturating_sub(now)))).unwrap_or_default();
+    let lag = report.lag();
+    let waiting = match (mirror.is_open, lag.missing_files) {
+        (true, _) => format!("open, closes{left}"),
+        (false, 0) => format!("closed, opens{left}"),
+        (false, files) => {
+            let bytes = units::bytes(lag.missing_bytes);
+            format!("closed, opens{left}; {files} files with {bytes} wait, hosts get what they ask for meanwhile")
+        }
+    };
+    format!("{mode}window {}: {waiting}\n", printable(window))
+}
+
 fn children(children: &[ChildReport], now: u64, style: Style) -> String {
     let mut table = Table::new(&["CHILD", "SITE", "ADDRESS", ">CONNECTED", ">SEQ", ">MISSING", ">"]);
     for child in children {
@@ -119,14 +142,52 @@ fn children(children: &[ChildReport], now: u64, style: Style) -> String {
     table.show(style, "")
 }
 
+fn edition(status: &EditionStatus) -> String {
+    let EditionStatus { edition, withdrawn } = status;
+    let created = units::date(edition.created).unwrap_or_default();
+    let withdrawn = withdrawn.map(|withdrawn| {
+        let cab = units::date(withdrawn.modified).unwrap_or_default();
+        format!("; that of the cabinet of {cab} was taken back, `wuasync refresh --force` publishes it again")
+    });
+    format!(
+        "Microsoft's index: the edition of {created}, {} updates{}\n",
+        edition.updates,
+        withdrawn.unwrap_or_default()
+    )
+}
+
+/// All sites, where there are others; how they are reached is in `repositories list`.
+fn repositories(repositories: &[RepositoryReport], now: u64, style: Style) -> String {
+    let mut table = Table::new(&["SITE", "REPOSITORY", "HEARD", ">LACKS", ">", ">ARRIVING", "WHOLE"]);
+    for repository in repositories.iter().filter(|repository| !repository.is_here) {
+        let whole = match (repository.lag_files, repository.whole_at) {
+            (0, _) => "yes".to_owned(),
+            (_, Some(at)) => format!("in {}", seconds(at.saturating_sub(now))),
+            (_, None) => "nothing arrives".to_owned(),
+        };
+        table.row([
+            repository.site.clone(),
+            repository.name.clone(),
+            repository.silent_seconds.map_or_else(|| "never".to_owned(), |silent| format!("{} ago", seconds(silent))),
+            repository.lag_files.to_string(),
+            if repository.lag_files == 0 { String::new() } else { units::bytes(repository.lag_bytes) },
+            format!("{}/s", units::bytes(repository.arriving_bytes_per_second)),
+            whole,
+        ]);
+    }
+    table.show(style, "")
+}
+
 fn transfers(report: &StatusReport, style: Style) -> String {
     let rates = report.rates;
     let is_quiet = report.transfers.is_empty() && rates.in_bytes_per_second == 0 && rates.out_bytes_per_second == 0;
+    let limit = rates.limit_bits_per_second.map(|bits_per_second| Rate { bits_per_second });
     if is_quiet {
-        return String::new();
+        return limit.map(|limit| format!("limit {limit}\n")).unwrap_or_default();
     }
+    let limit = limit.map(|limit| format!(", limit {limit}")).unwrap_or_default();
     let traffic = format!(
-        "in {}/s, out {}/s\n",
+        "in {}/s, out {}/s{limit}\n",
         units::bytes(rates.in_bytes_per_second),
         units::bytes(rates.out_bytes_per_second)
     );
@@ -230,12 +291,15 @@ mod tests {
             state: StateReport { epoch: 7, seq: 42, signed_at: Some(940), head_age_seconds: Some(60) },
             folders: vec![folder()],
             parent: None,
+            mirror: None,
             children: Vec::new(),
             transfers: Vec::new(),
             rates: RatesReport::default(),
             attention: Vec::new(),
             scrub: None,
+            repositories: Vec::new(),
             wants: None,
+            edition: None,
         }
     }
 
@@ -253,6 +317,31 @@ waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
     }
 
     #[test]
+    fn a_main_shows_each_other_site_with_its_lag_and_when_it_will_be_whole() {
+        let site = |name: &str, lag_files, whole_at| RepositoryReport {
+            name: name.to_owned(),
+            site: name.to_uppercase(),
+            role: Role::Secondary,
+            is_here: name == "paris",
+            url: None,
+            silent_seconds: Some(7),
+            lag_files,
+            lag_bytes: lag_files << 20,
+            arriving_bytes_per_second: 1 << 20,
+            load_bytes_per_second: 0,
+            round_trip_ms: None,
+            whole_at,
+        };
+        let repositories = vec![site("lyon", 60, Some(1_060)), site("nice", 0, None), site("paris", 0, None)];
+        let expected = "\
+SITE  REPOSITORY  HEARD    LACKS             ARRIVING  WHOLE
+LYON  lyon        7 s ago     60  60.0 MiB  1.0 MiB/s  in 1 min 0 s
+NICE  nice        7 s ago      0            1.0 MiB/s  yes
+";
+        assert_eq!(super::repositories(&repositories, 1_000, Style::Plain), expected);
+    }
+
+    #[test]
     fn wants_take_a_line_where_there_are_any() {
         let wants = WantsSummary { files: 3, open: 2, conflicts: 0 };
         let said = "3 files are wanted, 2 of them not here yet (`wuasync want list`)";
@@ -261,6 +350,36 @@ waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
         );
         let told = self::wants(&WantsSummary { conflicts: 1, ..wants });
         assert_eq!(told, format!("{said}; of 1, several contents were told (`wuasync want list --conflicts`)\n"));
+    }
+
+    #[test]
+    fn a_limit_is_told_beside_the_traffic_and_alone() {
+        let rates = RatesReport { limit_bits_per_second: Some(50_000_000), ..RatesReport::default() };
+        let quiet = StatusReport { rates, ..report() };
+        assert_eq!(transfers(&quiet, Style::Plain), "limit 50 Mbit/s\n");
+        let busy = StatusReport { rates: RatesReport { in_bytes_per_second: 1_024, ..rates }, ..report() };
+        assert_eq!(transfers(&busy, Style::Plain), "in 1.0 KiB/s, out 0 B/s, limit 50 Mbit/s\n");
+    }
+
+    #[test]
+    fn a_window_tells_when_it_opens_or_closes_and_what_waits() {
+        let closed = MirrorReport {
+            on_miss: false,
+            window: Some("20:30-05:30".to_owned()),
+            is_open: false,
+            changes_at: Some(4_600),
+        };
+        let said = |found: &MirrorReport, report: &StatusReport| mirror(found, report, 1_000);
+        let waits = "window 20:30-05:30: closed, opens in 1 h 0 min; 10 files with 1.0 GiB wait, hosts get what they \
+                     ask for meanwhile\n";
+        assert_eq!(said(&closed, &report()), waits);
+        let whole = StatusReport { folders: Vec::new(), ..report() };
+        assert_eq!(said(&closed, &whole), "window 20:30-05:30: closed, opens in 1 h 0 min\n");
+        let open = MirrorReport { is_open: true, ..closed.clone() };
+        assert_eq!(said(&open, &report()), "window 20:30-05:30: open, closes in 1 h 0 min\n");
+        assert_eq!(said(&MirrorReport { window: None, ..open }, &report()), "");
+        let on_miss = MirrorReport { on_miss: true, window: None, ..closed };
+        assert!(said(&on_miss, &report()).starts_with("files come when hosts ask"));
     }
 
     #[test]

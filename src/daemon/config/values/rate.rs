@@ -15,6 +15,13 @@ pub struct Rate {
     pub bits_per_second: u64,
 }
 
+impl Rate {
+    /// Whole bytes in a second, at least one.
+    pub fn bytes_per_second(self) -> u64 {
+        (self.bits_per_second / 8).max(1)
+    }
+}
+
 const UNITS: [(&str, u64); 4] = [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
 
 impl FromStr for Rate {
@@ -62,6 +69,7 @@ mod tests {
         ] {
             let rate: Rate = text.parse().unwrap();
             assert_eq!((rate.bits_per_second, rate.to_string()), (bits, shown.to_owned()));
+            assert_eq!(rate.bytes_per_second(), (bits / 8).max(1));
         }
     }
 

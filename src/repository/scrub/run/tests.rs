@@ -54,6 +54,8 @@ async fn steps_of_an_ordinary_pass_wait_for_their_time() {
     let handle = Handle::current();
     let waited = tokio::task::spawn_blocking(move || {
         let scrub = scrub(&main, MONTH);
+        assert_eq!(scrub.step(&handle).unwrap(), Duration::from_secs(600), "nobody asked for a pass");
+        lock(&scrub.state).begin = true;
         assert_eq!(scrub.step(&handle).unwrap(), Duration::ZERO, "it begins");
         assert_eq!(scrub.step(&handle).unwrap(), Duration::ZERO, "it reads its first step");
         let wait = scrub.step(&handle).unwrap();
@@ -113,6 +115,7 @@ async fn a_pass_that_is_under_way_makes_room_for_one_that_is_asked_for() {
     // However fast the disk is, the pass rests after each piece.
     Arc::get_mut(&mut scrub).unwrap().slice = Duration::ZERO;
     let running = tokio::spawn(scrub.clone().run());
+    scrub.begin_quiet_pass().await;
     while asked.load(Relaxed) == 0 {
         tokio::task::yield_now().await;
     }

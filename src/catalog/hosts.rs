@@ -1,0 +1,369 @@
+//! `hosts.redb`: facts of hosts, what they tell of updates, and reports on their way to the parent. Hosts tell it
+//! again, so it is in no backup; whose reports are believed is in the ledger.
+//!
+//! A host is one value, so that a report is one row however many updates it has. What is told of updates is shared
+//! by all hosts, and written only where a host tells something new.
+
+use super::{
+    error::{CatalogError, OpenCatalogError},
+    home::Home,
+    ledger::row_of,
+    records::HostRecord,
+    tables,
+};
+use crate::{
+    base::random_access::RandomAccess,
+    domain::{
+        host::{HostUuid, ToldUpdate},
+        update::UpdateId,
+    },
+};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Most updates that are remembered; beyond it what is told of new ones is passed over.
+const MAX_TOLD: u64 = 200_000;
+/// Since when any host is known.
+const KNOWN_SINCE: &str = "known_since";
+
+/// What became of facts that were told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// They are kept; whether the host was unknown before.
+    Kept {
+        /// Whether it was.
+        is_new: bool,
+    },
+    /// A report of this number or a later one is known: nothing was changed.
+    Known,
+}
+
+/// How much waits for the parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxLimit {
+    /// Hosts.
+    pub hosts: u64,
+    /// Bytes of all reports.
+    pub bytes: u64,
+}
+
+impl Default for OutboxLimit {
+    /// A site of 20,000 hosts with reports of 50 KB each, packed.
+    fn default() -> Self {
+        Self { hosts: 20_000, bytes: 1 << 30 }
+    }
+}
+
+/// The database of hosts. One writer; every write is durable when it returns.
+pub struct Hosts {
+    home: Home,
+}
+
+impl Hosts {
+    /// Opens the database in `file`, or makes one in an empty file.
+    pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
+        let hosts = Self { home: Home::open(file)? };
+        hosts.write(|transaction| {
+            transaction.open_table(tables::META)?;
+            transaction.open_table(tables::HOSTS)?;
+            transaction.open_table(tables::TOLD_UPDATES)?;
+            transaction.open_table(tables::OUTBOX)?;
+            Ok(())
+        })?;
+        Ok(hosts)
+    }
+
+    /// Keeps what was told of one host at `now` (seconds since 1970 UTC). `complete` makes the row from the one that is
+    /// known; a signed report whose number is not greater than the last one changes nothing.
+    pub fn put(
+        &self,
+        uuid: &HostUuid,
+        sequence: Option<u64>,
+        told: BTreeMap<UpdateId, ToldUpdate>,
+        now: u64,
+        complete: impl FnOnce(Option<HostRecord>) -> HostRecord,
+    ) -> Result<Put, CatalogError> {
+        self.write(|transaction| {
+            let mut hosts = transaction.open_table(tables::HOSTS)?;
+            let known = hosts.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()));
+            let known = known.transpose().map_err(row_of("hosts"))?;
+            let last = known.as_ref().and_then(|known| known.sequence);
+            if let (Some(sequence), Some(last)) = (sequence, last)
+                && sequence <= last
+            {
+                return Ok(Put::Known);
+            }
+            if hosts.is_empty()? {
+                transaction.open_table(tables::META)?.insert(KNOWN_SINCE, now.to_be_bytes().as_slice())?;
+            }
+            let is_new = known.is_none();
+            let record = complete(known);
+            let ids = record.facts.updates.iter().map(|update| update.id);
+            merge_told(transaction, ids, told, now)?;
+            hosts.insert(uuid.as_str(), record.encode().map_err(row_of("hosts"))?.as_slice())?;
+            Ok(Put::Kept { is_new })
+        })
+    }
+
+    /// What is known of one host.
+    pub fn host(&self, uuid: &HostUuid) -> Result<Option<HostRecord>, CatalogError> {
+        let table = self.reading()?.open_table(tables::HOSTS)?;
+        table.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()).map_err(row_of("hosts"))).transpose()
+    }
+
+    /// Tells every host after `after`, by UUID, until `each` answers with `false`.
+    pub fn each_after<E: From<CatalogError>>(
+        &self,
+        after: Option<&HostUuid>,
+        mut each: impl FnMut(HostRecord) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let table = self.reading()?.open_table(tables::HOSTS).map_err(CatalogError::from)?;
+        let first = after.map_or("", HostUuid::as_str);
+        for row in table.range(first..).map_err(CatalogError::from)? {
+            let (key, value) = row.map_err(CatalogError::from)?;
+            if after.is_some_and(|after| after.as_str() == key.value()) {
+                continue;
+            }
+            let record = HostRecord::decode(value.value()).map_err(row_of("hosts"))?;
+            if !each(record)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many hosts are known, and since when any is, in seconds since 1970 UTC.
+    pub fn known(&self) -> Result<(u64, Option<u64>), CatalogError> {
+        let transaction = self.reading()?;
+        let count = transaction.open_table(tables::HOSTS)?.len()?;
+        let since = transaction.open_table(tables::META)?.get(KNOWN_SINCE)?;
+        let since = since.and_then(|value| value.value().try_into().ok().map(u64::from_be_bytes));
+        Ok((count, since.filter(|_| count > 0)))
+    }
+
+    /// Forgets a host; whether it was known.
+    pub fn forget(&self, uuid: &HostUuid) -> Result<bool, CatalogError> {
+        self.write(|transaction| Ok(transaction.open_table(tables::HOSTS)?.remove(uuid.as_str())?.is_some()))
+    }
+
+    /// What hosts told of these updates, as far as they told anything.
+    pub fn told_of(
+        &self,
+        ids: impl IntoIterator<Item = UpdateId>,
+    ) -> Result<BTreeMap<UpdateId, ToldUpdate>, CatalogError> {
+        let table = self.reading()?.open_table(tables::TOLD_UPDATES)?;
+        let mut told = BTreeMap::new();
+        for id in ids {
+            if let Some(value) = table.get(&id.to_bytes())? {
+                told.insert(id, ToldUpdate::decode(value.value()).map_err(row_of("told_updates"))?);
+            }
+        }
+        Ok(told)
+    }
+
+    /// Tells of every update that any host told of, in ascending order.
+    pub fn each_told<E: From<CatalogError>>(
+        &self,
+        mut each: impl FnMut(UpdateId, ToldUpdate) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let table = self.reading()?.open_table(tables::TOLD_UPDATES).map_err(CatalogError::from)?;
+        for row in table.iter().map_err(CatalogError::from)? {
+            let (key, value) = row.map_err(CatalogError::from)?;
+            let told = ToldUpdate::decode(value.value()).map_err(row_of("told_updates"))?;
+            each(UpdateId::from_bytes(*key.value()), told)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a report for the parent, in the place of an older one of the same host; `false` if no more are kept.
+    pub fn post(&self, uuid: &HostUuid, report: &[u8], limit: OutboxLimit) -> Result<bool, CatalogError> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::OUTBOX)?;
+            let before = table.get(uuid.as_str())?.map(|value| value.value().len());
+            let is_full = before.is_none() && table.len()? >= limit.hosts
+                || table.stats()?.stored_bytes().saturating_add(report.len() as u64) > limit.bytes;
+            if is_full {
+                return Ok(false);
+            }
+            table.insert(uuid.as_str(), report)?;
+            Ok(true)
+        })
+    }
+
+    /// The first report after `after` that waits for the parent, by host.
+    pub fn posted_after(&self, after: Option<&HostUuid>) -> Result<Option<(HostUuid, Vec<u8>)>, CatalogError> {
+        let table = self.reading()?.open_table(tables::OUTBOX)?;
+        for row in table.range(after.map_or("", HostUuid::as_str)..)? {
+            let (key, value) = row?;
+            let uuid = HostUuid::new(key.value()).map_err(|_| CatalogError::Damaged("outbox"))?;
+            if after != Some(&uuid) {
+                return Ok(Some((uuid, value.value().to_vec())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The report that waits for a host.
+    pub fn posted(&self, uuid: &HostUuid) -> Result<Option<Vec<u8>>, CatalogError> {
+        let table = self.reading()?.open_table(tables::OUTBOX)?;
+        Ok(table.get(uuid.as_str())?.map(|value| value.value().to_vec()))
+    }
+
+    /// A report has reached the parent; one that came meanwhile stays.
+    pub fn unpost(&self, uuid: &HostUuid, report: &[u8]) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::OUTBOX)?;
+            let is_same = table.get(uuid.as_str())?.is_some_and(|value| value.value() == report);
+            if is_same {
+                table.remove(uuid.as_str())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// How many reports wait for the parent.
+    pub fn waiting(&self) -> Result<u64, CatalogError> {
+        Ok(self.reading()?.open_table(tables::OUTBOX)?.len()?)
+    }
+
+    fn reading(&self) -> Result<ReadTransaction, CatalogError> {
+        self.home.read(|database| Ok(database.begin_read()?))
+    }
+
+    fn write<R>(&self, change: impl FnOnce(&WriteTransaction) -> Result<R, CatalogError>) -> Result<R, CatalogError> {
+        self.home.write(|database| {
+            let transaction = database.begin_write()?;
+            let result = change(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        })
+    }
+}
+
+/// Rows of updates: what was told is merged into what is known, and an update that only stands in a host's list is
+/// known from here on. What is known already is not written again.
+fn merge_told(
+    transaction: &WriteTransaction,
+    ids: impl Iterator<Item = UpdateId>,
+    mut told: BTreeMap<UpdateId, ToldUpdate>,
+    now: u64,
+) -> Result<(), CatalogError> {
+    for id in ids {
+        told.entry(id).or_default();
+    }
+    let mut table = transaction.open_table(tables::TOLD_UPDATES)?;
+    for (id, told) in told {
+        let known = table.get(&id.to_bytes())?.map(|value| ToldUpdate::decode(value.value()));
+        let known = known.transpose().map_err(row_of("told_updates"))?;
+        if known.is_none() && table.len()? >= MAX_TOLD {
+            continue;
+        }
+        let merged = told.merged_into(known.as_ref(), now);
+        if known.as_ref() != Some(&merged) {
+            table.insert(&id.to_bytes(), merged.encode().map_err(row_of("told_updates"))?.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalog::{FactsFrom, tests::Memory},
+        domain::host::{AgentStatus, HostFacts, HostSettings, LocalFlags, LocalUpdate, Maturity},
+    };
+
+    fn uuid(text: &str) -> HostUuid {
+        HostUuid::new(text).unwrap()
+    }
+
+    fn record(text: &str, updates: &[u8], sequence: Option<u64>) -> HostRecord {
+        let updates = updates.iter().map(|n| LocalUpdate {
+            id: UpdateId::new([*n; 16], 1),
+            flags: LocalFlags::INSTALLED,
+            installed_at: None,
+        });
+        let facts = HostFacts {
+            uuid: uuid(text),
+            name: None,
+            site: None,
+            maturity: Maturity::Prod,
+            settings: HostSettings::default(),
+            rule_packages: None,
+            scanned_at: None,
+            seen_at: 5,
+            updates: updates.collect(),
+        };
+        let status = AgentStatus::default();
+        HostRecord { facts, status, missing_downloads: Vec::new(), from: FactsFrom::Report, sequence, first_seen: 5 }
+    }
+
+    fn put(hosts: &Hosts, text: &str, updates: &[u8], sequence: Option<u64>, now: u64) -> Put {
+        let record = record(text, updates, sequence);
+        hosts.put(&uuid(text), sequence, BTreeMap::new(), now, |_| record).unwrap()
+    }
+
+    #[test]
+    fn a_host_is_kept_under_its_last_number_and_older_reports_change_nothing() {
+        let hosts = Hosts::open(Arc::new(Memory::default())).unwrap();
+        assert_eq!(hosts.known().unwrap(), (0, None));
+        assert_eq!(put(&hosts, "b", &[1], Some(5), 100), Put::Kept { is_new: true });
+        assert_eq!(put(&hosts, "b", &[1, 2], Some(5), 110), Put::Known);
+        assert_eq!(put(&hosts, "b", &[1, 2], Some(4), 110), Put::Known);
+        assert_eq!(hosts.host(&uuid("b")).unwrap().unwrap().facts.updates.len(), 1);
+        assert_eq!(put(&hosts, "b", &[1, 2], Some(6), 120), Put::Kept { is_new: false });
+        assert_eq!(put(&hosts, "a", &[3], None, 130), Put::Kept { is_new: true });
+        assert_eq!(hosts.known().unwrap(), (2, Some(100)));
+        let mut seen = Vec::new();
+        let mut see = |record: HostRecord| {
+            seen.push((record.facts.uuid.to_string(), record.facts.updates.len()));
+            Ok::<_, CatalogError>(true)
+        };
+        hosts.each_after(None, &mut see).unwrap();
+        hosts.each_after(Some(&uuid("a")), &mut see).unwrap();
+        assert_eq!(seen, [("a".to_owned(), 1), ("b".to_owned(), 2), ("b".to_owned(), 2)]);
+        assert!(hosts.forget(&uuid("a")).unwrap() && !hosts.forget(&uuid("a")).unwrap());
+        assert!(hosts.forget(&uuid("b")).unwrap());
+        assert_eq!(hosts.known().unwrap(), (0, None));
+    }
+
+    #[test]
+    fn what_is_told_of_updates_is_shared_and_an_update_in_a_list_is_known_since_then() {
+        let hosts = Hosts::open(Arc::new(Memory::default())).unwrap();
+        put(&hosts, "a", &[1], None, 10);
+        let id = UpdateId::new([1; 16], 1);
+        let title = |title: &str| ToldUpdate { title: Some(title.to_owned()), ..ToldUpdate::default() };
+        let told = BTreeMap::from([(id, title("x"))]);
+        hosts.put(&uuid("b"), None, told, 20, |_| record("b", &[1, 2], None)).unwrap();
+        let told = hosts.told_of([id, UpdateId::new([2; 16], 1), UpdateId::new([3; 16], 1)]).unwrap();
+        assert_eq!((told.len(), told[&id].title.as_deref(), told[&id].traits.known_since), (2, Some("x"), 10));
+        let mut count = 0;
+        hosts
+            .each_told(|_, _| {
+                count += 1;
+                Ok::<_, CatalogError>(())
+            })
+            .unwrap();
+        assert_eq!(count, 2);
+    }
+
+    #[test]
+    fn reports_for_the_parent_are_one_for_each_host_bounded_and_gone_once_they_arrived() {
+        let hosts = Hosts::open(Arc::new(Memory::default())).unwrap();
+        let limit = OutboxLimit { hosts: 2, bytes: 1_000 };
+        assert!(hosts.post(&uuid("b"), b"old", limit).unwrap());
+        assert!(hosts.post(&uuid("b"), b"new", limit).unwrap());
+        assert!(hosts.post(&uuid("a"), b"a", limit).unwrap());
+        assert!(!hosts.post(&uuid("c"), b"c", limit).unwrap());
+        assert!(!hosts.post(&uuid("a"), &[0; 1_000], limit).unwrap());
+        let (first, report) = hosts.posted_after(None).unwrap().unwrap();
+        assert_eq!((first.as_str(), report.as_slice()), ("a", &b"a"[..]));
+        assert_eq!(hosts.posted_after(Some(&first)).unwrap().unwrap().1, b"new");
+        hosts.unpost(&uuid("b"), b"old").unwrap();
+        assert_eq!(hosts.waiting().unwrap(), 2, "a newer one came meanwhile");
+        hosts.unpost(&uuid("b"), b"new").unwrap();
+        assert_eq!((hosts.waiting().unwrap(), hosts.posted(&uuid("b")).unwrap()), (1, None));
+        assert_eq!(hosts.posted_after(Some(&first)).unwrap(), None);
+    }
+}

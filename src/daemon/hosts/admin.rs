@@ -1,0 +1,290 @@
+//! Hosts over the API: what is known of them, and whose reports are believed.
+
+use crate::daemon::{
+    api::{
+        ApiError, EnrolReply, EnrolRequest, ErrorCode, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb,
+        HostVerbReply, HostVerbRequest, HostsPage, HostsQuery, ImportHostsReply, WaitingHost,
+    },
+    control::Peer,
+    random,
+    router::{Answer, Api, audit, blocking},
+};
+use crate::{
+    base::chain::chain,
+    catalog::{FactsFrom, HostRecord, HostStanding, HostTokenRecord, Put},
+    domain::{
+        host::{EnrolmentToken, HostUuid},
+        member::Role,
+    },
+    jobs::fleet::{self, HostUpdate},
+    policy::{
+        demand::is_stale,
+        host_state::{HostState, Need},
+    },
+    repository::{Repository, RepositoryError},
+    wapt::host_report::read_reports,
+};
+use axum::{
+    Extension, Json,
+    body::Bytes,
+    extract::{
+        ConnectInfo, Path, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
+};
+use std::collections::BTreeMap;
+
+/// Hosts in one page where nobody asked for another number.
+const PAGE: u32 = 200;
+/// Most hosts in one page: the states of each are worked out anew.
+const MAX_PAGE: u32 = 1_000;
+/// The longest time that a token is good, in seconds.
+const LONGEST_TOKEN: u64 = 366 * 86_400;
+
+pub(in crate::daemon) async fn list(
+    State(api): State<Api>,
+    query: Result<Query<HostsQuery>, QueryRejection>,
+) -> Answer<HostsPage> {
+    let Query(query) = query.map_err(|error| ApiError::new(ErrorCode::Invalid, error.body_text()))?;
+    blocking(move || page(&api.node.repository, &query)).await
+}
+
+fn page(repository: &Repository, query: &HostsQuery) -> Result<HostsPage, RepositoryError> {
+    let state = repository.state();
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE) as usize;
+    let mut records = Vec::new();
+    state.hosts.each_after(query.after.as_ref(), |record| {
+        let site = record.facts.site.as_ref().map(|site| site.as_str());
+        if query.site.as_deref().is_none_or(|wanted| site == Some(wanted)) {
+            records.push(record);
+        }
+        Ok::<_, RepositoryError>(records.len() <= limit)
+    })?;
+    let is_more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| is_more).map(|record| record.facts.uuid.clone());
+    let keys = state.ledger.host_keys()?;
+    let standings: BTreeMap<_, _> = keys.iter().map(|(uuid, key)| (uuid, key.standing)).collect();
+    let mut sight = fleet::Sight::new(repository)?;
+    let mut hosts = Vec::with_capacity(records.len());
+    for record in &records {
+        let updates = sight.standings(repository, record)?;
+        hosts.push(summary(repository, record, standings.get(&record.facts.uuid).copied(), &updates));
+    }
+    let waiting = keys.iter().filter(|(_, key)| query.after.is_none() && key.standing == HostStanding::Waiting);
+    let waiting =
+        waiting.map(|(uuid, key)| WaitingHost { uuid: uuid.clone(), key: key.key.to_string(), since: key.since });
+    Ok(HostsPage { known: state.hosts.known()?.0, hosts, waiting: waiting.collect(), next })
+}
+
+fn summary(
+    repository: &Repository,
+    record: &HostRecord,
+    standing: Option<HostStanding>,
+    updates: &[HostUpdate],
+) -> HostSummary {
+    let facts = &record.facts;
+    let mut counts = HostCounts::default();
+    for update in updates {
+        let count = match update.state {
+            HostState::Ok => &mut counts.ok,
+            HostState::Missing => &mut counts.missing,
+            HostState::Pending => &mut counts.pending,
+            HostState::Discarded => &mut counts.discarded,
+        };
+        *count += 1;
+        counts.delayed += u32::from(update.need == Need::Later);
+    }
+    HostSummary {
+        uuid: facts.uuid.clone(),
+        name: facts.name.as_ref().map(ToString::to_string),
+        site: facts.site.as_ref().map(ToString::to_string),
+        maturity: facts.maturity.to_string(),
+        seen_at: facts.seen_at,
+        scanned_at: facts.scanned_at,
+        stale: is_stale(facts, repository.clock().unix_seconds()),
+        from: match record.from {
+            FactsFrom::Report => "report",
+            FactsFrom::Import => "import",
+            FactsFrom::Server => "server",
+        }
+        .to_owned(),
+        standing: standing.map(|standing| word(standing).to_owned()),
+        counts,
+    }
+}
+
+fn word(standing: HostStanding) -> &'static str {
+    match standing {
+        HostStanding::Waiting => "waiting",
+        HostStanding::Enrolled => "enrolled",
+        HostStanding::Revoked => "revoked",
+    }
+}
+
+pub(in crate::daemon) async fn show(State(api): State<Api>, Path(uuid): Path<String>) -> Answer<HostStory> {
+    let Json(found) = blocking(move || story(&api.node.repository, &uuid)).await?;
+    found.map(Json).map_err(|unknown| ApiError::new(ErrorCode::Unknown, unknown))
+}
+
+/// By UUID, or by name where only one host has it.
+fn story(repository: &Repository, text: &str) -> Result<Result<HostStory, String>, RepositoryError> {
+    let by_uuid = HostUuid::new(text).ok().map(|uuid| repository.host(&uuid)).transpose()?.flatten();
+    let record = match by_uuid {
+        Some(record) => record,
+        None => {
+            let mut named = Vec::new();
+            repository.state().hosts.each_after(None, |record| {
+                let name = record.facts.name.as_ref().map(|name| name.as_str());
+                let is_it = name.is_some_and(|name| {
+                    name.eq_ignore_ascii_case(text)
+                        || name.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case(text))
+                });
+                if is_it {
+                    named.push(record);
+                }
+                Ok::<_, RepositoryError>(named.len() < 10)
+            })?;
+            match named.len() {
+                0 => return Ok(Err(format!("no host {text} is known"))),
+                1 => named.remove(0),
+                _ => {
+                    let uuids: Vec<_> = named.iter().map(|record| record.facts.uuid.to_string()).collect();
+                    return Ok(Err(format!("several hosts are named {text}: {}", uuids.join(", "))));
+                }
+            }
+        }
+    };
+    let key = repository.state().ledger.host_key(&record.facts.uuid)?;
+    let updates = fleet::Sight::of(repository, &record)?.standings(repository, &record)?;
+    let host = summary(repository, &record, key.map(|key| key.standing), &updates);
+    let packages = record.facts.rule_packages.as_ref();
+    Ok(Ok(HostStory {
+        host,
+        status: record.status.status,
+        last_error: record.status.last_error,
+        reboot_required: record.status.reboot_required,
+        last_install_at: record.status.last_install_at,
+        rule_packages: packages.map(|packages| packages.iter().map(ToString::to_string).collect()),
+        missing_downloads: record.missing_downloads.iter().map(ToString::to_string).collect(),
+        key: key.map(|key| key.key.to_string()),
+        updates: updates.into_iter().map(update_report).collect(),
+    }))
+}
+
+fn update_report(update: HostUpdate) -> HostUpdateReport {
+    HostUpdateReport {
+        id: update.id.to_string(),
+        kbs: update.traits.kbs.iter().map(ToString::to_string).collect(),
+        title: update.title,
+        state: update.state.to_string(),
+        need: match update.need {
+            Need::Now => "now",
+            Need::Later => "later",
+            Need::No => "no",
+        }
+        .to_owned(),
+        why: update.why,
+    }
+}
+
+pub(in crate::daemon) async fn enrol(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(request): Json<EnrolRequest>,
+) -> Answer<EnrolReply> {
+    only_main(&api)?;
+    let EnrolRequest { uses, valid_for } = request;
+    if uses == 0 || !(1..=LONGEST_TOKEN).contains(&valid_for) {
+        return Err(ApiError::new(ErrorCode::Invalid, "a token is good for at least one host, for a second to a year"));
+    }
+    let token = EnrolmentToken::new(random::secret());
+    let repository = api.node.repository.clone();
+    let now = repository.clock().unix_seconds();
+    let expires_at = now + valid_for;
+    let record = HostTokenRecord { key: token.key(), expires_at, uses_left: uses };
+    let id = token.id();
+    blocking(move || repository.state().ledger.put_host_token(&id, &record, now)).await.map(drop)?;
+    audit(&api, peer, format!("made an enrolment token for {uses} hosts, good for {valid_for} s")).await?;
+    Ok(Json(EnrolReply { token: token.to_string(), expires_at }))
+}
+
+pub(in crate::daemon) async fn act(
+    State(api): State<Api>,
+    Path(uuid): Path<String>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    Json(HostVerbRequest { verb }): Json<HostVerbRequest>,
+) -> Answer<HostVerbReply> {
+    only_main(&api)?;
+    let uuid = HostUuid::new(&uuid).map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
+    let (repository, host) = (api.node.repository.clone(), uuid.clone());
+    let Json((key, was_known)) = blocking(move || {
+        let key = repository.state().ledger.host_key(&host)?.map(|known| known.key);
+        let now = repository.clock().unix_seconds();
+        let set = |standing| Ok(repository.state().ledger.set_host_standing(&host, key.as_ref(), standing, now)?);
+        let was_known = match verb {
+            HostVerb::Approve => set(HostStanding::Enrolled),
+            HostVerb::Revoke => set(HostStanding::Revoked),
+            HostVerb::Forget => repository.forget_host(&host),
+        }?;
+        Ok::<_, RepositoryError>((key.map(|key| key.to_string()), was_known))
+    })
+    .await?;
+    if !was_known {
+        let what = if verb == HostVerb::Forget { "nothing is known of host" } else { "no key is known of host" };
+        return Err(ApiError::new(ErrorCode::Unknown, format!("{what} {uuid}")));
+    }
+    let did = match verb {
+        HostVerb::Approve => "approved",
+        HostVerb::Revoke => "revoked",
+        HostVerb::Forget => "forgot",
+    };
+    audit(&api, peer, format!("{did} host {uuid}, key {}", key.as_deref().unwrap_or("none"))).await?;
+    Ok(Json(HostVerbReply { key }))
+}
+
+pub(in crate::daemon) async fn import(
+    State(api): State<Api>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<ImportHostsReply> {
+    only_main(&api)?;
+    let body = body.map_err(|error| ApiError::new(ErrorCode::Invalid, error.body_text()))?;
+    let repository = api.node.repository.clone();
+    let Json(read) = blocking(move || import_reports(&repository, &body)).await?;
+    let reply = read.map_err(|why| ApiError::new(ErrorCode::Invalid, why))?;
+    audit(&api, peer, format!("imported facts of {} hosts, {} of them new", reply.hosts, reply.new)).await?;
+    if let Some(scan_wants) = &api.node.scan_wants {
+        scan_wants.look_at_hosts();
+    }
+    Ok(Json(reply))
+}
+
+fn import_reports(repository: &Repository, json: &[u8]) -> Result<Result<ImportHostsReply, String>, RepositoryError> {
+    let reports = match read_reports(json, repository.clock().unix_seconds()) {
+        Ok(reports) => reports,
+        Err(error) => return Ok(Err(chain(&error))),
+    };
+    let mut reply = ImportHostsReply::default();
+    for (n, report) in reports.into_iter().enumerate() {
+        match report {
+            Ok(report) => {
+                reply.skipped += u64::from(report.skipped);
+                let put = repository.put_host(report, FactsFrom::Import, None)?;
+                reply.hosts += 1;
+                reply.new += u64::from(put == Put::Kept { is_new: true });
+            }
+            Err(error) => reply.refused.push(format!("report {}: {}", n + 1, chain(&error))),
+        }
+    }
+    Ok(Ok(reply))
+}
+
+fn only_main(api: &Api) -> Result<(), ApiError> {
+    if api.node.repository.role() == Role::Main {
+        return Ok(());
+    }
+    let text =
+        "this node is a secondary: it carries reports to the main and believes none itself; run this on the main";
+    Err(ApiError::new(ErrorCode::Refused, text))
+}

@@ -1,0 +1,9 @@
+//! Windows machines: their reports over HTTP and from children, and what administrators see and say of them.
+
+mod admin;
+mod door;
+mod taking;
+
+pub(super) use admin::{act, enrol, import, list, show};
+pub(super) use door::HostReports;
+pub(super) use taking::Taking;

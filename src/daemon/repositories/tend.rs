@@ -1,0 +1,209 @@
+//! What a node does beside answering: it says whom its children are told of, and a main signs where hosts reach
+//! its members.
+
+use super::{World, world::View};
+use crate::{
+    base::units,
+    daemon::{
+        config::Config,
+        node::{Node, lock},
+    },
+    domain::{
+        key::NodeKey,
+        member::{MemberRecord, Role},
+        nearest::{Declared, RepositoryUrl},
+    },
+    repository::{Alarm, RepositoryError},
+    sync::fleet::{self, About},
+};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(5);
+/// A site at which less arrives for this long is late.
+const LULL: Duration = Duration::from_secs(300);
+/// Most members that a child is told of.
+const MAX_NEIGHBOURS: usize = 32;
+
+/// Keeps what is known of this node and of others until `cancel`.
+pub(in crate::daemon) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
+    let url = url_of(&node.config, &node.http);
+    let about = || About {
+        url: url.clone(),
+        sent_to_hosts: node.counters.read().bytes,
+        can_fetch: node.flights.is_some()
+            && (node.config.role == Role::Main || node.shared.parent().connected_since.is_some()),
+    };
+    tokio::join!(
+        fleet::keep(node.shared.clone(), node.key(), about, cancel.clone()),
+        tend(node.world.clone(), cancel.clone())
+    );
+}
+
+/// Where hosts reach this node, as its configuration says; else where it listens, if that is an address that others
+/// can use.
+fn url_of(config: &Config, listening: &[SocketAddr]) -> Option<RepositoryUrl> {
+    let Some(url) = &config.http.public_url else {
+        let plain = listening.iter().take(config.http.listen.len());
+        let address = plain.into_iter().find(|address| !address.ip().is_unspecified())?;
+        return RepositoryUrl::new(&format!("http://{address}")).ok();
+    };
+    let checked = RepositoryUrl::new(url.as_str());
+    if checked.is_err() {
+        tracing::warn!(%url, "http.public_url is no address of a repository; no host is sent here");
+    }
+    checked.ok()
+}
+
+/// Tends until `cancel`.
+async fn tend(world: Arc<World>, cancel: CancellationToken) {
+    let mut every = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let world = world.clone();
+        match tokio::task::spawn_blocking(move || world.tend_once()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "repositories can't be tended");
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+impl World {
+    fn tend_once(&self) -> Result<(), RepositoryError> {
+        self.wapt.read_again();
+        let view = self.view()?;
+        let children = self.shared.children();
+        let neighbours = children
+            .iter()
+            .map(|child| (child.key, neighbours(view.members(), view.declared(), &child.key, &self.own)));
+        self.shared.fleet.set_neighbours(neighbours.collect());
+        let members = view.members();
+        self.shared.fleet.retain(|key| members.iter().any(|member| member.key == *key));
+        if self.repository.role() == Role::Main {
+            self.sign_urls(&view.declared().urls, members)?;
+            self.watch_sites(&view);
+        }
+        Ok(())
+    }
+
+    /// An alarm for each site that will not hold everything in time, at the rate of the moment.
+    fn watch_sites(&self, view: &View) {
+        let (attention, within) = (&self.repository.attention, self.complete_within.as_secs());
+        for (at, standing) in view.standings.iter().enumerate().filter(|(at, _)| *at != view.own) {
+            let alarm = Alarm::SiteLate(standing.name.to_string());
+            let Some(known) = view.known.get(at).and_then(Option::as_ref) else { continue };
+            let is_late = within > 0 && is_late(standing.lag_bytes, known.arriving_bytes, within);
+            // A lull of seconds is no delay: only what has been lacking for a while counts.
+            if !is_late {
+                attention.clear(&alarm);
+                lock(&self.late).remove(&standing.name);
+                continue;
+            }
+            let now = self.repository.clock().monotonic();
+            let since = *lock(&self.late).entry(standing.name.clone()).or_insert(now);
+            if now.saturating_duration_since(since) < LULL {
+                continue;
+            }
+            let what = format!(
+                "{} lacks {} files ({}) and will not hold everything within {}: {}/s arrive there",
+                standing.name,
+                standing.lag_files,
+                units::bytes(standing.lag_bytes),
+                units::duration(self.complete_within),
+                units::bytes(known.arriving_bytes)
+            );
+            attention.raise(alarm, what, "look at its `status`: its parent, its disk, its line and its window");
+        }
+    }
+
+    /// Members are believed where they are reached; an address that two say belongs to the first of them.
+    fn sign_urls(
+        &self,
+        declared: &BTreeMap<NodeKey, RepositoryUrl>,
+        members: &[MemberRecord],
+    ) -> Result<(), RepositoryError> {
+        let known = self.shared.fleet.known();
+        let said = members.iter().filter_map(|member| Some((member.key, known.get(&member.key)?.url.clone())));
+        let mut changed: Vec<_> = said.filter(|(key, url)| declared.get(key) != url.as_ref()).collect();
+        changed.retain(|(key, url)| !declared.iter().any(|(other, taken)| other != key && Some(taken) == url.as_ref()));
+        let gone = declared.keys().filter(|key| !members.iter().any(|member| member.key == **key));
+        changed.extend(gone.map(|key| (*key, None)));
+        if changed.is_empty() { Ok(()) } else { self.repository.put_urls(&changed) }
+    }
+}
+
+/// Whether so many bytes will not have arrived within so many seconds.
+fn is_late(lag_bytes: u64, arriving: u64, within: u64) -> bool {
+    lag_bytes > 0 && lag_bytes.checked_div(arriving).is_none_or(|seconds| seconds > within)
+}
+
+/// Whom a child is told of: the main, this node, and who is at a declared distance, the nearest first.
+fn neighbours(members: &[MemberRecord], declared: &Declared, child: &NodeKey, own: &NodeKey) -> Vec<NodeKey> {
+    let Some(site) = members.iter().find(|member| member.key == *child).map(|member| &member.site) else {
+        return Vec::new();
+    };
+    let mut near: Vec<_> = members
+        .iter()
+        .filter(|member| member.key != *child)
+        .filter_map(|member| {
+            let is_always = member.role == Role::Main || member.key == *own;
+            let far = if is_always { Some(0) } else { declared.distance(site, &member.site) };
+            Some((far?, member.key))
+        })
+        .collect();
+    near.sort_unstable();
+    near.truncate(MAX_NEIGHBOURS);
+    near.into_iter().map(|(_, key)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        member::{NodeName, SiteName},
+        nearest::SitePair,
+    };
+
+    fn member(number: u8, role: Role) -> MemberRecord {
+        MemberRecord {
+            key: NodeKey([number; 32]),
+            name: NodeName::new(&format!("n{number}")).unwrap(),
+            site: SiteName::new(&format!("s{number}")).unwrap(),
+            folders: vec![],
+            addresses: vec![],
+            role,
+            joined_at: 0,
+            expires_at: None,
+        }
+    }
+
+    #[test]
+    fn a_child_is_told_of_the_main_of_its_parent_and_of_those_at_a_declared_distance() {
+        let members = [
+            member(1, Role::Main),
+            member(2, Role::Secondary),
+            member(3, Role::Secondary),
+            member(4, Role::Secondary),
+            member(5, Role::Secondary),
+        ];
+        let site = |number: usize| members[number - 1].site.clone();
+        let far = |to, far| (SitePair::new(site(3), site(to)), far);
+        let declared = Declared { distances: [far(4, 9), far(5, 2)].into(), ..Declared::default() };
+        let told = neighbours(&members, &declared, &NodeKey([3; 32]), &NodeKey([2; 32]));
+        assert_eq!(told, [1, 2, 5, 4].map(|number| NodeKey([number; 32])));
+        assert!(neighbours(&members, &declared, &NodeKey([9; 32]), &NodeKey([2; 32])).is_empty());
+    }
+
+    #[test]
+    fn a_site_is_late_when_what_it_lacks_will_not_come_in_time() {
+        assert!(!is_late(0, 0, 60) && !is_late(600, 10, 60));
+        assert!(is_late(610, 10, 60) && is_late(1, 0, 60));
+    }
+}

@@ -1,0 +1,231 @@
+//! Members with what is declared and known of them, as of a moment ago.
+
+use super::wapt::WaptRules;
+use crate::daemon::{config::Config, node::lock};
+use crate::{
+    domain::{
+        digest::Root,
+        key::NodeKey,
+        member::{MemberRecord, NodeName, Role},
+        name::{FileName, FolderName},
+        nearest::{Declared, Holds, RepositoryUrl, Slot, Standing, slot_of},
+        state::Namespace,
+    },
+    policy::nearest::NearestLimits,
+    repository::{Repository, RepositoryError},
+    sync::{
+        fleet::{Known, Via},
+        shared::Shared,
+    },
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+/// Who is silent for longer is passed over.
+const SILENT_SECONDS: u64 = 60;
+/// How old what was heard may be when it is answered.
+const FRESH: Duration = Duration::from_secs(1);
+/// How old what was signed may be while newer states come in.
+const SIGNED_FRESH: Duration = Duration::from_millis(200);
+/// Changes of which it is remembered when they were signed.
+const RECENT: u64 = 4_096;
+
+/// A file that somebody looks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::daemon) struct Wanted {
+    /// Its folder.
+    pub folder: FolderName,
+    /// Its name.
+    pub name: FileName,
+    slot: Slot,
+}
+
+impl Wanted {
+    pub(in crate::daemon) fn new(folder: FolderName, name: FileName) -> Self {
+        let slot = slot_of(&name);
+        Self { folder, name, slot }
+    }
+}
+
+/// What the head says.
+struct Signed {
+    head: [u8; 32],
+    at: (u64, u64),
+    made: Instant,
+    members: Vec<MemberRecord>,
+    declared: Declared,
+    /// When files were changed last, of the changes after `recent_from`.
+    recent: HashMap<(Namespace, Vec<u8>), u64>,
+    recent_from: u64,
+}
+
+/// All repositories at one moment.
+pub(in crate::daemon) struct View {
+    signed: Arc<Signed>,
+    made: Instant,
+    /// Every member in good standing.
+    pub standings: Vec<Standing>,
+    /// What was heard of each.
+    pub known: Vec<Option<Known>>,
+    /// Which of them is this node; beyond the last while it is no member.
+    pub own: usize,
+}
+
+impl View {
+    /// What was declared.
+    pub(in crate::daemon) fn declared(&self) -> &Declared {
+        &self.signed.declared
+    }
+
+    /// The members, in the order of [`Self::standings`].
+    pub(in crate::daemon) fn members(&self) -> &[MemberRecord] {
+        &self.signed.members
+    }
+
+    /// Whether each member has a file; `root` is its content where this node's index names it, and `is_here`
+    /// whether it lies here.
+    pub(in crate::daemon) fn holds(&self, at: usize, wanted: &Wanted, is_named: bool, is_here: bool) -> Holds {
+        if at == self.own {
+            return if is_here { Holds::Yes } else { Holds::No };
+        }
+        if !is_named {
+            return Holds::No;
+        }
+        let holdings = self.known.get(at).and_then(Option::as_ref).and_then(|known| known.folders.get(&wanted.folder));
+        let key = (Namespace::folder(&wanted.folder), wanted.name.as_str().as_bytes().to_vec());
+        let changed_at = self.signed.recent.get(&key).copied().unwrap_or(self.signed.recent_from);
+        holdings.map_or(Holds::Unknown, |holdings| holdings.holds(wanted.slot, self.signed.at.0, Some(changed_at)))
+    }
+}
+
+/// Where views come from.
+pub(in crate::daemon) struct World {
+    /// Bytes and rows.
+    pub repository: Arc<Repository>,
+    /// Who was heard of.
+    pub shared: Arc<Shared>,
+    /// This node.
+    pub own: NodeKey,
+    /// Who is passed over.
+    pub limits: NearestLimits,
+    /// Within which a site has to hold everything; zero where that is nobody's matter.
+    pub complete_within: Duration,
+    /// Rules of another origin.
+    pub wapt: WaptRules,
+    /// Sites that are late, and since when.
+    pub late: Mutex<BTreeMap<NodeName, Instant>>,
+    view: Mutex<Option<Arc<View>>>,
+}
+
+impl World {
+    pub(in crate::daemon) fn new(shared: Arc<Shared>, own: NodeKey, config: &Config) -> Arc<Self> {
+        let repository = shared.repository.clone();
+        let limits = NearestLimits {
+            silent_seconds: SILENT_SECONDS,
+            lag_files: Some(config.nearest.max_lag_files).filter(|most| *most > 0).map(u64::from),
+            lag_bytes: config.nearest.max_lag,
+        };
+        let wapt = WaptRules::new(&config.nearest);
+        let complete_within = config.nearest.complete_within;
+        Arc::new(Self {
+            repository,
+            shared,
+            own,
+            limits,
+            complete_within,
+            wapt,
+            late: Mutex::default(),
+            view: Mutex::default(),
+        })
+    }
+
+    /// The newest view. Reads rows where the last one is too old.
+    pub(in crate::daemon) fn view(&self) -> Result<Arc<View>, RepositoryError> {
+        let now = self.repository.clock().monotonic();
+        let mut last = lock(&self.view);
+        let head = self.repository.head();
+        let head_hash = head.as_ref().map_or([0; 32], |head| head.hash());
+        let is_current =
+            |signed: &Signed| signed.head == head_hash || now.saturating_duration_since(signed.made) < SIGNED_FRESH;
+        if let Some(view) =
+            last.as_ref().filter(|view| is_current(&view.signed) && now.saturating_duration_since(view.made) < FRESH)
+        {
+            return Ok(view.clone());
+        }
+        let before = last.as_ref().map(|view| view.signed.clone());
+        let signed = match before.filter(|signed| is_current(signed)) {
+            Some(signed) => signed,
+            None => {
+                let at = head.map_or((0, 0), |head| (head.head().epoch, head.head().seq));
+                Arc::new(self.read_signed(head_hash, at, now)?)
+            }
+        };
+        let view = Arc::new(self.look(signed, now));
+        *last = Some(view.clone());
+        Ok(view)
+    }
+
+    fn read_signed(&self, head: [u8; 32], at: (u64, u64), now: Instant) -> Result<Signed, RepositoryError> {
+        let unix = self.repository.clock().unix_seconds();
+        let mut members = self.repository.members()?;
+        members.retain(|member| member.is_valid_at(unix));
+        let snapshot = self.repository.state().index.read()?;
+        let recent_from = snapshot.log_base()?.max(at.1.saturating_sub(RECENT));
+        let rows = snapshot.log_after(recent_from, RECENT as usize)?;
+        let recent = rows.into_iter().map(|row| ((row.record.namespace, row.record.key), row.seq)).collect();
+        let declared = self.repository.declared()?;
+        Ok(Signed { head, at, made: now, members, declared, recent, recent_from })
+    }
+
+    fn look(&self, signed: Arc<Signed>, now: Instant) -> View {
+        let mut heard = self.shared.fleet.known();
+        let round_trips = self.shared.round_trips();
+        let (mut standings, mut known) = (Vec::new(), Vec::new());
+        for member in &signed.members {
+            let heard = heard.remove(&member.key);
+            standings.push(self.standing(member, heard.as_ref(), &signed.declared, &round_trips, now));
+            known.push(heard);
+        }
+        let own = signed.members.iter().position(|member| member.key == self.own).unwrap_or(usize::MAX);
+        View { signed, made: now, standings, known, own }
+    }
+
+    fn standing(
+        &self,
+        member: &MemberRecord,
+        heard: Option<&Known>,
+        declared: &Declared,
+        round_trips: &BTreeMap<NodeKey, Duration>,
+        now: Instant,
+    ) -> Standing {
+        let (lag_files, lag_bytes) = heard.map_or((0, 0), Known::lag);
+        let is_own = member.key == self.own;
+        let silent = heard.map(|heard| heard.silent_seconds(now));
+        let said: Option<RepositoryUrl> = heard.filter(|heard| heard.via == Via::Own).and_then(|own| own.url.clone());
+        Standing {
+            name: member.name.clone(),
+            site: member.site.clone(),
+            role: member.role,
+            url: declared.urls.get(&member.key).cloned().or(said),
+            silent_seconds: if is_own { Some(0) } else { silent },
+            lag_files,
+            lag_bytes,
+            load_bytes: heard.map_or(0, |heard| heard.load_bytes),
+            round_trip_ms: round_trips.get(&member.key).and_then(|it| u32::try_from(it.as_millis()).ok()),
+            can_fetch: heard.map_or(member.role == Role::Main, |heard| heard.can_fetch),
+        }
+    }
+
+    /// What the index names under a name, and whether it lies here.
+    pub(in crate::daemon) fn file(&self, wanted: &Wanted) -> Result<(Option<Root>, bool), RepositoryError> {
+        let snapshot = self.repository.state().index.read()?;
+        if let Some(missing) = snapshot.missing(&wanted.folder, &wanted.name)? {
+            return Ok((Some(missing.root), false));
+        }
+        let holding = snapshot.holding(&wanted.folder, &wanted.name)?;
+        Ok((holding.as_ref().filter(|holding| holding.listed).map(|holding| holding.root), holding.is_some()))
+    }
+}

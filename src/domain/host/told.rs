@@ -1,0 +1,125 @@
+//! What a host tells, as far as it is kept: beside what decisions look at, what people want to see.
+
+use super::{HostFacts, UpdateTraits};
+use crate::domain::{origin::OriginUrl, update::UpdateId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Most addresses of one update that are kept; Microsoft's largest bundles have some hundred files.
+pub const MAX_UPDATE_URLS: usize = 256;
+/// Most updates of one host.
+pub const MAX_HOST_UPDATES: usize = 10_000;
+
+/// How the agent of a host is doing. Times are seconds since 1970 UTC. A stored value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Its own word, such as `OK` or `PENDING_UPDATES`.
+    pub status: Option<String>,
+    /// Of when the edition is that it looked into.
+    pub edition_at: Option<u64>,
+    /// How long its last look took, in seconds.
+    pub scan_seconds: Option<u64>,
+    /// When it installed something last.
+    pub last_install_at: Option<u64>,
+    /// What that came to.
+    pub last_install_result: Option<String>,
+    /// Whether the machine has to start anew.
+    pub reboot_required: bool,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// What is known of one update from hosts. A stored value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldUpdate {
+    /// What rules look at.
+    pub traits: UpdateTraits,
+    /// For people.
+    pub title: Option<String>,
+    /// Where its files are, in ascending order: the union of what hosts told, since languages differ.
+    pub urls: Vec<OriginUrl>,
+}
+
+impl ToldUpdate {
+    /// What is known once a host told `self`, where `known` was known before. Of traits the last word counts, as
+    /// far as there is one.
+    pub fn merged_into(self, known: Option<&Self>, now: u64) -> Self {
+        let Some(known) = known else {
+            let mut urls = self.urls;
+            order(&mut urls);
+            return Self { urls, traits: UpdateTraits { known_since: now, ..self.traits }, ..self };
+        };
+        fn or<T: Clone>(new: Vec<T>, known: &[T]) -> Vec<T> {
+            if new.is_empty() { known.to_vec() } else { new }
+        }
+        let UpdateTraits { kbs, products, classifications, severity, supersedes, changed_at, .. } = self.traits;
+        let traits = UpdateTraits {
+            kbs: or(kbs, &known.traits.kbs),
+            products: or(products, &known.traits.products),
+            classifications: or(classifications, &known.traits.classifications),
+            severity: severity.or(known.traits.severity),
+            supersedes: or(supersedes, &known.traits.supersedes),
+            changed_at: changed_at.or(known.traits.changed_at),
+            known_since: known.traits.known_since.min(now),
+        };
+        let mut urls = self.urls;
+        urls.extend(known.urls.iter().cloned());
+        order(&mut urls);
+        Self { traits, title: self.title.or_else(|| known.title.clone()), urls }
+    }
+}
+
+fn order(urls: &mut Vec<OriginUrl>) {
+    urls.sort_unstable();
+    urls.dedup();
+    urls.truncate(MAX_UPDATE_URLS);
+}
+
+/// One report, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReport {
+    /// The host's facts.
+    pub facts: HostFacts,
+    /// Whether it says anything of the host's updates; else those that were known before stay.
+    pub has_updates: bool,
+    /// How its agent is doing.
+    pub status: AgentStatus,
+    /// Addresses that it asked repositories for in vain.
+    pub missing_downloads: Vec<OriginUrl>,
+    /// What it tells of updates.
+    pub updates: BTreeMap<UpdateId, ToldUpdate>,
+    /// How many parts of it made no sense and were passed over.
+    pub skipped: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::edition::{Kb, Severity};
+
+    fn url(file: &str) -> OriginUrl {
+        OriginUrl::new(&format!("http://h/{file}")).unwrap()
+    }
+
+    #[test]
+    fn addresses_add_up_and_the_last_word_on_the_rest_counts_as_far_as_there_is_one() {
+        let first = ToldUpdate {
+            traits: UpdateTraits { kbs: vec![Kb(1)], severity: Some(Severity::Low), ..UpdateTraits::default() },
+            title: Some("a".to_owned()),
+            urls: vec![url("b"), url("a"), url("b")],
+        };
+        let known = first.merged_into(None, 10);
+        assert_eq!((known.traits.known_since, known.urls.clone()), (10, vec![url("a"), url("b")]));
+        let later = ToldUpdate {
+            traits: UpdateTraits { severity: Some(Severity::Critical), changed_at: Some(5), ..UpdateTraits::default() },
+            title: None,
+            urls: vec![url("c")],
+        };
+        let merged = later.merged_into(Some(&known), 20);
+        assert_eq!(merged.traits.kbs, [Kb(1)]);
+        assert_eq!((merged.traits.severity, merged.traits.changed_at), (Some(Severity::Critical), Some(5)));
+        assert_eq!((merged.traits.known_since, merged.title.as_deref()), (10, Some("a")));
+        assert_eq!(merged.urls, [url("a"), url("b"), url("c")]);
+        assert_eq!(ToldUpdate::default().merged_into(Some(&merged), 30), merged);
+    }
+}

@@ -1,0 +1,90 @@
+//! The table of jobs: what each is called, what it is for, and which timer of systemd may begin it.
+
+use std::{fmt, str::FromStr};
+
+/// A job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobName {
+    /// Microsoft's index of updates is kept fresh.
+    RefreshCab,
+    /// What is wanted is fetched.
+    ScanWants,
+    /// Every file is read again and verified.
+    Scrub,
+    /// Files that no host needs go.
+    Cleanup,
+    /// The ledger is copied beside itself.
+    CopyLedger,
+}
+
+/// No job has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no job is named {0:?}; there are {names}", names = JobName::ALL.map(JobName::as_str).join(", "))]
+pub struct UnknownJob(String);
+
+impl JobName {
+    /// Every job, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [Self::RefreshCab, Self::ScanWants, Self::Cleanup, Self::Scrub, Self::CopyLedger];
+
+    /// As in commands, units and rows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RefreshCab => "refresh-cab",
+            Self::ScanWants => "scan-wants",
+            Self::Scrub => "scrub",
+            Self::Cleanup => "cleanup",
+            Self::CopyLedger => "copy-ledger",
+        }
+    }
+
+    /// What it is for, for people.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::RefreshCab => "asks Microsoft for another edition of its index",
+            Self::ScanWants => "fetches what is wanted and not here",
+            Self::Scrub => "begins to read and verify every file",
+            Self::Cleanup => "lets go what no host needs",
+            Self::CopyLedger => "copies the ledger beside itself",
+        }
+    }
+
+    /// The timer of systemd that asks whether it is due; none where only the daemon's own clock does.
+    pub fn timer(self) -> Option<&'static str> {
+        match self {
+            Self::RefreshCab => Some("wuasync-refresh.timer"),
+            Self::ScanWants => Some("wuasync-scan.timer"),
+            Self::Scrub => Some("wuasync-scrub.timer"),
+            Self::Cleanup => Some("wuasync-cleanup.timer"),
+            Self::CopyLedger => None,
+        }
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobName {
+    type Err = UnknownJob;
+
+    fn from_str(text: &str) -> Result<Self, UnknownJob> {
+        let found = Self::ALL.into_iter().find(|name| name.as_str() == text);
+        found.ok_or_else(|| UnknownJob(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_back_and_a_wrong_one_is_told_those_that_there_are() {
+        for name in JobName::ALL {
+            assert_eq!(name.as_str().parse(), Ok(name));
+        }
+        let error = "scrap".parse::<JobName>().unwrap_err().to_string();
+        assert!(error.contains("\"scrap\"") && error.contains("refresh-cab, scan-wants"), "{error}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Who takes the reports of hosts that children carry; said by whoever wires a node.
+
+use crate::{base::future::BoxFuture, domain::host::CarriedReport, sync::frames::ReportOutcome};
+
+/// Somebody who takes reports of hosts.
+pub trait ReportSink: Send + Sync {
+    /// Takes one; durable, or refused, when it answers.
+    fn take(&self, report: CarriedReport) -> BoxFuture<'_, ReportOutcome>;
+}

@@ -1,0 +1,219 @@
+//! Windows machines and their reports, with real daemons and the real command line: who is believed, what is carried over
+//! secondaries, what is fetched because a host needs it, and what goes because none does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
+
+mod origin;
+mod processes;
+
+use data_encoding::HEXLOWER;
+use flate2::{Compression, write::GzEncoder};
+use origin::Nginx;
+use processes::{Node, immutable, noise, wait};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+use wuasync::domain::host::{BodyEncoding, EnrolmentToken, HostEnvelope, HostUuid};
+
+const HOST: &str = "download.windowsupdate.com";
+const DATE: i64 = 1_600_000_000;
+const A: &str = "0fa1201d-4330-4fa8-8ae9-b877473b6441_204";
+const B: &str = "1fa1201d-4330-4fa8-8ae9-b877473b6441_1";
+const C: &str = "2fa1201d-4330-4fa8-8ae9-b877473b6441_1";
+
+/// A Windows machine with its key.
+struct Machine {
+    uuid: &'static str,
+    secret: [u8; 32],
+    sequence: u64,
+}
+
+impl Machine {
+    fn new(uuid: &'static str, seed: u8) -> Self {
+        Self { uuid, secret: [seed; 32], sequence: 0 }
+    }
+
+    /// Signs a report of these updates, `(id, file, what the agent says of it)`.
+    fn signed(&mut self, updates: &[(&str, &str, Value)], token: Option<&str>) -> HostEnvelope {
+        self.sequence += 1;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(report(self.uuid, updates).to_string().as_bytes()).unwrap();
+        let token: Option<EnrolmentToken> = token.map(|token| token.parse().unwrap());
+        let uuid = HostUuid::new(self.uuid).unwrap();
+        let body = gzip.finish().unwrap();
+        HostEnvelope::sign(uuid, self.sequence, &self.secret, BodyEncoding::Gzip, token.as_ref(), body)
+    }
+
+    fn report(&mut self, to: SocketAddr, updates: &[(&str, &str, Value)], token: Option<&str>) -> (u16, Value) {
+        send(to, &self.signed(updates, token))
+    }
+}
+
+fn report(uuid: &str, updates: &[(&str, &str, Value)]) -> Value {
+    let details = updates.iter().map(|(id, file, _)| {
+        json!({"update_id": id, "title": format!("update {file}"), "kbids": ["5000001"],
+               "download_urls": [format!("http://{HOST}/c/msdownload/{file}")]})
+    });
+    let locals = updates.iter().map(|(id, _, says)| {
+        let mut local = says.clone();
+        local["update_id"] = json!(id);
+        local
+    });
+    json!({
+        "uuid": uuid, "computer_fqdn": format!("{uuid}.example.org"),
+        "waptwua_status": {"enabled": true, "status": "PENDING_UPDATES"},
+        "waptwua_updates": details.collect::<Vec<_>>(),
+        "waptwua_updates_localstatus": locals.collect::<Vec<_>>(),
+    })
+}
+
+fn send(to: SocketAddr, envelope: &HostEnvelope) -> (u16, Value) {
+    let mut stream = TcpStream::connect(to).unwrap();
+    let mut head = format!(
+        "POST /api/v1/hosts/{}/report HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: \
+         {}\r\nWuasync-Key: {}\r\nWuasync-Sequence: {}\r\nWuasync-Signature: {}\r\n",
+        envelope.uuid,
+        envelope.body.len(),
+        envelope.key,
+        envelope.sequence,
+        HEXLOWER.encode(&envelope.signature)
+    );
+    if let Some(enrolment) = envelope.enrolment {
+        let (token, proof) = (HEXLOWER.encode(&enrolment.token), HEXLOWER.encode(&enrolment.proof));
+        head += &format!("Wuasync-Enrolment: {token}:{proof}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    stream.write_all(&envelope.body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap())
+}
+
+fn needs() -> Value {
+    json!({"allowed": true, "installed": false})
+}
+
+fn main_of(nginx: &Nginx) -> Node {
+    let address = nginx.address;
+    Node::main("paris").with(&format!("[upstream]\ncab_url = \"\"\nresolve = {{\"{HOST}\" = \"{address}\"}}\n"))
+}
+
+#[test]
+fn what_an_enrolled_host_needs_is_fetched_and_what_it_says_is_shown_with_reasons() {
+    let nginx = Nginx::start(HOST, "");
+    let main = main_of(&nginx).start();
+    let (needed, forbidden) = (noise(1, 70_000), noise(2, 5_000));
+    let (kb, no) = (immutable("kb1", &needed), immutable("kb2", &forbidden));
+    nginx.put(&kb, &needed, DATE);
+    nginx.put(&no, &forbidden, DATE);
+    assert!(main.ok("hosts list").out.starts_with("nothing was ever told of any host"));
+    let mut machine = Machine::new("pc1", 1);
+    let updates = [(A, kb.as_str(), needs()), (B, no.as_str(), json!({"allowed": false, "installed": false}))];
+    let (status, answer) = machine.report(main.http(), &updates, None);
+    assert_eq!((status, &answer["state"]), (202, &json!("waiting for approval")));
+    assert!(main.ok("hosts list").out.contains("waits for `wuasync hosts approve pc1`"));
+    assert_eq!(machine.report(main.http(), &updates, Some(&EnrolmentToken::new([5; 32]).to_string())).0, 403);
+    let token = main.token("hosts enroll");
+    let first = machine.signed(&updates, Some(&token));
+    assert_eq!(send(main.http(), &first), (200, json!({"state": "taken", "skipped": 0})));
+    assert_eq!(send(main.http(), &first).1["state"], "known", "the same report once more changes nothing");
+    main.serves(&kb, &needed);
+    let story = main.json("hosts show pc1");
+    assert_eq!((&story["host"]["standing"], &story["host"]["site"]), (&json!("enrolled"), &json!("paris")));
+    let updates = story["updates"].as_array().unwrap();
+    assert_eq!((&updates[0]["id"], &updates[0]["state"]), (&json!(A), &json!("PENDING")));
+    assert_eq!((&updates[1]["id"], &updates[1]["state"]), (&json!(B), &json!("DISCARDED")));
+    assert!(updates[1]["why"].as_str().unwrap().contains("forbidden"), "{}", updates[1]);
+    let listed = main.json("hosts list");
+    assert_eq!(
+        listed["hosts"][0]["counts"],
+        json!({"ok": 0, "missing": 0, "pending": 1, "discarded": 1, "delayed": 0})
+    );
+    assert_eq!(main.get(&no).0, 404, "nothing forbidden is fetched for want");
+    let mut thief = Machine { uuid: "pc1", secret: [9; 32], sequence: 100 };
+    let (status, why) = thief.report(main.http(), &[], None);
+    assert_eq!((status, why), (403, json!({"error": "another key speaks for this host"})));
+    main.ok("hosts revoke pc1");
+    assert_eq!(machine.report(main.http(), &[], None).0, 403);
+    assert_eq!(main.cli("hosts approve nobody").exit, 1);
+}
+
+#[test]
+fn a_report_to_a_secondary_waits_on_its_disk_and_reaches_the_main_when_that_is_back() {
+    let nginx = Nginx::start(HOST, "");
+    let mut main = main_of(&nginx).start();
+    let mut lyon = Node::secondary("lyon").start();
+    lyon.joins(&main);
+    lyon.catches_up_with(&main);
+    let token = main.token("hosts enroll --uses 2");
+    main.stop();
+    let mut machine = Machine::new("pc2", 2);
+    assert_eq!(machine.report(lyon.http(), &[], Some(&token)).0, 202);
+    let mut forged = machine.signed(&[], None);
+    forged.signature[0] ^= 1;
+    assert_eq!(send(lyon.http(), &forged).0, 403);
+    let bytes = noise(3, 9_000);
+    let kb = immutable("kb3", &bytes);
+    nginx.put(&kb, &bytes, DATE);
+    assert_eq!(machine.report(lyon.http(), &[(A, &kb, needs())], Some(&token)).0, 202);
+    lyon.kill();
+    lyon.start_again();
+    main.start_on_its_ports();
+    let host = wait("the report is carried", || main.json("hosts list")["hosts"].get(0).cloned());
+    assert_eq!((&host["uuid"], &host["site"]), (&json!("pc2"), &json!("lyon")));
+    assert_eq!(host["counts"]["discarded"], 0);
+    lyon.serves(&kb, &bytes);
+    assert_eq!(lyon.cli("hosts enroll").exit, 4, "only a main believes hosts");
+}
+
+#[test]
+fn a_cleanup_lets_go_what_no_host_has_or_needs_tells_why_and_can_be_undone() {
+    let main = Node::main("paris").with("[upstream]\nenabled = false\n[cleanup]\ngrace = \"0s\"\n").start();
+    let contents = [noise(1, 100), noise(2, 200), noise(3, 300)];
+    let names: Vec<_> = contents.iter().enumerate().map(|(n, bytes)| immutable(&format!("kb{n}"), bytes)).collect();
+    for (name, bytes) in names.iter().zip(&contents) {
+        main.write(name, bytes);
+    }
+    main.write(&immutable("own", b"of unknown owner"), b"of unknown owner");
+    wait("all is adopted", || (main.status()["folders"][0]["files"] == 4).then_some(()));
+    let blind = main.json("cleanup --dry-run");
+    assert_eq!((&blind["hosts"], &blind["leaving"]), (&Value::Null, &json!([])), "an unknown fleet is no empty one");
+    let hosts = main.place().join("hosts.json");
+    let installed = json!({"installed": true});
+    let hidden = json!({"installed": false, "hidden": true});
+    let reports = json!([
+        report("h1", &[(A, &names[0], installed), (B, &names[1], hidden.clone())]),
+        report("h2", &[(B, &names[1], hidden), (C, &names[2], needs())]),
+        {"no": "host"},
+    ]);
+    fs::write(&hosts, reports.to_string()).unwrap();
+    let imported = main.cli(&format!("hosts import {} --json", hosts.display()));
+    assert_eq!(imported.exit, 1, "one of them names no host: {imported:?}");
+    let imported: Value = serde_json::from_str(&imported.out).unwrap();
+    assert_eq!((&imported["hosts"], &imported["new"]), (&json!(2), &json!(2)));
+    let plan = main.json("cleanup --dry-run");
+    assert_eq!(plan["leaving"].as_array().unwrap().len(), 1, "{plan}");
+    assert_eq!((&plan["leaving"][0]["name"], &plan["leaving"][0]["size"]), (&json!(names[1]), &json!(200)));
+    assert_eq!(plan["leaving"][0]["why"], "no host has any of its updates, and none needs one");
+    let stays: Vec<_> = plan["staying"].as_array().unwrap().iter().map(|stay| stay["why"].as_str().unwrap()).collect();
+    assert_eq!(stays, ["part of no known update", "needed by a host", "installed on a host"]);
+    assert_eq!(main.get(&names[1]).0, 200, "a dry run lets nothing go");
+    let done = main.json("cleanup");
+    assert_eq!((&done["files"], &done["bytes"]), (&json!(1), &json!(200)));
+    assert_eq!(main.get(&names[1]).0, 404);
+    assert_eq!(main.status()["folders"][0]["files"], 3);
+    let jobs = main.json("jobs list");
+    let job = jobs["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "cleanup").unwrap().clone();
+    assert!(job["here"] == true && job["last"]["outcome"].as_str().unwrap().starts_with("1 files"), "{job}");
+    let undone = main.json("cleanup undo");
+    assert_eq!((&undone["files"], &undone["lost"]), (&json!(1), &json!(0)));
+    main.serves(&names[1], &contents[1]);
+    assert_eq!(main.json("cleanup undo")["at"], Value::Null);
+    let freed = main.json("cleanup --free 1B");
+    assert_eq!((&freed["files"], &freed["trash_files"]), (&json!(1), &json!(1)), "past the trash: {freed}");
+    assert_eq!(main.json("cleanup undo")["lost"], 1);
+}
