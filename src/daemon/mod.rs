@@ -10,6 +10,7 @@ mod changes;
 mod cleanup;
 pub mod config;
 pub mod control;
+pub mod doctor;
 mod edition_file;
 mod hosts;
 mod import;

@@ -8,6 +8,7 @@ mod cleanup;
 mod command;
 mod completions;
 mod config;
+mod doctor;
 mod files;
 mod hosts;
 mod import;
