@@ -79,7 +79,14 @@ impl Machine {
         assert!(self.nspawn.is_none(), "{} is on", self.name);
         let log = fs::File::create(self.disk.join("console")).unwrap();
         let mut nspawn = Command::new("systemd-nspawn");
-        nspawn.args(["-q", "--register=no", "--keep-unit", "--console=pipe", "--kill-signal=SIGRTMIN+3"]);
+        nspawn.args([
+            "-q",
+            "--timezone=off",
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+            "--kill-signal=SIGRTMIN+3",
+        ]);
         nspawn.arg(format!("--network-namespace-path=/run/netns/{}", self.network()));
         nspawn.arg(format!("--machine=wu{}{}", std::process::id(), self.name));
         nspawn.arg("-D").arg(self.disk.join("root")).args(init).arg("systemd.unit=multi-user.target");
