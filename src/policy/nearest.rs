@@ -13,7 +13,7 @@ use crate::domain::{
     member::{Role, SiteName},
     nearest::{Declared, Holds, Host, RepositoryUrl, Rule, Standing, Target},
 };
-use std::{collections::BTreeMap, fmt};
+use std::{collections::HashMap, fmt};
 
 /// Most places in one answer: a host that fails at so many has another trouble.
 pub const MAX_PLACES: usize = 8;
@@ -253,7 +253,7 @@ impl<'a> Question<'a> {
     }
 }
 
-fn place_of<'a>(standing: &Standing, home: Option<&SiteName>, far: &BTreeMap<&SiteName, u32>) -> Reason<'a> {
+fn place_of<'a>(standing: &Standing, home: Option<&SiteName>, far: &HashMap<&SiteName, u32>) -> Reason<'a> {
     match far.get(&standing.site) {
         _ if home == Some(&standing.site) => Reason::SameSite,
         Some(far) => Reason::Distance(*far),

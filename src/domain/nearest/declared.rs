@@ -101,7 +101,7 @@ impl Declared {
     }
 
     /// The sites that have a declared distance from one, with it.
-    pub fn distances_from<'d>(&'d self, site: &SiteName) -> BTreeMap<&'d SiteName, u32> {
+    pub fn distances_from<'d>(&'d self, site: &SiteName) -> HashMap<&'d SiteName, u32> {
         let others = self.distances.iter().filter_map(|(pair, far)| match pair.sites() {
             (one, other) if one == site => Some((other, *far)),
             (other, one) if one == site => Some((other, *far)),
