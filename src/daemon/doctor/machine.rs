@@ -34,6 +34,7 @@ pub(super) fn daemon(_config: &Config, facts: &Facts) -> Vec<Finding> {
                 "start it with `systemctl start wuasync`, and look at `journalctl -u wuasync` if it does not stay";
             vec![Finding::wrong(CHECK, why, cure)]
         }
+        DaemonFacts::Denied(why) => vec![Finding::note(CHECK, why, "run this as root, to hear what it says of itself")],
         DaemonFacts::Running(status) => {
             let alarms = status.attention.iter().map(|alarm| Finding::wrong(CHECK, &alarm.what, &alarm.cure));
             let runs =
@@ -246,6 +247,8 @@ mod tests {
         assert_eq!((found[1].level, found[1].cure.as_deref()), (Level::Wrong, Some("make room")));
         facts.daemon = DaemonFacts::Silent("no daemon answers".to_owned());
         assert_eq!(wrong(&daemon(&config(), &facts)), ["no daemon answers"]);
+        facts.daemon = DaemonFacts::Denied("not for you".to_owned());
+        assert_eq!(daemon(&config(), &facts)[0].level, Level::Note);
     }
 
     #[test]
