@@ -1,7 +1,7 @@
 //! The machine: daemon, kernel, clock, rights, mounts, disk. Pure.
 
 use super::{
-    finding::{Finding, Level},
+    finding::Finding,
     gather::{DaemonFacts, Facts, FolderFacts, Room, Spot, User},
 };
 use crate::{base::units, daemon::config::Config};
@@ -217,7 +217,7 @@ fn room_for(path: &Path, room: Room, reserve: u64, coming: u64) -> Finding {
             format!("{} are to come to {path}, and there is room for {}", units::bytes(coming), units::bytes(usable));
         return Finding::wrong(CHECK, what, "enlarge the disk, or keep less: [mirror] mode = \"on-miss\"");
     }
-    Finding { level: Level::Right, ..Finding::right(CHECK, format!("{free} are free for {path}")) }
+    Finding::right(CHECK, format!("{free} are free for {path}"))
 }
 
 fn inodes(path: &Path, room: Room) -> Option<Finding> {
@@ -228,7 +228,10 @@ fn inodes(path: &Path, room: Room) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::*, *};
+    use super::{
+        super::{finding::Level, testing::*},
+        *,
+    };
 
     #[test]
     fn a_sound_machine_has_nothing_wrong() {
