@@ -447,3 +447,21 @@ async fn a_place_that_can_not_be_written_fails_alone() {
     main.stop().await;
     lyon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secondary_that_asks_its_parent_has_its_newest_state_once_it_is_answered() {
+    let (main_place, lyon_place) = (Place::new(1), Place::new(2));
+    let (main, lyon) = pair(&main_place, &lyon_place).await;
+    for seed in 0..20 {
+        let bytes = noise(seed, 2_000);
+        main_place.write(&immutable("kb", &bytes), &bytes);
+        main.serves(&immutable("kb", &bytes), &bytes).await;
+        let signed = main.repository.head().unwrap();
+        lyon.shared.ask_parent().await;
+        assert!(lyon.repository.head().unwrap().head().seq >= signed.head().seq);
+    }
+    main.stop().await;
+    let away = tokio::time::timeout(std::time::Duration::from_millis(200), lyon.shared.ask_parent()).await;
+    assert!(away.is_err(), "nobody is there to answer");
+    lyon.stop().await;
+}

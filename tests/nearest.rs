@@ -17,7 +17,7 @@ use wuasync::{
     agent::{
         client::AgentClient,
         course::{Fault, Place},
-        pull::{Pulled, Settings, Watch, pull},
+        pull::{Leg, Pulled, Settings, Watch, pull},
     },
     base::clock::SystemClock,
     domain::{
@@ -116,6 +116,17 @@ struct Nobody;
 impl Watch for Nobody {
     fn on_bytes(&mut self, _: u64, _: Option<u64>) {}
     fn on_left(&mut self, _: &Place, _: &Fault) {}
+}
+
+/// Sees who was left, and why.
+#[derive(Default)]
+struct Left(Vec<String>);
+
+impl Watch for Left {
+    fn on_bytes(&mut self, _: u64, _: Option<u64>) {}
+    fn on_left(&mut self, place: &Place, fault: &Fault) {
+        self.0.push(format!("{:?} {fault}", place.name));
+    }
 }
 
 /// Kills a node once so many bytes are here, and sees when the next byte came after that.
@@ -306,6 +317,31 @@ fn a_host_behind_nginx_is_known_by_whom_nginx_names() {
     assert_eq!(told["places"][0]["name"], "paris", "whom no rule knows stays: {told}");
 }
 
+#[test]
+fn a_secondary_of_a_secondary_is_known_to_the_main_with_what_it_lacks_and_where_it_is_reached() {
+    let line = Line::start(Node::main("paris"), vec![Node::secondary("site1")]);
+    let below = Node::secondary("below").start();
+    let at = line.sites[0].ready()["sync"].as_str().unwrap().to_owned();
+    let token = line.main.token(&format!("pair invite below --via site1 --address {at}"));
+    below.ok(&format!("join {token}"));
+    line.main.ok("repositories rules add b --to below --agent-ip 10.7.0.0/16");
+    let file = immutable("kb1", &noise(10, 100_000));
+    line.main.write(&file, &noise(10, 100_000));
+    line.wait_for_place(&file, 7, |places| {
+        places[0]["name"] == "below"
+            && places[0]["holds"] == true
+            && places[0]["url"] == format!("http://{}", below.http())
+    });
+    let told = wait("it knows the main through its parent", || {
+        let told = nearest(below.http(), &file, "10.7.0.9");
+        (told["places"].as_array().unwrap().len() == 3).then_some(told)
+    });
+    let names: Vec<_> = told["places"].as_array().unwrap().iter().map(|place| place["name"].clone()).collect();
+    assert_eq!(names, ["below", "paris", "site1"]);
+    line.main.ok("pair revoke below");
+    line.wait_for_place(&file, 7, |places| places.as_array().unwrap().iter().all(|place| place["name"] != "below"));
+}
+
 /// A number that the environment may set, for measurements.
 fn number(key: &str, usual: usize) -> usize {
     std::env::var(key).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
@@ -331,9 +367,11 @@ fn all_hosts_of_five_sites_cost_the_main_one_copy_for_each_site() {
             for number in 0..hosts {
                 let (file, bytes) = (&file, &bytes);
                 scope.spawn(move || {
-                    let (pulled, got) = host(main, n, number % 250, file, &mut Nobody);
+                    let mut left = Left::default();
+                    let (pulled, got) = host(main, n, number % 250, file, &mut left);
                     assert!(&got == bytes);
-                    assert!(pulled.legs.iter().all(|leg| leg.name.as_deref() == Some(&name(n))), "{pulled:?}");
+                    let is_own = |leg: &Leg| leg.name.as_deref() == Some(&name(n));
+                    assert!(pulled.legs.iter().all(is_own), "site {n}: {pulled:?} {:?}", left.0);
                 });
             }
         }

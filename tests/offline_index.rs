@@ -20,7 +20,7 @@ use wuasync::{
         origin::OriginUrl,
         update::UpdateId,
     },
-    wsusscn::{Edition, EditionError, Limits, Oddities, Options, read},
+    wsusscn::{Counts, Edition, EditionError, Judgement, Limits, Oddities, Options, read},
 };
 
 fn options(workers: usize) -> Options {
@@ -229,7 +229,9 @@ fn a_shard_that_is_not_there_is_named_and_its_updates_are_told_without_details()
     assert_eq!(edition.oddities(), reversed.oddities());
     let places = world.places_in(1);
     let oddities = edition.oddities();
-    assert_eq!(oddities.missing_shards, ["package3.cab"]);
+    assert_eq!(oddities.missing_shards, [("package3.cab".to_owned(), places.len() as u32)]);
+    let told = format!("package3.cab, which tells of {} updates, is not there", places.len());
+    assert_eq!(edition.judge(None).refused, Some(told));
     assert_eq!(oddities.unlisted_cabinets, ["package99.cab"]);
     assert_eq!(oddities.updates_without_details as usize, places.len());
     for (told, made) in edition.updates().zip(told_of(&world, &["en"])) {
@@ -449,13 +451,13 @@ fn an_edition_without_its_parts_or_with_a_broken_cabinet_is_refused_by_name() {
 
 #[test]
 fn far_fewer_updates_than_the_last_edition_had_are_refused() {
-    let bytes = small(13).parts().to_bytes();
-    let with_last = |last| read(&bytes[..], &Options { last_updates: Some(last), ..options(0) });
-    assert_eq!(with_last(320).unwrap().update_count(), 160);
-    assert_eq!(
-        chain(&with_last(321).unwrap_err()),
-        "in package.cab, package.xml: there are 160 updates, far fewer than the 321 of the last edition"
-    );
+    let edition = read_parts(&small(13).parts()).unwrap();
+    let files = edition.file_count() as u64;
+    let beside = |updates| edition.judge(Some(Counts { updates, files }));
+    assert_eq!(beside(160), Judgement::default());
+    assert_eq!(beside(320).odd, ["there are 160 updates; the last edition had 320"]);
+    let far_fewer = "there are 160 updates, far fewer than the 321 of the last edition";
+    assert_eq!(beside(321).refused.as_deref(), Some(far_fewer));
 }
 
 #[test]

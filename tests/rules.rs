@@ -33,20 +33,30 @@ fn main_with_ini(text: &str) -> (Node, PathBuf) {
     (main.with(&settings).start(), ini)
 }
 
-fn facts(node: &Node, flags: &[&str]) -> PathBuf {
+/// A report as WAPT's agent writes it.
+fn report(flags: Value) -> Value {
     let id = format!("{GUID}_204");
-    let facts = json!({
-        "uuid": "PC-1", "name": "pc1", "rule_packages": [],
-        "updates": [{ "id": id, "flags": flags }],
-        "known": { id: { "kbs": [5087058], "severity": "Critical", "products": ["Windows 10"] } },
-    });
-    let path = node.place().join(format!("facts-{}.json", flags.join("-")));
-    fs::write(&path, facts.to_string()).unwrap();
+    let mut local = json!({ "update_id": id, "installed": false, "hidden": false });
+    local.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
+    json!({
+        "uuid": "PC-1", "computer_fqdn": "pc1.example.org",
+        "waptwua_status": { "enabled": true, "rules_packages": [] },
+        "waptwua_updates": [{
+            "update_id": id, "kbids": ["5087058"], "severity": "Critical", "product": "Windows 10",
+            "classification": "Security Updates",
+        }],
+        "waptwua_updates_localstatus": [local],
+    })
+}
+
+fn facts(node: &Node, flags: Value) -> PathBuf {
+    let path = node.place().join("facts.json");
+    fs::write(&path, report(flags).to_string()).unwrap();
     path
 }
 
 /// Exit code, state and reason.
-fn asked(node: &Node, flags: &[&str]) -> (i32, String, String) {
+fn asked(node: &Node, flags: Value) -> (i32, String, String) {
     let facts = facts(node, flags);
     let answer = node.cli(&format!("rules test pc1 {GUID}_204 --facts {} --json", facts.display()));
     let reply: Value = serde_json::from_str(&answer.out).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
@@ -61,9 +71,16 @@ fn rules_set_at_a_main_are_seen_at_a_secondary_and_each_answer_has_its_reason() 
     lyon.joins(&main);
     let not_here = |why: &str| (0, "MISSING".to_owned(), format!("its files are not here; {why}"));
     let default = "not allowed: no rule names it, and default_allow is not set";
-    assert_eq!(asked(&main, &[]), (1, "DISCARDED".to_owned(), default.to_owned()));
-    assert_eq!(asked(&main, &["allowed"]), not_here("allowed: so the host's own rules say"));
-    assert_eq!(asked(&main, &["installed"]), (0, "OK".to_owned(), "installed".to_owned()));
+    assert_eq!(asked(&main, json!({})), (1, "DISCARDED".to_owned(), default.to_owned()));
+    assert_eq!(asked(&main, json!({ "allowed": true })), not_here("allowed: so the host's own rules say"));
+    assert_eq!(asked(&main, json!({ "installed": true })), (0, "OK".to_owned(), "installed".to_owned()));
+
+    let report = main.place().join("report.json");
+    fs::write(&report, self::report(json!({})).to_string()).unwrap();
+    let stored = |node: &Node| node.cli(&format!("rules test PC1 {GUID}_204"));
+    assert!(stored(&main).exit == 1 && stored(&main).err.contains("no host PC1 is known"), "{:?}", stored(&main));
+    main.ok(&format!("hosts import {}", report.display()));
+    assert!(stored(&main).out.starts_with(&format!("DISCARDED: {default}\n")), "{:?}", stored(&main));
 
     main.ok("rules allow --severity critical --classification SecurityUpdates");
     main.ok("rules forbid kb5087058 --set servers");
@@ -71,12 +88,14 @@ fn rules_set_at_a_main_are_seen_at_a_secondary_and_each_answer_has_its_reason() 
     lyon.catches_up_with(&main);
     for node in [&main, &lyon] {
         let set = "its severity Critical";
-        assert_eq!(asked(node, &[]), not_here("allowed: severity Critical, by rule set default"), "{set}");
+        assert_eq!(asked(node, json!({})), not_here("allowed: severity Critical, by rule set default"), "{set}");
     }
+    let needed = "MISSING: its files are not here; allowed: severity Critical, by rule set default\n";
+    assert_eq!((stored(&main).exit, stored(&main).out.starts_with(needed)), (0, true), "{:?}", stored(&main));
     main.ok("rules maturity PROD --set servers");
     lyon.catches_up_with(&main);
     let forbidden = (1, "DISCARDED".to_owned(), "forbidden: KB5087058, by rule set servers".to_owned());
-    assert_eq!(asked(&lyon, &["allowed"]), forbidden);
+    assert_eq!(asked(&lyon, json!({ "allowed": true })), forbidden);
     let shown = lyon.ok("rules show servers").out;
     assert_eq!(shown, "servers (PROD, written here)\n  forbid KB5087058\n");
 
@@ -85,7 +104,7 @@ fn rules_set_at_a_main_are_seen_at_a_secondary_and_each_answer_has_its_reason() 
     assert!(refused.err.contains("rules come from the main"), "{refused:?}");
     main.ok("rules reset --all --set servers");
     lyon.catches_up_with(&main);
-    assert_eq!(asked(&lyon, &[]), not_here("allowed: severity Critical, by rule set default"));
+    assert_eq!(asked(&lyon, json!({})), not_here("allowed: severity Critical, by rule set default"));
     let told = |node: &Node| -> Vec<String> {
         let changes = node.json("rules history");
         let told = changes.as_array().unwrap().iter();
@@ -115,7 +134,7 @@ fn a_changed_wapt_get_ini_is_read_again_and_a_wrong_one_changes_nothing() {
     let (main, ini) = main_with_ini("[waptwua]\n# ours\nenabled = True\nforbidden_kbs = KB5087058\n[other]\nx = 1\n");
     let becomes = |state: &str, why: &str| {
         wait(why, || {
-            let (_, found, because) = asked(&main, &["allowed"]);
+            let (_, found, because) = asked(&main, json!({ "allowed": true }));
             (found == state && because.ends_with(why)).then_some(())
         });
     };

@@ -7,24 +7,13 @@
 mod machine;
 mod processes;
 
-use machine::{Machine, SERVE};
+use machine::{Machine, SERVE, THEIRS};
 use processes::{Node, immutable, noise, wait};
 use std::fs;
 
 const REPO_SYNC: &str = "[global]\nwapt_server = https://wapt.example.org\n[repo-sync]\nenable_remote_repo = True\n\
                          remote_repo_dirs = waptwua,wads\nlocal_repo_time_for_sync_start = 22:30\n\
                          local_repo_time_for_sync_end = 05:30\nlocal_repo_limit_bandwidth = 80\n";
-/// What a person wrote before: no port that others may have.
-const THEIRS: &str = "[admin]\nlisten = []\n[limits]\ndisk_reserve = \"1 MB\"\n";
-
-fn wapt_machine() -> Machine {
-    let machine = Machine::new();
-    machine.shell("useradd --system --no-create-home --shell /bin/false wapt; getent group www-data || groupadd --system www-data");
-    machine.shell("mkdir -p /var/www/waptwua && chown -R wapt:www-data /var/www/waptwua && chmod 750 /var/www/waptwua");
-    machine.write("/etc/wuasync/conf.d/ours.toml", THEIRS.as_bytes());
-    machine
-}
-
 fn put(machine: &Machine, name: &str, bytes: &[u8]) {
     machine.write(&format!("/var/www/waptwua/{name}"), bytes);
     machine.shell(&format!("chown wapt:www-data /var/www/waptwua/{name} && chmod 640 /var/www/waptwua/{name}"));
@@ -39,7 +28,7 @@ fn a_secondary_of_wapt_is_adopted_in_place_joins_and_is_set_up_once() {
     main.write(&new_name, &new);
     wait("the main knows both", || (main.status()["folders"][0]["files"] == 2).then_some(()));
 
-    let machine = wapt_machine();
+    let machine = Machine::of_wapt();
     machine.write("/opt/wapt/wapt-get.ini", REPO_SYNC.as_bytes());
     put(&machine, &old_name, &old);
     let inode = fs::metadata(machine.at(&format!("/var/www/waptwua/{old_name}"))).unwrap();
@@ -88,7 +77,7 @@ fn a_secondary_of_wapt_is_adopted_in_place_joins_and_is_set_up_once() {
 
 #[test]
 fn a_main_that_systemd_runs_seals_its_line_key_and_what_people_wrote_needs_their_word() {
-    let machine = wapt_machine();
+    let machine = Machine::of_wapt();
     machine.write("/opt/wapt/conf/waptserver.ini", b"[options]\nhttp_proxy =\n");
     machine.write("/usr/lib/systemd/system/wuasync.service", b"[Service]\n");
     machine.shell("mkdir -p /run/systemd/system /var/www/wapt && chown wapt:www-data /var/www/wapt");
@@ -126,7 +115,7 @@ fn a_main_that_systemd_runs_seals_its_line_key_and_what_people_wrote_needs_their
 
 #[test]
 fn wrong_options_say_what_and_where_and_the_cure() {
-    let machine = wapt_machine();
+    let machine = Machine::of_wapt();
     for (line, words) in [
         ("setup --dry-run", "add --role main, or --role secondary"),
         ("setup --dry-run --role main --window 20:30-05:30", "--window is not for a main"),

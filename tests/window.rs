@@ -131,3 +131,21 @@ async fn what_lies_here_needs_no_open_window() {
     main.stop().await;
     lyon.stop().await;
 }
+
+#[test]
+fn the_parent_is_asked_for_its_head_when_that_is_due_and_whether_it_is_there_is_told() {
+    let main = Node::main("paris").start();
+    let bytes = noise(1, 3_000);
+    main.write(&immutable("kb", &bytes), &bytes);
+    let lyon = Node::secondary("lyon").start();
+    let alone = lyon.cli("jobs run pull");
+    assert!(alone.exit == 1 && (alone.out.clone() + &alone.err).contains("wuasync join"), "{alone:?}");
+    lyon.joins(&main);
+    lyon.catches_up_with(&main);
+    let told = lyon.json("jobs run pull");
+    assert_eq!((&told["run"]["outcome"], &told["run"]["failed"]), (&"nothing is new".into(), &false.into()));
+    let early = lyon.json("jobs run pull --due");
+    assert!(early["why_not"].as_str().unwrap().contains("its period"), "{early}");
+    let refused = main.cli("jobs run pull");
+    assert_eq!(refused.exit, 4, "{refused:?}");
+}

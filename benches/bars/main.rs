@@ -1,7 +1,7 @@
 //! The bars of speed, each beside its peers in one alternating run; prints a table.
 //!
 //!     cargo bench --bench bars                     all sections, three runs of each
-//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets
+//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets search
 //!                                                  (editions only when named: it makes one of real size)
 //!     cargo bench --bench bars -- --runs 5 --scale 0.1 big
 //!
@@ -25,11 +25,12 @@ mod peers;
 mod plan;
 #[path = "../../tests/processes/mod.rs"]
 mod processes;
+mod search;
 mod sections;
 
 use plan::Plan;
 
-const SECTIONS: [&str; 8] = ["big", "small", "idle", "away", "adopt", "million", "cabinets", "editions"];
+const SECTIONS: [&str; 9] = ["big", "small", "idle", "away", "adopt", "million", "cabinets", "search", "editions"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +55,7 @@ fn main() {
             "away" => sections::away(&plan),
             "adopt" => sections::adopt(&plan),
             "cabinets" => cabinets::cabinets(&plan),
+            "search" => search::search(&plan),
             "editions" => offline_index::editions(&plan),
             _ => sections::million(&plan),
         }

@@ -25,8 +25,8 @@ use tokio::time::timeout;
 const USER_AGENT: &str = concat!("wuasync-agent/", env!("CARGO_PKG_VERSION"));
 /// To reach a repository; a dead one is left after it.
 const CONNECT: Duration = Duration::from_secs(2);
-/// From a question to the head of its answer. A file that is fetched from far away may begin late.
-const HEAD: Duration = Duration::from_secs(40);
+/// A repository that answers anything within this time lives.
+const ALIVE: Duration = Duration::from_millis(1_500);
 /// The whole answer to which repository is nearest.
 const ASK: Duration = Duration::from_secs(4);
 /// Most bytes of such an answer.
@@ -115,6 +115,13 @@ impl AgentClient {
         Ok(about(response.headers(), length(response.headers())))
     }
 
+    /// Whether a repository lives: whatever it answers.
+    pub async fn is_alive(&self, place: &Place) -> bool {
+        let Ok(client) = self.through(place) else { return false };
+        let asked = client.head(format!("{}/healthz", place.url)).send();
+        matches!(timeout(ALIVE, asked).await, Ok(Ok(_)))
+    }
+
     /// Asks for a file from `from` on; `etag` is that of what is here.
     pub async fn rest(&self, place: &Place, from: u64, etag: Option<&str>) -> Result<Rest, Fault> {
         let mut request = self.through(place)?.get(&place.file_url).header(ACCEPT_ENCODING, "identity");
@@ -124,7 +131,7 @@ impl AgentClient {
                 request = request.header(IF_RANGE, etag);
             }
         }
-        let response = timeout(HEAD, request.send()).await.map_err(|_| Fault::Stalled(HEAD))?.map_err(died)?;
+        let response = request.send().await.map_err(died)?;
         let (status, headers) = (response.status(), response.headers());
         if status == StatusCode::PARTIAL_CONTENT {
             let (start, size) = content_range(headers).ok_or(Fault::OtherContent)?;

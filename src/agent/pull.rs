@@ -19,6 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A repository that lives may be silent for so many times as one of which that is not known.
+const LIVING_STALLS: u32 = 10;
 /// How often it is looked whether a repository is slow.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Whole files that turned out wrong before nobody is believed any longer.
@@ -31,7 +33,8 @@ pub struct Settings {
     pub from: Vec<RepositoryUrl>,
     /// What this host tells of itself.
     pub host: NearestQuery,
-    /// Nothing came for so long: somebody else is tried.
+    /// Nothing came for so long: it is looked whether the repository lives. One that does may be fetching the file
+    /// itself, and gets ten times as long.
     pub stall: Duration,
     /// Bytes per second below which somebody else is tried, if there is one.
     pub least_rate: u64,
@@ -196,8 +199,9 @@ impl Run<'_> {
                     }
                     Err(FinishError::Io(source)) => return Err(disk(source)),
                     Err(error) if wrong == MAX_WRONG => return Err(PullFileError::Wrong(error)),
-                    Err(_) => {
+                    Err(error) => {
                         wrong += 1;
+                        last = error.to_string();
                         self.give_up_bytes().map_err(disk)?;
                     }
                 }
@@ -244,8 +248,10 @@ impl Run<'_> {
     /// Appends what one repository gives; why it was left, or `None` at the end of the file.
     async fn pull_from(&mut self, place: &Place) -> io::Result<Option<Fault>> {
         let have = self.partial.have();
-        let etag = self.partial.about().etag.clone();
-        let rest = match self.client.rest(place, have, etag.as_deref()).await {
+        // A name that says what its bytes are goes on whether or not a repository has hashed them yet.
+        let etag = self.partial.about().etag.clone().filter(|_| !self.partial.is_promised());
+        let asked = self.client.rest(place, have, etag.as_deref());
+        let rest = match self.while_it_lives(place, asked).await.and_then(|rest| rest) {
             Ok(rest) => rest,
             Err(fault) => return Ok(Some(fault)),
         };
@@ -279,13 +285,28 @@ impl Run<'_> {
         Ok(Some(Fault::OtherContent))
     }
 
+    /// Waits for something from a repository, as long as that lives and is not silent for too long.
+    async fn while_it_lives<T>(&self, place: &Place, step: impl Future<Output = T>) -> Result<T, Fault> {
+        let mut step = std::pin::pin!(step);
+        let mut silent = Duration::ZERO;
+        loop {
+            if let Ok(done) = tokio::time::timeout(self.settings.stall, step.as_mut()).await {
+                return Ok(done);
+            }
+            silent += self.settings.stall;
+            if silent >= self.settings.stall * LIVING_STALLS || !self.client.is_alive(place).await {
+                return Err(Fault::Stalled(silent));
+            }
+        }
+    }
+
     async fn take_body(&mut self, place: &Place, mut rest: Rest) -> io::Result<Option<Fault>> {
         // Whoever does not know ranges begins at the beginning.
         let mut skip = self.partial.have().saturating_sub(rest.from);
         let (mut looked, mut since_look) = (self.clock.monotonic(), 0);
         loop {
-            let chunk = match tokio::time::timeout(self.settings.stall, rest.response.chunk()).await {
-                Err(_) => return Ok(Some(Fault::Stalled(self.settings.stall))),
+            let chunk = match self.while_it_lives(place, rest.response.chunk()).await {
+                Err(fault) => return Ok(Some(fault)),
                 Ok(Err(error)) => return Ok(Some(super::client::died(error))),
                 Ok(Ok(None)) if self.partial.is_full() => return Ok(None),
                 Ok(Ok(None)) => return Ok(Some(Fault::Died("it ended too early".to_owned()))),

@@ -6,8 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-/// What may be made up for after a rest: timers are late by about this much on a busy machine.
-const BURST: Duration = Duration::from_millis(50);
+/// What may be made up for after a rest: timers are late by as much on a busy machine, and it is a fiftieth of the ten
+/// seconds within which the budget is to be kept.
+const BURST: Duration = Duration::from_millis(200);
 /// What was paid for is expected within this time; afterwards it does not come any more.
 const EXPECTED: Duration = Duration::from_secs(1);
 /// Most of the budget that may be paid for and not seen.
@@ -142,7 +143,7 @@ mod tests {
             let (mut bucket, now) = bucket();
             let begin = now + Duration::from_secs(60);
             let moved = moved(&mut bucket, bytes, begin, Duration::from_secs(10), |_, _| {});
-            let (least, most) = (10 * RATE - bytes, 10 * RATE + RATE / 20 + bytes);
+            let (least, most) = (10 * RATE - bytes, 10 * RATE + RATE / 5 + bytes);
             assert!((least..=most).contains(&moved), "{bytes}: {moved}");
         }
     }

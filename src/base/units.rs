@@ -24,6 +24,11 @@ pub fn duration(d: Duration) -> String {
     }
 }
 
+/// `2026-07-14 13:54Z`, of seconds since 1970 UTC; none for what no calendar has.
+pub fn date(unix_seconds: i64) -> Option<String> {
+    jiff::Timestamp::from_second(unix_seconds).ok().map(|at| at.strftime("%Y-%m-%d %H:%MZ").to_string())
+}
+
 /// Reads a size: a number and one of B, KB, KiB, MB, MiB, GB, GiB, TB, TiB; blanks and case ignored.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text)?;

@@ -4,7 +4,7 @@
 use super::{
     error::{CatalogError, OpenCatalogError},
     home::Home,
-    records::{AuditRecord, InviteRecord, JobRecord, RefreshRecord},
+    records::{AuditRecord, InviteRecord, JobRecord, RefreshRecord, WithdrawnRecord},
     tables,
 };
 use crate::{
@@ -66,6 +66,7 @@ impl Ledger {
             transaction.open_table(tables::HEARD)?;
             transaction.open_table(tables::HOST_KEYS)?;
             transaction.open_table(tables::HOST_TOKENS)?;
+            transaction.open_table(tables::WITHDRAWN)?;
             Ok(())
         })?;
         Ok(ledger)
@@ -236,6 +237,25 @@ impl Ledger {
         rows.map(|row| RefreshRecord::decode(row?.1.value()).map_err(row_of("refreshes"))).collect()
     }
 
+    /// The edition that a person took back, while Microsoft may have it still.
+    pub fn withdrawn(&self) -> Result<Option<WithdrawnRecord>, CatalogError> {
+        let table = self.reading()?.open_table(tables::WITHDRAWN)?;
+        table.get(EDITION)?.map(|value| WithdrawnRecord::decode(value.value()).map_err(row_of("withdrawn"))).transpose()
+    }
+
+    /// An edition is taken back, or none any longer.
+    pub fn set_withdrawn(&self, withdrawn: Option<&WithdrawnRecord>) -> Result<(), CatalogError> {
+        let bytes = withdrawn.map(WithdrawnRecord::encode).transpose().map_err(row_of("withdrawn"))?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(tables::WITHDRAWN)?;
+            match &bytes {
+                Some(bytes) => table.insert(EDITION, bytes.as_slice())?,
+                None => table.remove(EDITION)?,
+            };
+            Ok(())
+        })
+    }
+
     pub(super) fn reading(&self) -> Result<ReadTransaction, CatalogError> {
         self.home.read(|database| Ok(database.begin_read()?))
     }
@@ -253,6 +273,8 @@ impl Ledger {
     }
 }
 
+/// The key of the one row of what was taken back.
+const EDITION: &str = "edition";
 /// How long an ended invitation is remembered, in seconds, so that its token is refused in words.
 const FORGET_AFTER: u64 = 7 * 86_400;
 

@@ -32,9 +32,10 @@ pub use hosts::{Hosts, OutboxLimit, Put};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
-    AskRecord, AuditRecord, CleanupRecord, ConflictsRecord, DamageRecord, DamageTotals, EditionRecord, FactsFrom,
-    HeardRecord, HoldingRecord, HostKeyRecord, HostRecord, HostStanding, HostTokenRecord, InviteRecord, JobRecord,
-    LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals, UseRecord,
+    AskRecord, AuditRecord, CleanupRecord, ConflictsRecord, ContentSha1, DamageRecord, DamageTotals, EditionRecord,
+    FactsFrom, HeardRecord, HoldingRecord, HostKeyRecord, HostRecord, HostStanding, HostTokenRecord, InviteRecord,
+    JobRecord, LogRecord, MissingRecord, RefreshOutcome, RefreshRecord, ScrubRecord, Totals, UseRecord,
+    WithdrawnRecord,
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
 pub use tasks::TaskLimit;

@@ -1,7 +1,7 @@
 //! The values of the tables, each versioned by its first byte.
 
 use crate::domain::{
-    digest::Root,
+    digest::{Root, Sha1},
     edition::EditionId,
     file::FileRecord,
     host::{AgentStatus, HostFacts, ToldUpdate},
@@ -225,7 +225,29 @@ pub struct EditionRecord {
     pub indexed_at: u64,
 }
 
-/// What an attempt to refresh the edition came to.
+/// Which SHA-1 a content has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentSha1 {
+    /// BLAKE3 of the content.
+    pub root: Root,
+    /// Its SHA-1.
+    pub sha1: Sha1,
+}
+
+/// An edition that a person took back. Microsoft may have it still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawnRecord {
+    /// BLAKE3 of the cabinet.
+    pub root: Root,
+    /// The cabinet's length in bytes.
+    pub size: u64,
+    /// Its Last-Modified, in seconds since 1970 UTC.
+    pub modified: i64,
+    /// When it was taken back, in seconds since 1970 UTC.
+    pub at: u64,
+}
+
+/// What an attempt to refresh the edition came to, or what else became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefreshOutcome {
     /// Microsoft has the one that is published.
@@ -234,9 +256,15 @@ pub enum RefreshOutcome {
     Published,
     /// Nothing was published, for this reason.
     Failed(String),
+    /// Microsoft has the one that a person took back: nothing was published.
+    Withheld,
+    /// A person took the published one back: the one before is published.
+    RolledBack,
+    /// One that lay in the folder was read: another program put it there.
+    Found,
 }
 
-/// One attempt to refresh the edition. Times are seconds since 1970 UTC.
+/// One attempt to refresh the edition, or what else became of it. Times are seconds since 1970 UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshRecord {
     /// When it began.
@@ -245,12 +273,42 @@ pub struct RefreshRecord {
     pub finished_at: u64,
     /// Whether somebody wanted it whatever Microsoft says.
     pub forced: bool,
-    /// The cabinet's Last-Modified at Microsoft's, as far as it was asked.
+    /// The cabinet's Last-Modified, as far as it is known.
     pub cab_modified: Option<i64>,
     /// Its length in bytes.
     pub cab_size: Option<u64>,
     /// What it came to.
     pub outcome: RefreshOutcome,
+    /// What is odd about the edition that is published since, each in one line.
+    pub oddities: Vec<String>,
+}
+
+/// [`RefreshRecord`] as it was stored first, with the first three outcomes.
+#[derive(Serialize, Deserialize)]
+struct RefreshRecordV1 {
+    started_at: u64,
+    finished_at: u64,
+    forced: bool,
+    cab_modified: Option<i64>,
+    cab_size: Option<u64>,
+    outcome: RefreshOutcome,
+}
+
+impl RefreshRecord {
+    /// The stored bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, VersionedError> {
+        versioned::encode(2, self)
+    }
+
+    /// Reads stored bytes, of version 1 as well.
+    pub fn decode(bytes: &[u8]) -> Result<Self, VersionedError> {
+        if bytes.first() != Some(&1) {
+            return versioned::decode(2, bytes);
+        }
+        let RefreshRecordV1 { started_at, finished_at, forced, cab_modified, cab_size, outcome } =
+            versioned::decode(1, bytes)?;
+        Ok(Self { started_at, finished_at, forced, cab_modified, cab_size, outcome, oddities: Vec::new() })
+    }
 }
 
 /// A file that hosts asked for in vain. Times are seconds since 1970 UTC.
@@ -374,7 +432,8 @@ record!(HostTokenRecord, 1);
 record!(ToldUpdate, 1);
 record!(CleanupRecord, 1);
 record!(EditionRecord, 1);
-record!(RefreshRecord, 1);
+record!(ContentSha1, 1);
+record!(WithdrawnRecord, 1);
 record!(FileFacts, 1);
 record!(ConflictsRecord, 1);
 record!(Want, 1);
@@ -383,6 +442,7 @@ record!(DownloadTask, 1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::guid::Guid;
 
     #[test]
     fn version_one_keeps_its_bytes() {
@@ -427,34 +487,43 @@ mod tests {
         let gone = (FolderName::new("w").unwrap(), FileName::new("a").unwrap(), 3);
         let cleanup = CleanupRecord { at: 1, files: vec![gone], undone_at: None };
         assert_eq!(hex(cleanup.encode().unwrap()), "01010101770161".to_owned() + "0300");
+        let id = EditionId { package_id: Guid([0x22; 16]), created: 1 };
+        let edition =
+            EditionRecord { id, root, origin_size: 2, origin_modified: Some(3), updates: 4, files: 5, indexed_at: 6 };
+        assert_eq!(hex(edition.encode().unwrap()), format!("01{}02{r}020106040506", "22".repeat(16)));
+        let sha1 = ContentSha1 { root, sha1: Sha1([0x33; 20]) };
+        assert_eq!(hex(sha1.encode().unwrap()), format!("01{r}{}", "33".repeat(20)));
+        let withdrawn = WithdrawnRecord { root, size: 1, modified: 2, at: 3 };
+        assert_eq!(hex(withdrawn.encode().unwrap()), format!("01{r}010403"));
     }
 
     #[test]
-    fn editions_and_refreshes_of_version_one_keep_their_bytes() {
-        let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
-        let edition = EditionRecord {
-            id: EditionId { package_id: crate::domain::guid::Guid([0x22; 16]), created: 1 },
-            root: Root([0x11; 32]),
-            origin_size: 2,
-            origin_modified: Some(3),
-            updates: 4,
-            files: 5,
-            indexed_at: 6,
-        };
-        let (guid, root) = ("22".repeat(16), "11".repeat(32));
-        assert_eq!(hex(edition.encode().unwrap()), format!("01{guid}02{root}02{}", "0106040506"));
-        let refresh = |outcome| RefreshRecord {
+    fn refreshes_of_version_one_are_read_and_those_of_version_two_keep_their_bytes() {
+        let record = |outcome, oddities: &[&str]| RefreshRecord {
             started_at: 1,
             finished_at: 2,
             forced: true,
             cab_modified: Some(3),
             cab_size: None,
             outcome,
+            oddities: oddities.iter().map(|odd| (*odd).to_owned()).collect(),
         };
-        let bytes = |outcome| hex(refresh(outcome).encode().unwrap());
-        assert_eq!(bytes(RefreshOutcome::Skipped), "010102010106".to_owned() + "0000");
-        assert_eq!(bytes(RefreshOutcome::Published), "010102010106".to_owned() + "0001");
-        assert_eq!(bytes(RefreshOutcome::Failed("a".into())), "010102010106".to_owned() + "00020161");
+        for (hex, outcome) in [
+            ("0101020101060000", RefreshOutcome::Skipped),
+            ("0101020101060001", RefreshOutcome::Published),
+            ("01010201010600020178", RefreshOutcome::Failed("x".to_owned())),
+        ] {
+            let stored = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+            assert_eq!(RefreshRecord::decode(&stored).unwrap(), record(outcome, &[]), "{hex}");
+        }
+        let hex = |record: RefreshRecord| data_encoding::HEXLOWER.encode(&record.encode().unwrap());
+        for (outcome, number) in
+            [(RefreshOutcome::Withheld, "03"), (RefreshOutcome::RolledBack, "04"), (RefreshOutcome::Found, "05")]
+        {
+            assert_eq!(hex(record(outcome.clone(), &["x"])), format!("02010201010600{number}010178"));
+            let again = record(outcome, &["x"]);
+            assert_eq!(RefreshRecord::decode(&again.encode().unwrap()).unwrap(), again);
+        }
     }
 
     #[test]

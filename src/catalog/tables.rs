@@ -62,17 +62,23 @@ pub(super) const HEARD: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition:
 pub(super) const CLEANUPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("cleanups");
 /// Attempts to refresh the edition, by running number.
 pub(super) const REFRESHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refreshes");
+/// What a person took back and Microsoft still has.
+pub(super) const WITHDRAWN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("withdrawn");
 
-/// Which edition the tables below are of.
+/// Which edition is in which slot of the tables below, and what else there is one of.
 pub(super) const EDITION: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("edition");
-/// Its updates, by UpdateID and RevisionNumber.
-pub(super) const EDITION_UPDATES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("updates");
-/// Its files, by SHA-1.
-pub(super) const EDITION_FILES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("files");
+/// Of each slot the updates, by UpdateID and RevisionNumber.
+pub(super) const EDITION_UPDATES: [TableDefinition<'_, &[u8; 20], &[u8]>; 2] =
+    [TableDefinition::new("updates"), TableDefinition::new("updates/1")];
+/// Of each slot the files, by SHA-1.
+pub(super) const EDITION_FILES: [TableDefinition<'_, &[u8; 20], &[u8]>; 2] =
+    [TableDefinition::new("files"), TableDefinition::new("files/1")];
 /// The same by the last part of their addresses.
-pub(super) const EDITION_NAMES: TableDefinition<'_, &str, &[u8; 20]> = TableDefinition::new("names");
+pub(super) const EDITION_NAMES: [TableDefinition<'_, &str, &[u8; 20]>; 2] =
+    [TableDefinition::new("names"), TableDefinition::new("names/1")];
 /// Updates by article: (KB number, update).
-pub(super) const EDITION_KBS: TableDefinition<'_, (u32, &[u8; 20]), ()> = TableDefinition::new("kbs");
+pub(super) const EDITION_KBS: [TableDefinition<'_, (u32, &[u8; 20]), ()>; 2] =
+    [TableDefinition::new("kbs"), TableDefinition::new("kbs/1")];
 
 /// Facts of hosts, by UUID.
 pub(super) const HOSTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hosts");

@@ -137,11 +137,20 @@ mod tests {
             "cab verify x.cab",
             "cab verify --root a.pem --root b.pem --tsa-root c.pem x.cab",
             "cab trust x.cab --yes",
+            "cab history",
+            "cab diff",
+            "cab diff a.cab b.cab --all --json",
+            "cab rollback --yes",
+            "cab rollback --dry-run",
+            "updates list --kb 5087058 --title cumulative --held=false --superseded --limit 0",
+            "updates search KB5087058 --id 0fa1201d-4330-4fa8-8ae9-b877473b6441 --product x --severity low --held",
+            "updates list --after 0fa1201d-4330-4fa8-8ae9-b877473b6441_204",
             "jobs list",
             "jobs run refresh-cab --due",
             "config check --set a=1",
             "config show",
             "completions bash",
+            "man /tmp/x",
         ] {
             assert!(Cli::try_parse_from(std::iter::once("wuasync").chain(line.split(' '))).is_ok(), "{line}");
         }
@@ -184,6 +193,9 @@ mod tests {
             "cab verify",
             "cab verify --tsa-root c.pem x.cab",
             "cab trust",
+            "cab diff a.cab",
+            "cab rollback --yes --dry-run",
+            "updates list --held false --after x",
             "jobs run",
             "completions cmd.exe",
         ] {

@@ -21,7 +21,10 @@ pub use hosts::{
 };
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};
-pub use refresh::{EditionReport, REFRESH, RefreshReport, RefreshRequest, RefreshesReport};
+pub use refresh::{
+    CHANGES, CabinetReport, ChangesQuery, ChangesReply, EditionReport, EditionStatus, REFRESH, ROLL_BACK,
+    RefreshReport, RefreshRequest, RefreshesReport, RollBackReply, RollBackRequest, WithdrawnReport,
+};
 pub use repositories::{
     DISTANCES, DistanceRequest, MOVE_RULE, MoveRequest, NEAREST, NearestQuery, NearestReply, PassedOverReply,
     PlaceReply, REPOSITORIES, REPOSITORY_RULES, RepositoryReport, RepositoryRuleQuery, RepositoryRuleReport,
@@ -167,6 +170,9 @@ pub struct StatusReport {
     /// How many files are wanted; `None` where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wants: Option<WantsSummary>,
+    /// The edition of Microsoft's index; `None` where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<EditionStatus>,
 }
 
 /// Which missing files a secondary fetches although nobody waits for them.

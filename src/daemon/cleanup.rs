@@ -2,7 +2,7 @@
 
 use super::{
     api::{ApiError, CleanupReply, CleanupRequest, ErrorCode, LeavingFile, StayingFiles, UndoReply},
-    config::{Config, Keep, Switch},
+    config::{Config, Keep, Mode, Switch},
     control::Peer,
     router::{Answer, Api, audit, blocking},
     upstream::server_ini,
@@ -41,7 +41,8 @@ pub(super) fn cleanup(
         Keep::Needed => retention::Keep::Needed,
         Keep::Asked(within) => retention::Keep::Asked(within.as_secs()),
     };
-    let rules = CleanupRules { keep, grace: config.cleanup.grace.as_secs() };
+    let most_held = config.mirror.max_size.filter(|_| config.mirror.mode == Mode::OnMiss);
+    let rules = CleanupRules { keep, grace: config.cleanup.grace.as_secs(), most_held };
     let window = config.cleanup.window;
     let node = key.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     let nights = Nights { from: window.from, to: window.to, node };

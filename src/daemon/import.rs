@@ -12,7 +12,7 @@ use crate::{
         member::Role,
         name::FileName,
     },
-    repository::{OtherContent, Repository, RepositoryError},
+    repository::{Repository, RepositoryError},
     store::download::{Download, DownloadKey, Origin},
 };
 use axum::{
@@ -173,6 +173,6 @@ fn enter(
     }
     let staged = download.finish(query.modified, &repository.state().outboards).map_err(io("finishing"))?;
     let file = FileRecord { root: digests.root, size: digests.size, modified: query.modified };
-    repository.enter(&query.folder, name, &staged, file, OtherContent::Stays)?;
+    repository.enter(&query.folder, name, &staged, file)?;
     Ok(Ok(reply))
 }

@@ -5,6 +5,7 @@ use super::{
     config::{Config, Folder, Tls},
     node::tls_reloader,
     owner::{own_uid, owner_of, user_name},
+    rules::{ini_problem, trust_problem},
     trust::configured_trust,
 };
 use crate::base::chain::chain;
@@ -18,12 +19,23 @@ use std::{
 pub fn inspect(config: &Config) -> Vec<String> {
     let certificates = config.http.tls.iter().filter_map(of_certificates);
     let folders = config.folders.iter().flat_map(of_folder);
-    certificates.chain(folders).chain(of_trust(config)).chain(of_state(&config.state_dir)).collect()
+    certificates
+        .chain(folders)
+        .chain(of_trust(config))
+        .chain(of_rules(config))
+        .chain(of_state(&config.state_dir))
+        .collect()
 }
 
 /// Without them every cabinet would be a stranger's.
 fn of_trust(config: &Config) -> Option<String> {
     configured_trust(config).err().map(|error| format!("upstream.trust_roots: {}", chain(&error)))
+}
+
+/// Rules that would not count, and signers that would not be believed.
+fn of_rules(config: &Config) -> Vec<String> {
+    let ini = config.rules.ini.as_deref().and_then(ini_problem).map(|what| format!("rules.ini: {what}"));
+    ini.into_iter().chain(trust_problem(&config.rules.trusted_certificates)).collect()
 }
 
 fn of_certificates(tls: &Tls) -> Option<String> {
@@ -100,6 +112,21 @@ mod tests {
         config.upstream.trust_roots.push(root);
         let found = of_trust(&config).unwrap();
         assert!(found.ends_with("root.pem: can't be trusted: it holds no certificate"), "{found}");
+    }
+
+    #[test]
+    fn rules_that_would_not_count_are_named_by_file_and_line() {
+        let place = tempfile::tempdir().unwrap();
+        let (ini, pem) = (place.path().join("wapt-get.ini"), place.path().join("wapt.pem"));
+        let mut config = Config::without_file(&[], "paris").unwrap();
+        config.rules.ini = Some(ini.clone());
+        assert_eq!(of_rules(&config), Vec::<String>::new(), "a file that is not there says nothing");
+        std::fs::write(&ini, "[waptwua]\nallowed_severities = x\nenabled = x\n").unwrap();
+        std::fs::write(&pem, "").unwrap();
+        config.rules.trusted_certificates.push(pem);
+        let found = of_rules(&config);
+        assert!(found[0].ends_with("wapt-get.ini, line 3: enabled: \"x\" is neither True nor False"), "{found:?}");
+        assert!(found[1].ends_with("wapt.pem: it holds no certificate") && found.len() == 2, "{found:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::chain::chain,
     catalog::JobRecord,
-    jobs::{BeginScrub, Cleanup, CopyLedger, Job, JobName, Jobs, Ran, RefreshCab, ScanWants, Standing, When},
+    jobs::{BeginScrub, Cleanup, CopyLedger, Job, JobName, Jobs, Pull, Ran, RefreshCab, ScanWants, Standing, When},
     repository::{Repository, RepositoryError, Scrub},
 };
 use axum::{
@@ -25,6 +25,7 @@ pub(super) struct Runnable {
     pub scan_wants: Option<Arc<ScanWants>>,
     pub refresh_cab: Option<Arc<RefreshCab>>,
     pub cleanup: Arc<Cleanup>,
+    pub pull: Option<Arc<Pull>>,
 }
 
 /// Registers the jobs of this node.
@@ -41,6 +42,9 @@ pub(super) fn registry(by: super::config::RunBy, repository: &Arc<Repository>, h
         add(scan_wants);
     }
     add(has.cleanup);
+    if let Some(pull) = has.pull {
+        add(pull);
+    }
     add(Arc::new(BeginScrub::new(repository.clone(), has.scrub)));
     add(Arc::new(CopyLedger::new(repository.clone())));
     Arc::new(jobs)

@@ -41,6 +41,7 @@ impl Node {
         attention.clear(&Alarm::ConfigurationRefused);
         let live = Live::of(&config);
         let Live { mirror, bandwidth } = live.clone();
+        let mirror = Mirror { max_size: self.config.mirror.max_size, ..mirror };
         let later = differences(&Config { mirror, bandwidth, ..self.config.clone() }, &config);
         if !later.is_empty() {
             tracing::warn!(keys = later.join(", "), "these settings take effect at the next start");

@@ -11,9 +11,10 @@ use super::{
     mirroring,
     parent_file::{ParentFile, ParentFileError},
     random,
-    refresh::refresh_cab,
+    refresh::{edition_desk, refresh_cab},
     repositories::{self, HostsNearest, SiteUsher, StartUsherError, World},
     rules::follow_ini,
+    sockets::{ForAddress, Inherited},
     upstream::open_upstream,
     wapt_server,
 };
@@ -35,7 +36,7 @@ use crate::{
         tls::{PemTexts, ReloadTlsError, TlsReloader},
         usher::Usher,
     },
-    jobs::{AskAgain, Cleanup, Jobs, RefreshCab, ScanLimits, ScanWants},
+    jobs::{AskAgain, Cleanup, EditionDesk, Jobs, Pull, RefreshCab, ScanLimits, ScanWants},
     repository::{
         Alarm, DeletionCap, FolderConfig, LogLimit, OpenRepositoryError, OpenStateError, Repository, RepositoryConfig,
         RepositoryError, Scrub, SmallFileError, Tend, TendConfig,
@@ -150,8 +151,8 @@ fn listen_cure(address: SocketAddr, error: &io::Error, kind: &str) -> String {
     let port = address.port();
     match error.kind() {
         io::ErrorKind::PermissionDenied if port < 1024 => format!(
-            " (port {port} is below 1024: let every user have it with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, \
-             give the service CAP_NET_BIND_SERVICE, or set another port)"
+            " (port {port} is below 1024: have systemd open it with `systemctl enable --now wuasync.socket`, let every user \
+             have it with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or set another port)"
         ),
         io::ErrorKind::AddrInUse => {
             format!(
@@ -225,6 +226,8 @@ pub(super) struct Node {
     _reports: Arc<dyn ReportSink>,
     /// What fetches wanted files; only on a main that may fetch.
     pub scan_wants: Option<Arc<ScanWants>>,
+    /// What reads the edition.
+    pub edition_desk: Option<Arc<EditionDesk>>,
     /// What keeps the edition fresh; only on a main that may fetch.
     pub refresh_cab: Option<Arc<RefreshCab>>,
     /// What lets files go that no host needs.
@@ -253,7 +256,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts every part; when it returns, hosts are served and members may connect.
-    pub(super) async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+    pub(super) async fn start(config: Config, inherited: Inherited) -> Result<Arc<Self>, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
         if config.state_dir.join(layout::RESTORING).exists() {
             return Err(StartError::HalfRestored(config.state_dir));
@@ -279,7 +282,8 @@ impl Node {
         let tls = config.http.tls.clone().map(tls_reloader).transpose()?;
         let upstream = upstream(&config, clock.clone(), throttle).await?;
         let flights = flights(&config, &shared, upstream.clone(), cancel.clone());
-        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, &repository, upstream, &public));
+        let edition_desk = edition_desk(&config, &repository);
+        let refresh_cab = upstream.and_then(|upstream| refresh_cab(&config, edition_desk.as_ref(), upstream, &public));
         let supply: Arc<dyn Source> = Arc::new(Supply::new(Local::new(repository.clone()), flights.clone()));
         shared.give_from(&supply);
         if let Some(flights) = &flights {
@@ -300,22 +304,26 @@ impl Node {
         let usher = SiteUsher::new(&world, &config)?;
         let front = start_front(
             &config,
+            listeners(&config, inherited, tls.as_ref(), &cancel)?,
             remembering,
             apis,
             usher.clone().map(SiteUsher::as_usher),
             clock.clone(),
-            tls.clone(),
             cancel.clone(),
         )?;
         let counters = front.counters();
         let busy = busy(shared.clone(), counters.clone());
         let scrub = Scrub::new(repository.clone(), config.jobs.scrub_every, busy, cancel.clone());
         let cleanup = cleanup(&config, &repository, flights.clone(), asked, &public);
+        let wake_parent = Arc::new(Notify::new());
+        let pull = (config.role == Role::Secondary)
+            .then(|| Arc::new(Pull::new(shared.clone(), config.jobs.pull, wake_parent.clone())));
         let has = Runnable {
             scrub: scrub.clone(),
             scan_wants: scan_wants.clone(),
             refresh_cab: refresh_cab.clone(),
             cleanup: cleanup.clone(),
+            pull,
         };
         let jobs = registry(config.jobs.by, &repository, has);
         let node = Arc::new(Self {
@@ -326,6 +334,7 @@ impl Node {
             _supply: supply,
             _reports: reports,
             scan_wants,
+            edition_desk,
             refresh_cab,
             cleanup,
             jobs,
@@ -337,7 +346,7 @@ impl Node {
             shared,
             endpoint,
             tls,
-            wake_parent: Arc::new(Notify::new()),
+            wake_parent,
             pulling: Mutex::default(),
             cancel,
             live: watch::Sender::new(Live::of(&config)),
@@ -374,8 +383,8 @@ impl Node {
         if let Some(scan_wants) = &self.scan_wants {
             self.tasks.spawn(scan_wants.clone().run(self.cancel.clone()));
         }
-        if let Some(refresh_cab) = &self.refresh_cab {
-            self.tasks.spawn(refresh_cab.clone().run(self.cancel.clone()));
+        if let Some(desk) = &self.edition_desk {
+            self.tasks.spawn(desk.clone().run(self.cancel.clone()));
         }
         match self.config.role {
             Role::Main => {
@@ -387,7 +396,9 @@ impl Node {
                 self.tasks.spawn(heal_from_children(self.shared.clone(), self.cancel.clone(), random::number));
                 self.tasks.spawn(sign_again(self.repository.clone(), self.cancel.clone()));
                 if let Some(ini) = self.config.rules.ini.clone() {
-                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, self.cancel.clone()));
+                    let scan_wants = self.scan_wants.clone();
+                    let on_change = move || scan_wants.iter().for_each(|scan_wants| scan_wants.look_at_hosts());
+                    self.tasks.spawn(follow_ini(self.repository.clone(), ini, on_change, self.cancel.clone()));
                 }
             }
             Role::Secondary => {
@@ -426,6 +437,11 @@ impl Node {
     /// This node's key.
     pub(super) fn key(&self) -> NodeKey {
         self.endpoint.public_key()
+    }
+
+    /// Over when the threads for connections have had a turn.
+    pub(super) async fn lanes_turn(&self) {
+        self.lanes.turn().await;
     }
 
     /// Stops what the daemon runs in the background when it is dropped or stopped.
@@ -578,24 +594,50 @@ pub(super) fn congestion(configured: config::Congestion) -> Congestion {
 
 fn start_front(
     config: &Config,
+    listeners: Vec<Listener>,
     source: Arc<dyn Source>,
     apis: Apis,
     usher: Option<Arc<dyn Usher>>,
     clock: SharedClock,
-    tls: Option<Arc<TlsReloader>>,
     cancel: CancellationToken,
 ) -> Result<FrontServer, StartError> {
-    let mut listeners = Vec::new();
-    for address in &config.http.listen {
-        listeners.push(Listener { socket: listen("http.listen", *address)?, tls: None });
-    }
-    for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
-        listeners.push(Listener { socket: listen("http.tls.listen", *address)?, tls: tls.clone() });
-    }
     let trusted = config.http.trusted_proxies.clone();
     let is_trusted = Arc::new(move |address| trusted.iter().any(|network| network.contains(address)));
     let front = Front { source, health: Arc::new(serde_json::Map::new), apis, usher, is_trusted, clock };
     Ok(FrontServer::start(FrontConfig::default(), listeners, front, cancel)?)
+}
+
+/// Where hosts are served.
+fn listeners(
+    config: &Config,
+    mut inherited: Inherited,
+    tls: Option<&Arc<TlsReloader>>,
+    cancel: &CancellationToken,
+) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in &config.http.listen {
+        let socket = listen_or_take("http.listen", *address, &mut inherited)?;
+        listeners.extend(socket.map(|socket| Listener { socket, tls: None }));
+    }
+    for address in config.http.tls.iter().flat_map(|tls| &tls.listen) {
+        let socket = listen_or_take("http.tls.listen", *address, &mut inherited)?;
+        listeners.extend(socket.map(|socket| Listener { socket, tls: tls.cloned() }));
+    }
+    inherited.close_rest(cancel);
+    Ok(listeners)
+}
+
+/// A listener of systemd's, else one of our own; `None` where another setting's hears this address as well.
+fn listen_or_take(
+    key: &'static str,
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<Option<TcpListener>, StartError> {
+    match inherited.take(address) {
+        ForAddress::Socket(socket) => Ok(Some(socket)),
+        ForAddress::Covered => Ok(None),
+        ForAddress::Nothing => listen(key, address).map(Some),
+    }
 }
 
 /// Binds a TCP listener.

@@ -60,6 +60,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
             Role::Secondary => Vec::new(),
         },
         wants: super::wants::summary(node)?,
+        edition: super::refresh::status(node)?,
     })
 }
 

@@ -7,7 +7,7 @@ use super::{
         PruneReply, PruneRequest, RevokeReply, RevokeRequest, ScrubReport, ScrubRequest, StatusReport, SyncReply,
     },
     backup::{backup_error, make_backup},
-    cleanup,
+    changes, cleanup,
     control::Peer,
     hosts, import, jobs,
     joining::{join_error, join_line},
@@ -63,6 +63,7 @@ pub(super) fn reads(api: Api) -> Router {
         .route(api::SCRUB, get(scrub_state))
         .route(api::WANTS, get(wants::list))
         .route(api::REFRESH, get(refresh::history))
+        .route(api::CHANGES, get(changes::changes))
         .route(api::JOBS, get(jobs::list))
         .route(api::UPDATES, get(updates::search))
         .route(api::HOSTS, get(hosts::list))
@@ -101,6 +102,7 @@ pub(super) fn all(api: Api) -> Router {
         .route(&format!("{}/{{uuid}}", api::HOSTS), post(hosts::act))
         .route(api::HOSTS, post(hosts::import).layer(DefaultBodyLimit::max(MAX_HOSTS_BYTES)))
         .route(api::REFRESH, post(refresh::refresh))
+        .route(api::ROLL_BACK, post(refresh::roll_back))
         .route(api::REPOSITORY_RULES, post(repositories::put_rule).delete(repositories::remove_rule))
         .route(api::MOVE_RULE, post(repositories::move_rule))
         .route(api::DISTANCES, post(repositories::put_distance))

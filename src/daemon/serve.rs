@@ -10,6 +10,8 @@ use super::{
     node::{self, Node, StartError},
     rates::Rates,
     router::{self, Api},
+    service,
+    sockets::Inherited,
     telemetry,
 };
 use crate::base::chain::chain;
@@ -80,10 +82,13 @@ pub struct Ready {
 pub fn serve(config: Config, read_again: ReadConfig) -> Result<(), ServeError> {
     telemetry::start();
     arenas::limit();
+    // After the process started itself again, to which it hands sockets on; before there are threads, as it takes
+    // what it read out of the environment.
+    let inherited = Inherited::from_environment();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ServeError::Failed(format!("can't start threads: {error}")))?;
-    let ended = runtime.block_on(run(config, read_again));
+    let ended = runtime.block_on(run(config, read_again, inherited));
     if matches!(ended, Err(ServeError::Interrupted)) {
         // What still blocks is not waited for.
         runtime.shutdown_background();
@@ -103,7 +108,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn run(config: Config, read_again: ReadConfig) -> Result<(), ServeError> {
+async fn run(config: Config, read_again: ReadConfig, inherited: Inherited) -> Result<(), ServeError> {
     for key in &config.not_in_effect {
         tracing::warn!(%key, "this setting has no effect in this version");
     }
@@ -114,7 +119,7 @@ async fn run(config: Config, read_again: ReadConfig) -> Result<(), ServeError> {
     // Before a state folder is made or changed for a daemon that can't be.
     check_unoccupied(&control).await?;
     let admin_listen = config.admin.listen.clone();
-    let node = Node::start(config).await?;
+    let node = Node::start(config, inherited).await?;
     node.read_config.set(read_again).ok();
     let tasks = TaskTracker::new();
     let rates = Arc::new(Rates::default());
@@ -124,8 +129,10 @@ async fn run(config: Config, read_again: ReadConfig) -> Result<(), ServeError> {
     tasks.spawn(socket.serve(router::all(api.clone()).fallback(router::unknown), node.stopping().clone()));
     let admin = serve_admin(&admin_listen, &api, &tasks)?;
     let sync = node.endpoint.local_addr().map_err(StartError::Address)?;
+    tasks.spawn(service::keep_telling(node.clone(), api.rates.clone()));
     say_ready(&Ready { ready: true, http: node.http.clone(), admin, sync, control });
     signals.until_told_to_stop(&node).await;
+    service::tell_stopping();
     let end = async {
         node.stop().await;
         tasks.close();
@@ -168,6 +175,7 @@ fn say_ready(ready: &Ready) {
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
+    service::tell_ready();
     tracing::info!(http = ?ready.http, sync = %ready.sync, control = %ready.control.display(), "ready");
 }
 
@@ -192,7 +200,11 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => node.reload(),
+                _ = self.hangup.recv() => {
+                    service::tell_reloading();
+                    node.reload();
+                    service::tell_ready();
+                }
             }
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! On a main: brings together what is known of files, updates and hosts, has `policy::retention` plan, and the
 //! repository let go what the plan says, under its cap. On a secondary, whose tree follows the main's signed state, it
-//! empties the trash, and only when somebody wants it. Never decides by itself what goes.
+//! empties the trash, and only when somebody wants it; one that keeps only what hosts ask for evicts what is above its
+//! bound, by night too. Never decides by itself what goes.
+
+mod evict;
 
 use super::{
     fleet::{self, UPDATES_FOLDER},
@@ -30,6 +33,7 @@ use crate::{
 use jiff::tz::TimeZone;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -44,6 +48,8 @@ pub struct CleanupRules {
     pub keep: Keep,
     /// The least age of what goes, in seconds.
     pub grace: u64,
+    /// On a secondary that keeps only what hosts ask for: most bytes that it holds.
+    pub most_held: Option<u64>,
 }
 
 /// What somebody wants of one cleanup.
@@ -159,10 +165,11 @@ impl Job for Cleanup {
         JobName::Cleanup
     }
 
-    /// On a secondary, and where it is switched off, only when somebody wants it. A night that passed without it is
-    /// told once more each time that it is asked.
+    /// On a secondary without a bound, and where it is switched off, only when somebody wants it. A night that passed
+    /// without it is told once more each time that it is asked.
     fn next(&self, last: Option<Last>, now: i64, zone: &TimeZone) -> Result<Option<Next>, RepositoryError> {
-        if self.repository.role() != Role::Main || !(self.is_enabled)() {
+        let lets_go = self.repository.role() == Role::Main || self.core.rules.most_held.is_some();
+        if !lets_go || !(self.is_enabled)() {
             self.repository.attention.clear(&Alarm::CleanupMissed);
             return Ok(None);
         }
@@ -179,7 +186,9 @@ impl Job for Cleanup {
 
     fn run(&self) -> BoxFuture<'_, Result<String, JobFailed>> {
         Box::pin(async {
-            let cleaned = self.run_once(CleanupWish::default()).await?;
+            // By night a secondary's trash goes on resting, what is evicted aside.
+            let free = (self.repository.role() == Role::Secondary).then_some(0);
+            let cleaned = self.run_once(CleanupWish { free, ..CleanupWish::default() }).await?;
             match cleaned.withheld {
                 Some(allowed) => {
                     let many = cleaned.plan.leaving.len();
@@ -205,8 +214,21 @@ impl Core {
         self.note_asked(repository)?;
         match repository.role() {
             Role::Main => self.clean_main(repository, wish),
-            Role::Secondary => empty_trash(repository, wish),
+            Role::Secondary => self.clean_secondary(repository, wish),
         }
+    }
+
+    /// What is evicted leaves for good: the parent has it.
+    fn clean_secondary(&self, repository: &Repository, wish: CleanupWish) -> Result<Cleaned, RepositoryError> {
+        let is_busy = |folder: &FolderName, name: &FileName| {
+            let flies = self.flights.as_ref().is_some_and(|flights| flights.of(folder, name).is_some());
+            flies || self.asked.is_serving(folder, name)
+        };
+        let Some(most) = self.rules.most_held.filter(|_| !wish.dry_run) else { return empty_trash(repository, wish) };
+        let gone = repository.evict(&evict::plan(repository, most, &is_busy)?)?;
+        let free = wish.free.map(|free| free.max(gone.bytes));
+        let cleaned = empty_trash(repository, CleanupWish { free, ..wish })?;
+        Ok(Cleaned { files: gone.files, bytes: gone.bytes, ..cleaned })
     }
 
     fn clean_main(&self, repository: &Repository, wish: CleanupWish) -> Result<Cleaned, RepositoryError> {
@@ -348,7 +370,7 @@ fn stocked(
         files.push((file, updates));
     }
     let has_edition = editions.current()?.is_some();
-    editions.each_update(|update| {
+    editions.each_update(None, None, |update| {
         for sha1 in &update.files {
             for place in by_sha1.get(sha1).into_iter().flatten() {
                 let (file, updates) = &mut files[*place];
@@ -360,7 +382,7 @@ fn stocked(
                 }
             }
         }
-        true
+        Ok(ControlFlow::Continue(()))
     })?;
     let finish = |(mut file, updates): (StockedFile, BTreeSet<UpdateId>)| {
         // Hosts look into editions of many months: another revision of the update is as good a reason.

@@ -9,6 +9,8 @@ pub enum JobName {
     RefreshCab,
     /// What is wanted is fetched.
     ScanWants,
+    /// The parent is asked for its head.
+    Pull,
     /// Every file is read again and verified.
     Scrub,
     /// Files that no host needs go.
@@ -24,13 +26,15 @@ pub struct UnknownJob(String);
 
 impl JobName {
     /// Every job, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::RefreshCab, Self::ScanWants, Self::Cleanup, Self::Scrub, Self::CopyLedger];
+    pub const ALL: [Self; 6] =
+        [Self::RefreshCab, Self::ScanWants, Self::Pull, Self::Cleanup, Self::Scrub, Self::CopyLedger];
 
     /// As in commands, units and rows.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RefreshCab => "refresh-cab",
             Self::ScanWants => "scan-wants",
+            Self::Pull => "pull",
             Self::Scrub => "scrub",
             Self::Cleanup => "cleanup",
             Self::CopyLedger => "copy-ledger",
@@ -42,6 +46,7 @@ impl JobName {
         match self {
             Self::RefreshCab => "asks Microsoft for another edition of its index",
             Self::ScanWants => "fetches what is wanted and not here",
+            Self::Pull => "asks the parent for its newest state, which tells of changes by itself",
             Self::Scrub => "begins to read and verify every file",
             Self::Cleanup => "lets go what no host needs",
             Self::CopyLedger => "copies the ledger beside itself",
@@ -53,6 +58,7 @@ impl JobName {
         match self {
             Self::RefreshCab => Some("wuasync-refresh.timer"),
             Self::ScanWants => Some("wuasync-scan.timer"),
+            Self::Pull => Some("wuasync-pull.timer"),
             Self::Scrub => Some("wuasync-scrub.timer"),
             Self::Cleanup => Some("wuasync-cleanup.timer"),
             Self::CopyLedger => None,

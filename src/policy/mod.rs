@@ -2,6 +2,7 @@
 
 pub mod demand;
 pub mod due;
+pub mod eviction;
 pub mod host_state;
 mod jitter;
 pub mod merge;

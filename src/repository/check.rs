@@ -1,4 +1,4 @@
-//! Where tree, holdings and index disagree, by reading every byte.
+//! Where tree, holdings and index disagree, by reading every byte; and what Microsoft's index tells otherwise.
 
 use super::{
     attention::Trouble,
@@ -135,7 +135,10 @@ impl Repository {
         let outboard = outboard.map_err(RepositoryError::io("reading the hash tree of", name))?;
         let bad = verify(as_read_at(&file), outboard.as_ref().map(as_read_at), holding.root, holding.size)
             .map_err(RepositoryError::io("reading", name))?;
-        Ok((!bad.is_empty()).then(|| format!("{} ranges of its bytes do not match its root", bad.len())))
+        if !bad.is_empty() {
+            return Ok(Some(format!("{} ranges of its bytes do not match its root", bad.len())));
+        }
+        self.contradiction(name, holding, as_read_at(&file))
     }
 
     /// What the index names, and neither holdings nor missing account for.

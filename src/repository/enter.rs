@@ -15,15 +15,6 @@ use crate::{
     store::staging::Staged,
 };
 
-/// What becomes of a file of other content that is held under the name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OtherContent {
-    /// It stays, and what was to enter is dropped.
-    Stays,
-    /// It goes to the trash.
-    Goes,
-}
-
 impl Repository {
     /// Gives staged bytes their name and signs what they are. Only on a main. A file that is held stays, and
     /// the staged one is dropped; one that lies there and is held by nobody goes to the trash. Bytes that
@@ -34,7 +25,6 @@ impl Repository {
         name: &FileName,
         staged: &Staged,
         file: FileRecord,
-        other: OtherContent,
     ) -> Result<(), RepositoryError> {
         if self.role != Role::Main {
             return Err(RepositoryError::NotMain);
@@ -43,7 +33,6 @@ impl Repository {
         let discard = || open.staging.discard(staged).map_err(RepositoryError::io("discarding", name));
         let known = self.state.index.read()?.holding(folder, name)?;
         if let Some(holding) = &known
-            && (other == OtherContent::Stays || holding.root == file.root)
             && open.stat_file(name)?.is_some_and(|stat| holds(&stat, holding))
         {
             return discard();
@@ -53,7 +42,7 @@ impl Repository {
             return Err(RepositoryError::Unsynced { folder: folder.clone(), source });
         }
         if known.is_some() {
-            // Of a file that went, was edited or is replaced: the row goes first, then the bytes.
+            // Of a file that went or was edited: the row goes first, then the bytes.
             self.state.index.write(|batch| batch.remove_holding(folder, name).map(drop))?;
         }
         let stat = self.publish_staged(open, staged, name, false)?;
@@ -83,7 +72,6 @@ mod tests {
             &name(file),
             &staged,
             FileRecord { root: root_of(bytes), size: bytes.len() as u64, modified },
-            OtherContent::Stays,
         )
     }
 

@@ -25,6 +25,8 @@ use std::{
 
 /// Most faults that are remembered between two looks.
 const MAX_FAULTS: usize = 10_000;
+/// Looks at a name that changes together with others meanwhile: a change takes longer than a look.
+const MAX_TURNS: usize = 4;
 
 /// What this repository has under a name.
 pub enum Found {
@@ -52,14 +54,33 @@ impl Repository {
     /// everything else than a holding whose file is what it was; then [`Repository::find`] tells.
     pub fn find_at_once(&self, folder: &FolderName, name: &FileName) -> Option<Found> {
         let open = self.folders.get(folder)?;
+        if self.pair_of_sidecar(folder, name).is_some() {
+            // What it is answered for depends on more than its own row.
+            return None;
+        }
         let holding = open.asked_rows.get(self.state.index.writes(), name)?;
         let file = open.staging.open_file_at_once(name)?.ok()?;
         let stat = file.stat().ok()?;
         holds(&stat, &holding).then(|| held(file, &holding))
     }
 
-    /// Looks a name up. Blocks for one or two system calls.
+    /// Looks a name up. Blocks for one or two system calls. Files that change together are answered as they were
+    /// until all of them are there.
     pub fn find(&self, folder: &FolderName, name: &FileName) -> Result<Found, RepositoryError> {
+        for _ in 0..MAX_TURNS {
+            let turns = self.frozen.turns();
+            if let Some(found) = self.frozen.of(folder, name) {
+                return Ok(found);
+            }
+            let found = self.find_in_tree(folder, name)?;
+            if !matches!(found, Found::NotYet) || self.frozen.turns() == turns {
+                return Ok(found);
+            }
+        }
+        Ok(Found::NotYet)
+    }
+
+    fn find_in_tree(&self, folder: &FolderName, name: &FileName) -> Result<Found, RepositoryError> {
         let Some(open) = self.folders.get(folder) else { return Ok(Found::Unknown) };
         let writes = self.state.index.writes();
         let snapshot = self.state.index.read()?;
@@ -72,6 +93,9 @@ impl Repository {
         if let (Some(file), Some(holding)) = (&file, &holding)
             && holds(&stat(file.as_ref(), name)?, holding)
         {
+            if self.is_anothers_sidecar(folder, name, holding.root)? {
+                return Ok(Found::NotYet);
+            }
             open.asked_rows.remember(writes, name, *holding);
             return Ok(held(file.clone(), holding));
         }
@@ -125,7 +149,7 @@ impl Repository {
     }
 }
 
-fn held(file: Arc<dyn DiskFile>, holding: &HoldingRecord) -> Found {
+pub(super) fn held(file: Arc<dyn DiskFile>, holding: &HoldingRecord) -> Found {
     let modified = holding.modified_ns.div_euclid(1_000_000_000);
     Found::Held { file, size: holding.size, modified, root: Some(holding.root) }
 }

@@ -180,6 +180,8 @@ impl Repository {
         let waited = self.clock.monotonic().saturating_duration_since(since);
         if order::pair_changes(halves, waited, || self.fits(open, waiting, &keys))? {
             let arrivals = keys.iter().filter_map(|key| waiting.arrivals.remove(key)).map(|(arrival, _)| arrival);
+            // Hosts get the pair before until both are there.
+            let _frozen = self.freeze(&open.name, keys.iter().map(|(_, name)| name))?;
             self.take_names(arrivals.collect())?;
         }
         Ok(())
@@ -254,6 +256,7 @@ impl Repository {
             return Ok(());
         }
         let arrival = waiting.arrivals.remove(&key).map(|(arrival, _)| arrival);
+        let _frozen = self.freeze(&open.name, std::iter::once(&key.1))?;
         self.take_names(arrival.into_iter().collect())
     }
 
@@ -395,7 +398,11 @@ mod tests {
     }
 
     fn put(place: &Place, main: &Repository, child: &Repository, files: &[(&str, &[u8])]) {
-        files.iter().for_each(|(name, bytes)| place.write_at(name, bytes, 1_700_000_000 + bytes.len() as u64));
+        for (name, bytes) in files {
+            // Another content has another time, as on any disk.
+            let [first, second, ..] = *blake3::hash(bytes).as_bytes();
+            place.write_at(name, bytes, 1_700_000_000 + u64::from(first) * 256 + u64::from(second));
+        }
         adopt(main, &files.iter().map(|(name, _)| *name).collect::<Vec<_>>()).unwrap();
         follow(main, child).unwrap();
     }
@@ -524,6 +531,35 @@ mod tests {
             assert_eq!(bring(&main, &child, &order[1..]), [""; 0]);
             assert_eq!((found(&child, CABINET), found(&child, SIDECAR)), (Some(b"newer".to_vec()), Some(new)));
         }
+    }
+
+    #[test]
+    fn hosts_of_a_secondary_that_ask_without_end_get_both_of_one_pair() {
+        let editions: Vec<Vec<u8>> = (0..20_u8).map(|n| vec![n; 50_000 + usize::from(n)]).collect();
+        let text = |edition: &[u8]| sidecar_of(edition);
+        let (place, main, _below, child) = pair(&[(CABINET, &editions[0]), (SIDECAR, &text(&editions[0]))]);
+        bring(&main, &child, &[CABINET, SIDECAR]);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let mut seen = BTreeSet::new();
+                while !done.load(Ordering::Acquire) {
+                    let (before, cab, after) = (found(&child, SIDECAR), found(&child, CABINET), found(&child, SIDECAR));
+                    let (before, cab) = (before.expect("it is never away"), cab.expect("it is never away"));
+                    // Whoever gets the same sidecar before and after has the cabinet that belongs to it.
+                    assert!(Some(&before) != after.as_ref() || before == text(&cab));
+                    seen.insert(cab[0]);
+                }
+                seen.len()
+            });
+            for edition in &editions[1..] {
+                put(&place, &main, &child, &[(CABINET, edition), (SIDECAR, &text(edition))]);
+                bring(&main, &child, &[SIDECAR]);
+                bring(&main, &child, &[CABINET]);
+            }
+            done.store(true, Ordering::Release);
+            assert!(asking.join().unwrap() > 1);
+        });
     }
 
     #[test]

@@ -7,9 +7,11 @@ use super::{
     deletions::DeletionCap,
     error::RepositoryError,
     find::is_absent,
+    frozen::Frozen,
     in_order::Waiting,
     log_limit::LogLimit,
     state_dir::{OpenStateError, StateDir},
+    together::Pair,
 };
 use crate::{
     base::clock::SharedClock,
@@ -31,7 +33,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::{
-        Mutex, MutexGuard,
+        Mutex, MutexGuard, OnceLock,
         atomic::{
             AtomicBool, AtomicU64,
             Ordering::{self, Relaxed},
@@ -171,6 +173,10 @@ pub struct Repository {
     pub(super) writer: Mutex<Writer>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) faults: Mutex<BTreeSet<(FolderName, FileName)>>,
+    /// Names that are answered as they were.
+    pub(super) frozen: Frozen,
+    /// The edition and its sidecar.
+    pub(super) pair: OnceLock<Pair>,
     /// One change of the rules at a time.
     pub(super) changing_rules: Mutex<()>,
     /// What has arrived and may not take its name yet.
@@ -219,6 +225,8 @@ impl Repository {
             writer: Mutex::new(writer),
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
+            frozen: Frozen::default(),
+            pair: OnceLock::new(),
             changing_rules: Mutex::default(),
             waiting: Mutex::default(),
             keeps_lists: AtomicBool::new(true),
@@ -328,7 +336,8 @@ impl Repository {
 
     fn sweep_staging(&self) -> Result<(), RepositoryError> {
         for folder in self.folders.values() {
-            folder.staging.sweep_incoming().map_err(RepositoryError::io("sweeping the staging of", &folder.name))?;
+            let swept = folder.staging.sweep_incoming().and_then(|()| folder.staging.sweep_kept());
+            swept.map_err(RepositoryError::io("sweeping the staging of", &folder.name))?;
         }
         self.sweep_unwanted(&BTreeSet::new())
     }

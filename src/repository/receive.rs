@@ -71,9 +71,9 @@ impl Repository {
         Ok(&open.staging)
     }
 
-    /// Gives arrived bytes their names: sync, rename, sync the directories, commit. One that the index
-    /// wants no longer is dropped; one that fails is dropped too, the others still arrive, and the
-    /// failure is the answer.
+    /// Gives arrived bytes their names: sync, rename, sync the directories, commit; until then hosts get what
+    /// mutable names had. One that the index wants no longer is dropped; one that fails is dropped too, the others
+    /// still arrive, and the failure is the answer.
     pub fn receive(&self, arrivals: Vec<Arrival>) -> Result<(), RepositoryError> {
         let mut by_folder: BTreeMap<FolderName, Vec<Arrival>> = BTreeMap::new();
         for arrival in arrivals {
@@ -91,6 +91,8 @@ impl Repository {
         open.staging.sync_staged(&staged).map_err(unsynced)?;
         let writer = self.writer();
         let wanted = self.drop_unwanted(open, arrivals)?;
+        let mutable = wanted.iter().map(|arrival| &arrival.name).filter(|name| !name.is_immutable());
+        let _frozen = self.freeze(folder, mutable)?;
         let replaced = self.forget_replaced(open, &wanted)?;
         let mut published: Vec<(FileName, MissingRecord, Stat)> = Vec::with_capacity(wanted.len());
         let mut failed = None;
@@ -200,6 +202,36 @@ mod tests {
         adopt(&main, files).unwrap();
         follow(&main, &child).unwrap();
         (place, main, below, child)
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_answered_without_a_gap() {
+        let (place, main, _below, child) = pair(&["f", "g"]);
+        fetch(&main, &child).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let mut asked = 0;
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    for text in ["f", "g"] {
+                        let found = child.find(&folder(), &name(text)).unwrap();
+                        assert!(matches!(found, crate::repository::Found::Held { .. }), "{text}");
+                    }
+                    asked += 1;
+                }
+                asked
+            });
+            for n in 0..20 {
+                for text in ["f", "g"] {
+                    place.write_at(text, format!("{text}{n}").as_bytes(), super::super::testing::OLD + n);
+                }
+                adopt(&main, &["f", "g"]).unwrap();
+                follow(&main, &child).unwrap();
+                fetch(&main, &child).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+            assert!(asking.join().unwrap() > 10);
+        });
     }
 
     fn arrival(child: &Repository, text: &str, bytes: &[u8]) -> Arrival {

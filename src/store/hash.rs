@@ -1,4 +1,4 @@
-//! Hashing a file once: BLAKE3 root, outboard and, where wanted, SHA-1.
+//! Hashing a file once: BLAKE3 root, outboard and, where wanted, SHA-1; or Microsoft's digests alone.
 //!
 //! Long files are read and given to SHA-1 on a second thread while this one computes the tree.
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     base::read_at::ReadAt,
-    domain::digest::{Root, Sha1},
+    domain::digest::{Root, Sha1, Sha256},
 };
 use bao_tree::io::{
     outboard::{EmptyOutboard, PreOrderOutboard},
@@ -73,6 +73,26 @@ pub fn hash_file(
         return Err(Changed::error());
     }
     Ok(Hashed { root, sha1, size })
+}
+
+/// Reads `file`, which is `size` bytes long, for those of Microsoft's digests that are wanted; not at all for none.
+pub fn sha_digests(
+    file: &dyn ReadAt,
+    size: u64,
+    want_sha1: bool,
+    want_sha256: bool,
+) -> io::Result<(Option<Sha1>, Option<Sha256>)> {
+    let (mut sha1, mut sha256) = (want_sha1.then(sha1::Sha1::new), want_sha256.then(sha2::Sha256::new));
+    let (mut at, mut block) = (0, Vec::new());
+    while at < size && (want_sha1 || want_sha256) {
+        block.resize(usize::try_from(BLOCK_BYTES.min(size - at)).unwrap_or(usize::MAX), 0);
+        file.read_exact_at(&mut block, at)?;
+        sha1.iter_mut().for_each(|sha1| sha1.update(&block));
+        sha256.iter_mut().for_each(|sha256| sha256.update(&block));
+        at += block.len() as u64;
+    }
+    let (sha1, sha256) = (sha1.map(|sha1| sha1.finalize().into()), sha256.map(|sha256| sha256.finalize().into()));
+    Ok((sha1.map(Sha1), sha256.map(Sha256)))
 }
 
 fn hash_on_this_thread(

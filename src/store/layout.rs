@@ -10,9 +10,13 @@
 //! .wuasync/<folder>/downloads/<key>.data       files that arrive in order, their roots unknown yet
 //! .wuasync/<folder>/downloads/<key>.tree       what their source said of them, and their outboards
 //! .wuasync/<folder>/trash/<unix seconds>/...   removed files, at rest for the time of grace
+//! .wuasync/<folder>/kept/<name>                what had a name before, for whoever wants it back
 //! ```
 
-use crate::domain::{digest::Root, name::FolderName};
+use crate::domain::{
+    digest::Root,
+    name::{FileName, FolderName},
+};
 use std::path::{Path, PathBuf};
 
 /// Index, holdings and log; rebuilt from the tree when lost.
@@ -56,6 +60,8 @@ pub const PARTIALS: &str = "partials";
 pub const DOWNLOADS: &str = "downloads";
 /// Removed files at rest.
 pub const TRASH: &str = "trash";
+/// What had a name before.
+pub const KEPT: &str = "kept";
 /// What is renamed into the folder and removed, to see that staging shares its mount.
 pub const PROBE: &str = ".wuasync-probe";
 
@@ -72,6 +78,8 @@ const BESIDE: &str = ".wuasync";
 const RESERVED: &str = ".stfolder";
 /// In the folder.
 const INSIDE: &str = ".stfolder/wuasync";
+/// Behind a name in [`KEPT`], on its way there.
+const NEXT: &str = ".next";
 const DATA: &str = ".data";
 const OUTBOARD: &str = ".obao";
 const TREE: &str = ".tree";
@@ -146,6 +154,22 @@ pub fn trashed_at(name: &str) -> Option<u64> {
     name.split('-').next()?.parse().ok()
 }
 
+/// What had a name before. Names of other directories have no `/` there.
+pub fn kept(name: &FileName) -> String {
+    format!("{KEPT}/{}", name.as_str().replace('/', "\\"))
+}
+
+/// The same on its way there.
+pub fn kept_next(name: &FileName) -> String {
+    kept(name) + NEXT
+}
+
+/// The name that [`kept_next`] was made of.
+pub fn name_of_kept_next(name: &[u8]) -> Option<FileName> {
+    let name = std::str::from_utf8(name).ok()?.strip_suffix(NEXT)?;
+    FileName::new(&name.replace('\\', "/")).ok()
+}
+
 /// The directory that holds a blob's hash tree, in the state directory.
 pub fn outboard_directory(root: Root) -> String {
     format!("{OUTBOARDS}/{}", &root.to_string()[..2])
@@ -176,6 +200,10 @@ mod tests {
         assert_eq!(download_key(last(download_tree(root)).as_bytes()), Some(root));
         assert_eq!(trashed_at(&last(trash(12, 0))), Some(12));
         assert_eq!(trashed_at(&last(trash(12, 3))), Some(12));
+        let name = FileName::new("a/b.cab").unwrap();
+        assert_eq!(kept_next(&name), "kept/a\\b.cab.next");
+        assert_eq!(name_of_kept_next(last(kept_next(&name)).as_bytes()), Some(name.clone()));
+        assert_eq!(name_of_kept_next(last(kept(&name)).as_bytes()), None);
         assert_eq!(outboard(root), format!("outboards/ab/{root}"));
     }
 

@@ -27,12 +27,21 @@ impl Staging {
     /// rests, relative to staging. The move is not synced: a power cut may undo it.
     pub fn trash(&self, name: &FileName, now_unix: u64) -> io::Result<String> {
         let from = self.folder_root().at(name.as_str());
+        self.to_trash(name, now_unix, |path| self.disk().rename(from, self.stage_root().at(path), Replace::No))
+    }
+
+    /// Finds a path in the trash for which `go` succeeds.
+    pub(super) fn to_trash(
+        &self,
+        name: &FileName,
+        now_unix: u64,
+        go: impl Fn(&str) -> io::Result<()>,
+    ) -> io::Result<String> {
         // Asked first, so that a missing file leaves no directory behind.
-        self.disk().stat(from)?;
+        self.disk().stat(self.folder_root().at(name.as_str()))?;
         for attempt in 0..MAX_ATTEMPTS {
             let path = format!("{}/{name}", layout::trash(now_unix, attempt));
-            let made = self.make_resting_place(&path);
-            let moved = made.and_then(|()| self.disk().rename(from, self.stage_root().at(&path), Replace::No));
+            let moved = self.make_resting_place(&path).and_then(|()| go(&path));
             match moved.map_err(|e| (e.kind(), e)) {
                 Ok(()) => return Ok(path),
                 // Another file has the name, or the name of a directory above it.

@@ -47,6 +47,14 @@ impl Lanes {
         &self.lanes[0]
     }
 
+    /// Over when every lane has had a turn; never, where one stands still.
+    pub async fn turn(&self) {
+        for lane in self.lanes.iter() {
+            // An error is the end of the lanes, which is no standstill.
+            lane.spawn(async {}).await.ok();
+        }
+    }
+
     /// The lane of the next member: each in turn.
     pub(super) fn next(&self) -> &Handle {
         &self.lanes[self.next.fetch_add(1, Relaxed) % self.lanes.len()]

@@ -21,8 +21,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, reports::ReportSink,
-    transport,
+    claims::Claims, close::CloseCode, fleet::Fleet, frames::NamespaceName, mirroring::Mirroring, pull::Questions,
+    reports::ReportSink, transport,
 };
 
 /// A member that is connected to this node.
@@ -111,6 +111,8 @@ pub struct Shared {
     mirroring: watch::Sender<Mirroring>,
     /// Large content that is arriving.
     pub(super) claims: Claims,
+    /// Who wants to know the parent's head.
+    pub(super) questions: Questions,
     transfers: Mutex<BTreeMap<(FolderName, FileName), Transfer>>,
     /// Content bytes that arrived and verified since start.
     pub received_bytes: AtomicU64,
@@ -140,6 +142,7 @@ impl Shared {
             report_sink: OnceLock::new(),
             mirroring: watch::Sender::default(),
             claims: Claims::default(),
+            questions: Questions::default(),
             transfers: Mutex::default(),
             received_bytes: AtomicU64::new(0),
             content_may_be_there: tokio::sync::Notify::new(),
@@ -241,6 +244,11 @@ impl Shared {
     /// Whether a file flies because somebody asked for it.
     pub(super) fn is_flying(&self, folder: &FolderName, name: &FileName) -> bool {
         self.flights.get().and_then(Weak::upgrade).is_some_and(|flights| flights.of(folder, name).is_some())
+    }
+
+    /// Asks the connected parent for its head, and waits until its newest state is here; for as long as it is away.
+    pub async fn ask_parent(&self) {
+        self.questions.ask().await;
     }
 
     /// The connection to the parent, whenever it comes and goes.

@@ -20,7 +20,7 @@ use crate::{
         name::{FileName, FolderName},
         wants::{Asker, FileFacts, KnownFile, TaskKind, TaskResult},
     },
-    repository::{Alarm, OtherContent, Prospect, Repository, RepositoryError},
+    repository::{Alarm, Prospect, Repository, RepositoryError},
     supply::{
         Client, Ending, Flight, Sight,
         spring::{Description, Outlook, Spring},
@@ -196,7 +196,7 @@ impl FromUpstream {
             let staged = download.finish(modified, &repository.state().outboards);
             let staged = staged.map_err(RepositoryError::io("finishing", &name))?;
             let file = FileRecord { root: digests.root, size: digests.size, modified };
-            repository.enter(&folder, &name, &staged, file, OtherContent::Stays)
+            repository.enter(&folder, &name, &staged, file)
         };
         self.blocking(enter).await
     }

@@ -33,7 +33,9 @@ pub(super) fn assemble(
 ) -> Result<Edition, EditionError> {
     let mut oddities = Oddities::default();
     let numbers = Numbers::new(&mut package.updates, &mut oddities).map_err(|fault| fault.of(&PACKAGE))?;
-    enough(package.updates.len(), options.last_updates).map_err(|fault| fault.of(&PACKAGE))?;
+    if package.updates.is_empty() {
+        return Err(Fault::NoUpdates.of(&PACKAGE));
+    }
     let mut details = details(index, &package.updates, shards, &mut oddities)?;
     let files = files(&package, &mut details, &mut oddities);
     let (categories, order) = categories(&package, &details, &mut oddities);
@@ -50,14 +52,6 @@ pub(super) fn assemble(
         places: places.all,
         oddities,
     })
-}
-
-fn enough(found: usize, last: Option<usize>) -> Result<(), Fault> {
-    match last {
-        _ if found == 0 => Err(Fault::NoUpdates),
-        Some(last) if found < last.div_ceil(2) => Err(Fault::FarFewer { found, last }),
-        _ => Ok(()),
-    }
 }
 
 /// Which place each number leads to.
@@ -103,7 +97,6 @@ fn details(
             false => oddities.unlisted_cabinets.push(shard.name),
         }
     }
-    oddities.missing_shards = index.shards().filter(|name| !by_name.contains_key(*name)).map(str::to_owned).collect();
     // Of each shard, how many updates should be in it and how many are.
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut all = Vec::with_capacity(updates.len());
@@ -119,6 +112,9 @@ fn details(
         same_update(update, &details, shard)?;
         all.push(details);
     }
+    let missing = index.shards().filter(|name| !by_name.contains_key(*name));
+    oddities.missing_shards =
+        missing.map(|name| (name.to_owned(), counts.get(name).map_or(0, |(listed, _)| *listed as u32))).collect();
     if let Some((shard, (listed, _))) =
         counts.into_iter().find(|(shard, (_, found))| *found == 0 && by_name.contains_key(*shard))
     {

@@ -55,8 +55,8 @@ pub(super) struct KnownFile {
 /// than the edition before had, is worth a warning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Oddities {
-    /// Shards that the index names and that are not there.
-    pub missing_shards: Vec<String>,
+    /// Shards that the index names and that are not there, and how many updates should be in each.
+    pub missing_shards: Vec<(String, u32)>,
     /// Cabinets that are there and that the index does not name.
     pub unlisted_cabinets: Vec<String>,
     /// Updates of which no shard tells anything.
@@ -93,7 +93,7 @@ impl Edition {
         self.id
     }
 
-    /// How many updates it has; what [`Options::last_updates`](super::Options) wants to know of the last one.
+    /// How many updates it has.
     pub fn update_count(&self) -> usize {
         self.updates.len()
     }

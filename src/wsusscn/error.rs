@@ -108,14 +108,6 @@ pub enum Fault {
     /// No update at all.
     #[error("there are no updates")]
     NoUpdates,
-    /// Far fewer updates than the edition before had.
-    #[error("there are {found} updates, far fewer than the {last} of the last edition")]
-    FarFewer {
-        /// In this one.
-        found: usize,
-        /// In the one before.
-        last: usize,
-    },
 }
 
 /// A fault at a place inside of one member.

@@ -11,7 +11,7 @@
 //! is in them, and [`Edition`] hands out updates and files that know no number.
 //!
 //! What is odd without harm (a digest without an address, an update without details, a shard that is not
-//! there) is left out and counted in [`Oddities`].
+//! there) is left out and counted in [`Oddities`]; [`Edition::judge`] says whether that is too much.
 
 mod assemble;
 mod base64;
@@ -19,6 +19,7 @@ mod details;
 mod edition;
 mod error;
 mod index;
+mod judge;
 mod options;
 mod package;
 mod pool;
@@ -28,5 +29,6 @@ mod xml;
 
 pub use edition::{Edition, Oddities};
 pub use error::{EditionError, Fault};
+pub use judge::{Counts, Judgement};
 pub use options::{Limits, Options};
 pub use read::read;

@@ -10,8 +10,6 @@ pub struct Options {
     /// Threads that read shards, at most 16. With 0 the caller's thread reads them as they come, and holds no
     /// shard's bytes; else each holds those of one, and the caller's thread those of one more.
     pub workers: usize,
-    /// How many updates the last edition had: fewer than half as many now are an error.
-    pub last_updates: Option<usize>,
     /// How much is believed.
     pub limits: Limits,
 }
@@ -45,7 +43,7 @@ impl Default for Options {
     /// English titles, read by two threads.
     fn default() -> Self {
         let languages = Language::new("en").into_iter().collect();
-        Self { languages, workers: 2, last_updates: None, limits: Limits::default() }
+        Self { languages, workers: 2, limits: Limits::default() }
     }
 }
 

@@ -20,6 +20,9 @@ const PROGRAM: &str = "/usr/local/bin/wuasync";
 pub const SERVE: &str = "runuser -u wapt -g www-data -G wuasync-admin -- \
                          sh -c 'echo $$ > /run/wuasync/pid; exec /usr/local/bin/wuasync serve'";
 
+/// What somebody wrote before.
+pub const THEIRS: &str = "[admin]\nlisten = []\n[limits]\ndisk_reserve = \"1 MB\"\n";
+
 /// A machine; unmounted when dropped.
 pub struct Machine {
     place: tempfile::TempDir,
@@ -56,6 +59,18 @@ impl Machine {
         machine
     }
 
+    /// One with WAPT's user and folder, and settings that somebody wrote: no port that others may have.
+    pub fn of_wapt() -> Self {
+        let machine = Self::new();
+        let www_data = "getent group www-data || groupadd --system www-data";
+        machine.shell(&format!("useradd --system --no-create-home --shell /bin/false wapt; {www_data}"));
+        machine.shell(
+            "mkdir -p /var/www/waptwua && chown -R wapt:www-data /var/www/waptwua && chmod 750 /var/www/waptwua",
+        );
+        machine.write("/etc/wuasync/conf.d/ours.toml", THEIRS.as_bytes());
+        machine
+    }
+
     fn root(&self) -> PathBuf {
         self.place.path().join("root")
     }
@@ -85,6 +100,29 @@ impl Machine {
         let answer: Answer = self.inside("sh").arg("-c").arg(line).output().unwrap().into();
         assert_eq!(answer.exit, 0, "{line}: {answer:?}");
         answer.out
+    }
+
+    /// The same, whatever becomes of it, with something to read.
+    pub fn shell_with(&self, line: &str, input: &str) -> Answer {
+        let mut command = self.inside("sh");
+        let command = command.arg("-c").arg(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // One that reads nothing may have ended.
+        child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// Gives it a `systemctl` that starts and stops the service as its unit does; setup finds no systemd yet.
+    pub fn with_systemctl(&self) {
+        let script = format!(
+            "#!/bin/sh\nstop() {{ [ -e /run/wuasync/pid ] || return 0; p=$(cat /run/wuasync/pid); kill $p\n\
+             while [ -e /proc/$p ]; do sleep 0.05; done; rm /run/wuasync/pid; }}\n\
+             start() {{ : > /root/ready; {SERVE} >/root/ready 2>>/root/log &\n\
+             i=0; while ! grep -q ready /root/ready && [ $i -lt 600 ]; do sleep 0.05; i=$((i+1)); done; grep -q ready /root/ready; }}\n\
+             case $1 in start) start;; stop) stop;; restart) stop; start;; esac\n"
+        );
+        self.write("/usr/local/bin/systemctl", script.as_bytes());
+        self.shell("chmod 755 /usr/local/bin/systemctl");
     }
 
     fn inside(&self, program: &str) -> Command {
@@ -124,6 +162,15 @@ impl Machine {
         wait("the daemon is there", || self.at("/run/wuasync/control.sock").exists().then_some(()));
     }
 
+    /// Ends the daemon, if it runs, at once.
+    pub fn stop(&self) {
+        let Ok(pid) = fs::read_to_string(self.at("/run/wuasync/pid")) else { return };
+        Command::new("kill").arg(pid.trim()).stderr(Stdio::null()).status().ok();
+        let at = Path::new("/proc").join(pid.trim());
+        wait("the daemon ends", || (!at.exists()).then_some(()));
+        fs::remove_file(self.at("/run/wuasync/pid")).ok();
+    }
+
     /// Everything on it that differs from this machine, with its times: a change of anything shows.
     pub fn changes(&self) -> BTreeMap<PathBuf, (u32, u32, i64, i64, u64)> {
         let (mut found, mut folders) = (BTreeMap::new(), vec![self.place.path().join("up")]);
@@ -146,11 +193,7 @@ impl Drop for Machine {
         if std::thread::panicking() {
             eprintln!("--- the log on the machine:\n{}", fs::read_to_string(self.at("/root/log")).unwrap_or_default());
         }
-        if let Ok(pid) = fs::read_to_string(self.at("/run/wuasync/pid")) {
-            Command::new("kill").arg(pid.trim()).status().ok();
-            let at = Path::new("/proc").join(pid.trim());
-            wait("the daemon ends", || (!at.exists()).then_some(()));
-        }
+        self.stop();
         for folder in ["root/dev", "root/proc", "root/run", "root/tmp", "root", ""] {
             Command::new("umount").arg("-l").arg(self.place.path().join(folder)).status().ok();
         }

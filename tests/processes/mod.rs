@@ -133,6 +133,13 @@ impl Node {
         self.start_by(command);
     }
 
+    /// Starts the daemon with these variables set.
+    pub fn start_with_env(&mut self, variables: &[(&str, &str)]) {
+        let mut command = self.command(["serve"]);
+        command.envs(variables.iter().copied());
+        self.start_by(command);
+    }
+
     fn start_by(&mut self, mut command: Command) {
         let log = fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         command.envs(self.zone.as_ref().map(|zone| ("TZ", zone)));

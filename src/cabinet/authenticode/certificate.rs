@@ -44,6 +44,11 @@ pub(super) struct ExtendedKeyUsage {
 
 const PART: &str = "a certificate";
 
+/// The last second at which a certificate counts, since 1970; `None` if it is none that can be read. Nothing is proven.
+pub fn expiry(der: &[u8]) -> Option<u64> {
+    Certificate::read(der).ok().map(|certificate| certificate.not_after)
+}
+
 impl<'a> Certificate<'a> {
     pub(super) fn read(der: &'a [u8]) -> Result<Self, Refusal> {
         let mut outer = Element::only(der, PART)?.sequence()?;

@@ -35,6 +35,7 @@ mod tests;
 mod timestamp;
 mod verify;
 
+pub use certificate::expiry;
 pub use chain::{Link, date};
 pub use digest::{CabDigest, DigestedCab};
 pub use error::{ChainError, Party, Refusal};

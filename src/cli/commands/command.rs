@@ -1,8 +1,8 @@
 //! Which command is meant.
 
 use super::{
-    agent, backup, cab, check, cleanup, completions, config, files, hosts, jobs, join, pair, refresh, repositories,
-    restore, rules, scrub, serve, setup, status, sync, updates, want,
+    agent, backup, cab, check, cleanup, completions, config, doctor, files, hosts, jobs, join, man, pair, refresh,
+    repositories, restore, rules, scrub, serve, setup, status, sync, updates, want,
 };
 use crate::cli::{context::Context, demo, error::CliError, exit::Exit};
 
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Join(join::Args),
     /// Catch up with the parent at once
     Sync(sync::Args),
+    /// Look whether machine, network and what hosts get are as they should be
+    Doctor,
     /// Read and verify every file
     Check,
     /// Write what a lost main is brought back from
@@ -67,6 +69,9 @@ pub(crate) enum Command {
     Config(config::Config),
     /// Write completions for a shell
     Completions(completions::Args),
+    /// Write the manual's pages
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 impl Command {
@@ -89,6 +94,7 @@ impl Command {
             Self::Agent(command) => context.wait_for(agent::run(command, context)),
             Self::Join(args) => context.wait_for(join::run(args, context)),
             Self::Sync(args) => context.wait_for(sync::run(&args, context)),
+            Self::Doctor => context.wait_for(doctor::run(context)),
             Self::Check => context.wait_for(check::run(context)),
             Self::Backup(args) => context.wait_for(backup::run(args, context)),
             Self::Restore(args) => restore::run(&args, context),
@@ -96,6 +102,7 @@ impl Command {
             Self::Cab(cab) => cab::run(&cab, context),
             Self::Config(config) => config::run(&config, context),
             Self::Completions(args) => completions::run(&args, context.out()),
+            Self::Man(args) => man::run(&args),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
         units,
     },
     cli::{context::Context, error::CliError, exit::Exit, out::printable, progress, table::Table},
-    daemon::api::{self, RefreshReport, RefreshRequest, RefreshesReport},
+    daemon::api::{self, EditionReport, RefreshReport, RefreshRequest, RefreshesReport},
 };
 use std::time::Duration;
 
@@ -35,26 +35,31 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit, CliError
 
 fn outcome(report: &RefreshReport) -> String {
     let size = report.cab_size.map(|size| format!(" ({})", units::bytes(size))).unwrap_or_default();
+    let odd: String = report.oddities.iter().map(|odd| format!("\nodd: {}", printable(odd))).collect();
     match report.outcome.as_str() {
-        "published" => format!("another edition is published{size}"),
+        "published" => format!("another edition is published{size}{odd}"),
         "skipped" => format!("Microsoft has the published edition{size}"),
+        "withheld" => format!(
+            "Microsoft has the edition that was taken back{size}: nothing is published; `wuasync refresh --force` \
+             publishes it"
+        ),
         _ => format!("nothing is published: {}", printable(report.error.as_deref().unwrap_or("it failed"))),
     }
 }
 
-async fn history(context: &Context) -> Result<Exit, CliError> {
+pub(super) async fn history(context: &Context) -> Result<Exit, CliError> {
     let report: RefreshesReport = context.client().await?.get(api::REFRESH).await?;
     context.out().answer(&report, |style| {
         let now = SystemClock.unix_seconds();
-        let mut table = Table::new(&["AGO", "TOOK", "CAB", ">SIZE", "OUTCOME", "WHY"]);
+        let mut table = Table::new(&["DATE", "TOOK", "CAB", ">SIZE", "OUTCOME", "WHY"]);
         for refresh in &report.refreshes {
             table.row([
-                duration(now.saturating_sub(refresh.started_at)),
+                i64::try_from(refresh.started_at).ok().and_then(units::date).unwrap_or_default(),
                 duration(refresh.finished_at.saturating_sub(refresh.started_at)),
-                refresh.cab_modified.and_then(date).unwrap_or_default(),
+                refresh.cab_modified.and_then(units::date).unwrap_or_default(),
                 refresh.cab_size.map(units::bytes).unwrap_or_default(),
                 format!("{}{}", refresh.outcome, if refresh.forced { ", forced" } else { "" }),
-                printable(refresh.error.as_deref().unwrap_or_default()),
+                printable(&refresh.error.clone().unwrap_or_else(|| refresh.oddities.join("; "))),
             ]);
         }
         let tried =
@@ -65,27 +70,34 @@ async fn history(context: &Context) -> Result<Exit, CliError> {
 }
 
 fn edition(report: &RefreshesReport) -> String {
-    match &report.edition {
-        Some(edition) => format!(
-            "edition of {}: {} updates, {} files\n",
-            date(edition.created).unwrap_or_default(),
-            edition.updates,
-            edition.files
-        ),
-        None => "no edition is known\n".to_owned(),
+    let told = |edition: &EditionReport| {
+        let created = units::date(edition.created).unwrap_or_default();
+        format!("edition of {created}: {} updates, {} files\n", edition.updates, edition.files)
+    };
+    let mut text = report.edition.as_ref().map_or_else(|| "no edition is known\n".to_owned(), told);
+    if let Some(withdrawn) = &report.withdrawn {
+        let (cab, at) = (units::date(withdrawn.modified), i64::try_from(withdrawn.at).ok().and_then(units::date));
+        let (cab, at) = (cab.unwrap_or_default(), at.unwrap_or_default());
+        text.push_str(&format!(
+            "the cabinet of {cab} was taken back at {at}: it is published again by --force alone\n"
+        ));
     }
+    if let Some(kept) = &report.kept {
+        let date = units::date(kept.modified).unwrap_or_default();
+        text.push_str(&format!(
+            "kept for `wuasync cab rollback`: the cabinet of {date}, {}\n",
+            units::bytes(kept.size)
+        ));
+    }
+    text
 }
 
 fn next(report: &RefreshesReport, now: u64) -> String {
     match (report.is_running, report.next_at, &report.why) {
         (true, ..) => "refresh-cab runs".to_owned(),
         (false, Some(at), Some(why)) => format!("refresh-cab in {}: {why}", duration(at.saturating_sub(now))),
-        _ => "refresh-cab does not run here: the main does it".to_owned(),
+        _ => "refresh-cab does not run here: it does on a main where `upstream.enabled` is true".to_owned(),
     }
-}
-
-fn date(seconds: i64) -> Option<String> {
-    jiff::Timestamp::from_second(seconds).ok().map(|at| at.strftime("%Y-%m-%d %H:%MZ").to_string())
 }
 
 fn duration(seconds: u64) -> String {

@@ -43,18 +43,8 @@ then the host's own rules decide, where it told what they say, and at last defau
 without a revision means all its revisions. Rules are changed at the main; every secondary has them.";
 
 const FACTS: &str = "\
-FILE.json holds what is known of the host, and only \"uuid\" and \"updates\" have to be there:
-
-  {
-    \"uuid\": \"4c4c4544-0042-3510-8057-c7c04f4a4d32\", \"name\": \"pc1\", \"maturity\": \"PROD\",
-    \"settings\": { \"default_allow\": false, \"install_delay\": 259200 },
-    \"rule_packages\": [\"tis-waptwua\"],
-    \"updates\": [ { \"id\": \"0fa1201d-4330-4fa8-8ae9-b877473b6441_204\", \"flags\": [\"allowed\"] } ],
-    \"known\": { \"0fa1201d-4330-4fa8-8ae9-b877473b6441_204\": { \"kbs\": [5087058], \"severity\": \"Critical\" } }
-  }
-
-Flags are installed, present, hidden, downloaded, delayed, allowed and not_allowed. \"known\" adds to what the \
-published edition tells of updates.
+FILE.json is a report of one host as WAPT's agent writes it and `wuasync hosts import` takes it: \"uuid\", \
+\"waptwua_status\", \"waptwua_updates\" and \"waptwua_updates_localstatus\". It is not kept.
 
 Exit codes: 0 the host may have it (OK, PENDING, MISSING); 1 it may not (DISCARDED), or the work failed; 2 wrong usage; \
 3 the daemon can't be reached.";
@@ -103,7 +93,7 @@ pub(crate) enum Rules {
         /// UpdateID and RevisionNumber
         #[arg(value_name = "GUID_REV")]
         update: UpdateId,
-        /// What is known of the host, in place of what is stored; see below
+        /// A report of the host, in place of what it reported; see below
         #[arg(long, value_name = "FILE.json")]
         facts: Option<PathBuf>,
     },

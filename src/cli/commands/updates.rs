@@ -24,6 +24,15 @@ pub(crate) enum Updates {
 pub(crate) struct SearchArgs {
     /// An article (KB5087058), an UpdateID, or words of a title
     text: Vec<String>,
+    /// An article, with or without KB
+    #[arg(long)]
+    kb: Option<String>,
+    /// An UpdateID, with or without its revision
+    #[arg(long, value_name = "GUID[_REV]")]
+    id: Option<String>,
+    /// Words of a title
+    #[arg(long)]
+    title: Option<String>,
     /// A product, or a part of its name
     #[arg(long)]
     product: Option<String>,
@@ -36,10 +45,19 @@ pub(crate) struct SearchArgs {
     /// Only those that others took the place of, or (--superseded=false) only the others
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     superseded: Option<bool>,
-    /// At most so many
+    /// Only those whose files are all here, or (--held=false) only those of which some are not
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    held: Option<bool>,
+    /// Only those after this one, in the order of their ids: the last one that was shown
+    #[arg(long, value_name = "GUID_REV")]
+    after: Option<UpdateId>,
+    /// At most so many; 0 shows all
     #[arg(long, default_value_t = 100)]
     limit: u32,
 }
+
+/// Updates that are asked for at once.
+const PAGE: u32 = 1_000;
 
 pub(super) async fn run(command: &Updates, context: &Context) -> Result<Exit, CliError> {
     match command {
@@ -49,35 +67,54 @@ pub(super) async fn run(command: &Updates, context: &Context) -> Result<Exit, Cl
 }
 
 async fn search(args: &SearchArgs, context: &Context) -> Result<Exit, CliError> {
-    let mut query = format!("{}?limit={}", api::UPDATES, args.limit);
+    let (mut client, out) = (context.client().await?, context.out());
+    let most = if args.limit == 0 { u32::MAX } else { args.limit };
+    let (mut after, mut shown, mut more) = (args.after, 0, true);
+    while more && shown < most {
+        let limit = PAGE.min(most - shown);
+        let reply: UpdatesReply = client.get(&query(args, after, limit)).await?;
+        if out.is_json() {
+            reply.updates.iter().try_for_each(|update| out.json(update))?;
+        } else if !reply.updates.is_empty() {
+            let mut table = Table::new(&["UPDATE", "KB", "SEVERITY", "TITLE"]);
+            reply.updates.iter().for_each(|update| table.row(row(update)));
+            out.text(&if shown == 0 { table.show(out.style(), "") } else { table.show_rows() })?;
+        }
+        more = reply.more && !reply.updates.is_empty();
+        shown += u32::try_from(reply.updates.len()).unwrap_or(u32::MAX);
+        after = reply.updates.last().map(|last| last.id).or(after);
+    }
+    if let Some(last) = after.filter(|_| more) {
+        out.note(&format!(
+            "there are more: --after {last} shows the next, --limit 0 all; or say more of what is meant"
+        ));
+    }
+    if shown == 0 && !out.is_json() {
+        out.text("nothing found\n")?;
+    }
+    Ok(if shown == 0 { Exit::Failed } else { Exit::Done })
+}
+
+fn query(args: &SearchArgs, after: Option<UpdateId>, limit: u32) -> String {
     let text = (!args.text.is_empty()).then(|| args.text.join(" "));
+    let mut query = format!("{}?limit={limit}", api::UPDATES);
     for (key, value) in [
-        ("text", text.as_ref()),
-        ("product", args.product.as_ref()),
-        ("classification", args.classification.as_ref()),
-        ("severity", args.severity.as_ref()),
+        ("text", text),
+        ("kb", args.kb.clone()),
+        ("id", args.id.clone()),
+        ("title", args.title.clone()),
+        ("product", args.product.clone()),
+        ("classification", args.classification.clone()),
+        ("severity", args.severity.clone()),
+        ("superseded", args.superseded.map(|superseded| superseded.to_string())),
+        ("held", args.held.map(|held| held.to_string())),
+        ("after", after.map(|after| after.to_string())),
     ] {
         if let Some(value) = value {
-            query.push_str(&format!("&{key}={}", percent_encoded(value)));
+            query.push_str(&format!("&{key}={}", percent_encoded(&value)));
         }
     }
-    if let Some(superseded) = args.superseded {
-        query.push_str(&format!("&superseded={superseded}"));
-    }
-    let reply: UpdatesReply = context.client().await?.get(&query).await?;
-    if context.out().is_json() {
-        reply.updates.iter().try_for_each(|update| context.out().json(update))?;
-    } else {
-        let mut table = Table::new(&["UPDATE", "KB", "SEVERITY", "TITLE"]);
-        reply.updates.iter().for_each(|update| table.row(row(update)));
-        let more = if reply.more { "there are more: say more of what is meant, or --limit\n" } else { "" };
-        let found = match reply.updates.is_empty() {
-            true => "nothing found\n".to_owned(),
-            false => table.show(context.out().style(), ""),
-        };
-        context.out().text(&format!("{found}{more}"))?;
-    }
-    Ok(if reply.updates.is_empty() { Exit::Failed } else { Exit::Done })
+    query
 }
 
 fn row(update: &EditionUpdate) -> [String; 4] {

@@ -80,7 +80,7 @@ fn place_file(from: &Path, to: &Path) -> io::Result<u64> {
     Ok(fs::metadata(to)?.len())
 }
 
-/// Makes a folder up: updates with their SHA-1 in the name, and an index beside them.
+/// Makes a folder up: updates with their SHA-1 in the name, and a file without one beside them.
 pub(super) fn make_up(to: &Path) -> Result<Tree, CliError> {
     let mut tree = Tree::default();
     let make = || -> io::Result<Tree> {
@@ -92,13 +92,13 @@ pub(super) fn make_up(to: &Path) -> Result<Tree, CliError> {
             let bytes = noise(1_000 + i, 1_000_000 * (1 + i as usize));
             tree.add(update(to, &format!("windows11.0-kb51{i:05}-x64"), &bytes)?, bytes.len() as u64);
         }
-        let index = noise(9_999, 8_000_000);
-        fs::write(to.join("wsusscn2.cab"), &index)?;
+        let catalogue = noise(9_999, 8_000_000);
+        fs::write(to.join("catalogue.dat"), &catalogue)?;
         // A file without a digest in its name has to be quiet for a while before it is believed.
         let an_hour_ago = UNIX_EPOCH + Duration::from_secs(SystemClock.unix_seconds() - 3_600);
-        fs::File::options().write(true).open(to.join("wsusscn2.cab"))?.set_modified(an_hour_ago)?;
-        if let Ok(name) = FileName::new("wsusscn2.cab") {
-            tree.add(name, index.len() as u64);
+        fs::File::options().write(true).open(to.join("catalogue.dat"))?.set_modified(an_hour_ago)?;
+        if let Ok(name) = FileName::new("catalogue.dat") {
+            tree.add(name, catalogue.len() as u64);
         }
         Ok(tree)
     };

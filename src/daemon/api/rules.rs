@@ -107,11 +107,11 @@ pub struct ImportRulesReply {
 /// Where would this update stand for this host?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestRulesRequest {
-    /// The host: its UUID or its name.
+    /// The host: its UUID or its name; of no use beside a report.
     pub host: String,
     /// The update.
     pub update: UpdateId,
-    /// What is known of the host, in place of what is stored.
+    /// A report of the host, in place of what is stored.
     #[serde(default)]
     pub facts: Option<serde_json::Value>,
 }

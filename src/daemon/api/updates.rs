@@ -12,6 +12,15 @@ pub struct UpdatesQuery {
     /// An article, `KB` and digits; an UpdateID, with or without its revision; or words of a title, case ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// An article, with or without `KB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kb: Option<String>,
+    /// An UpdateID, with or without its revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Words of a title, case ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// A product's name, or a part of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,
@@ -24,6 +33,12 @@ pub struct UpdatesQuery {
     /// Whether others took its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superseded: Option<bool>,
+    /// Whether all its files that have an address are here. Of updates that have none, neither is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<bool>,
+    /// Only those after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<UpdateId>,
     /// At most so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

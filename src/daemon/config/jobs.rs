@@ -1,4 +1,4 @@
-//! `[jobs]`: what runs when. `pull` is kept for the version that acts upon it.
+//! `[jobs]`: what runs when.
 
 use super::{keys::Keys, read, show};
 use serde::Serialize;
@@ -56,7 +56,7 @@ impl Jobs {
             by: keys.value("by", read::choice(RUN_BY), default.by),
             refresh_cab: keys.value("refresh_cab", read::period, default.refresh_cab),
             scan_wants: keys.value("scan_wants", read::period, default.scan_wants),
-            pull: keys.inert("pull", read::period, default.pull),
+            pull: keys.value("pull", read::period, default.pull),
             scrub_every: keys.value("scrub_every", read::period, default.scrub_every),
         }
     }

@@ -50,7 +50,7 @@ impl Keys<'_> {
         self.given(key, read).unwrap_or(default)
     }
 
-    /// The same for a key that this version only keeps.
+    /// The same for a key that nothing acts upon, as the others are set.
     pub(super) fn inert<T: PartialEq>(
         &mut self,
         key: &'static str,

@@ -14,7 +14,7 @@ use serde::Serialize;
 pub struct Mirror {
     /// Which files.
     pub mode: Mode,
-    /// Bytes to keep at most; `None` is without bound.
+    /// Bytes to keep at most where the mode is `on-miss`; `None` is without bound.
     #[serde(serialize_with = "show::optional_size")]
     pub max_size: Option<u64>,
     /// When files may travel, in local time; `None` is always.
@@ -43,11 +43,14 @@ impl Default for Mirror {
 impl Mirror {
     pub(super) fn read(keys: &mut Keys<'_>) -> Self {
         let default = Self::default();
-        Self {
-            mode: keys.value("mode", mode, default.mode),
-            max_size: keys.inert("max_size", read::optional(read::size), default.max_size),
-            window: keys.value("window", read::optional(read::parsed), default.window),
-        }
+        let mode = keys.value("mode", mode, default.mode);
+        let size = read::optional(read::size);
+        let max_size = match mode {
+            Mode::OnMiss => keys.value("max_size", size, default.max_size),
+            // Everything is kept.
+            Mode::All => keys.inert("max_size", size, default.max_size),
+        };
+        Self { mode, max_size, window: keys.value("window", read::optional(read::parsed), default.window) }
     }
 }
 

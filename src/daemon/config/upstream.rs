@@ -7,6 +7,7 @@ use super::{
     show,
     values::url::WebUrl,
 };
+use crate::domain::edition::Language;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -34,6 +35,8 @@ pub struct Upstream {
     pub require_signature: bool,
     /// Whether `wsusscn2.cab.sha1` is written beside the edition.
     pub publish_sha1_sidecar: bool,
+    /// Titles of updates are read in these, the first one first; English where there is none of them.
+    pub title_languages: Vec<Language>,
     /// Hosts with a fixed address, private ones included.
     pub resolve: BTreeMap<String, SocketAddr>,
 }
@@ -53,6 +56,11 @@ const ALLOWED_HOSTS: [&str; 8] = [
 /// Microsoft's permanent link to the newest wsusscn2.cab.
 const CAB_URL: &str = "http://go.microsoft.com/fwlink/?LinkID=74689";
 
+/// Every title is there in English.
+const ENGLISH: &str = "en";
+/// Titles are a good part of what is kept of an edition.
+const MAX_LANGUAGES: usize = 8;
+
 impl Default for Upstream {
     fn default() -> Self {
         Self {
@@ -65,6 +73,7 @@ impl Default for Upstream {
             timestamp_roots: Vec::new(),
             require_signature: true,
             publish_sha1_sidecar: true,
+            title_languages: Language::new(ENGLISH).into_iter().collect(),
             resolve: BTreeMap::new(),
         }
     }
@@ -85,9 +94,22 @@ impl Upstream {
             timestamp_roots: keys.value("timestamp_roots", &files, default.timestamp_roots),
             require_signature: keys.value("require_signature", read::boolean, default.require_signature),
             publish_sha1_sidecar: keys.value("publish_sha1_sidecar", read::boolean, default.publish_sha1_sidecar),
+            title_languages: keys.value("title_languages", languages, default.title_languages),
             resolve: keys.value("resolve", resolve, default.resolve),
         }
     }
+}
+
+/// Languages in order, English last unless it is among them.
+fn languages(node: &Node) -> Result<Vec<Language>, Mistake> {
+    let mut languages = read::list(read::parsed::<Language>)(node)?;
+    if languages.len() > MAX_LANGUAGES {
+        return Err(Mistake::at(node, format!("more than {MAX_LANGUAGES} languages")));
+    }
+    if !languages.iter().any(|language| language.as_str() == ENGLISH) {
+        languages.extend(Language::new(ENGLISH));
+    }
+    Ok(languages)
 }
 
 /// A domain without scheme, port and path.

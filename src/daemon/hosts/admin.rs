@@ -127,33 +127,41 @@ pub(in crate::daemon) async fn show(State(api): State<Api>, Path(uuid): Path<Str
     found.map(Json).map_err(|unknown| ApiError::new(ErrorCode::Unknown, unknown))
 }
 
-/// By UUID, or by name where only one host has it.
-fn story(repository: &Repository, text: &str) -> Result<Result<HostStory, String>, RepositoryError> {
+/// By UUID, or by name where only one host has it; else why there is none.
+pub(in crate::daemon) fn find_host(
+    repository: &Repository,
+    text: &str,
+) -> Result<Result<HostRecord, String>, RepositoryError> {
     let by_uuid = HostUuid::new(text).ok().map(|uuid| repository.host(&uuid)).transpose()?.flatten();
-    let record = match by_uuid {
-        Some(record) => record,
-        None => {
-            let mut named = Vec::new();
-            repository.state().hosts.each_after(None, |record| {
-                let name = record.facts.name.as_ref().map(|name| name.as_str());
-                let is_it = name.is_some_and(|name| {
-                    name.eq_ignore_ascii_case(text)
-                        || name.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case(text))
-                });
-                if is_it {
-                    named.push(record);
-                }
-                Ok::<_, RepositoryError>(named.len() < 10)
-            })?;
-            match named.len() {
-                0 => return Ok(Err(format!("no host {text} is known"))),
-                1 => named.remove(0),
-                _ => {
-                    let uuids: Vec<_> = named.iter().map(|record| record.facts.uuid.to_string()).collect();
-                    return Ok(Err(format!("several hosts are named {text}: {}", uuids.join(", "))));
-                }
-            }
+    if let Some(record) = by_uuid {
+        return Ok(Ok(record));
+    }
+    let mut named = Vec::new();
+    repository.state().hosts.each_after(None, |record| {
+        let name = record.facts.name.as_ref().map(|name| name.as_str());
+        let is_it = name.is_some_and(|name| {
+            name.eq_ignore_ascii_case(text)
+                || name.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case(text))
+        });
+        if is_it {
+            named.push(record);
         }
+        Ok::<_, RepositoryError>(named.len() < 10)
+    })?;
+    Ok(match named.len() {
+        0 => Err(format!("no host {text} is known")),
+        1 => Ok(named.remove(0)),
+        _ => {
+            let uuids: Vec<_> = named.iter().map(|record| record.facts.uuid.to_string()).collect();
+            Err(format!("several hosts are named {text}: {}", uuids.join(", ")))
+        }
+    })
+}
+
+fn story(repository: &Repository, text: &str) -> Result<Result<HostStory, String>, RepositoryError> {
+    let record = match find_host(repository, text)? {
+        Ok(record) => record,
+        Err(unknown) => return Ok(Err(unknown)),
     };
     let key = repository.state().ledger.host_key(&record.facts.uuid)?;
     let updates = fleet::Sight::of(repository, &record)?.standings(repository, &record)?;

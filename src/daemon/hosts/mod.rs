@@ -4,6 +4,6 @@ mod admin;
 mod door;
 mod taking;
 
-pub(super) use admin::{act, enrol, import, list, show};
+pub(super) use admin::{act, enrol, find_host, import, list, show};
 pub(super) use door::HostReports;
 pub(super) use taking::Taking;

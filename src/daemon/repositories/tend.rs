@@ -14,9 +14,14 @@ use crate::{
         nearest::{Declared, RepositoryUrl},
     },
     repository::{Alarm, RepositoryError},
-    sync::fleet::{self, About},
+    sync::fleet::{self, About, Known, Via},
 };
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often.
@@ -32,8 +37,8 @@ pub(in crate::daemon) async fn keep(node: Arc<Node>, cancel: CancellationToken) 
     let about = || About {
         url: url.clone(),
         sent_to_hosts: node.counters.read().bytes,
-        can_fetch: node.flights.is_some()
-            && (node.config.role == Role::Main || node.shared.parent().connected_since.is_some()),
+        // Whoever is told of it over a connection upwards knows that there is one.
+        can_fetch: node.flights.is_some(),
     };
     tokio::join!(
         fleet::keep(node.shared.clone(), node.key(), about, cancel.clone()),
@@ -95,6 +100,13 @@ impl World {
 
     /// An alarm for each site that will not hold everything in time, at the rate of the moment.
     fn watch_sites(&self, view: &View) {
+        lock(&self.late).retain(|name, _| {
+            let is_member = view.standings.iter().any(|standing| standing.name == *name);
+            if !is_member {
+                self.repository.attention.clear(&Alarm::SiteLate(name.to_string()));
+            }
+            is_member
+        });
         let (attention, within) = (&self.repository.attention, self.complete_within.as_secs());
         for (at, standing) in view.standings.iter().enumerate().filter(|(at, _)| *at != view.own) {
             let alarm = Alarm::SiteLate(standing.name.to_string());
@@ -123,20 +135,36 @@ impl World {
         }
     }
 
-    /// Members are believed where they are reached; an address that two say belongs to the first of them.
     fn sign_urls(
         &self,
         declared: &BTreeMap<NodeKey, RepositoryUrl>,
         members: &[MemberRecord],
     ) -> Result<(), RepositoryError> {
-        let known = self.shared.fleet.known();
-        let said = members.iter().filter_map(|member| Some((member.key, known.get(&member.key)?.url.clone())));
-        let mut changed: Vec<_> = said.filter(|(key, url)| declared.get(key) != url.as_ref()).collect();
-        changed.retain(|(key, url)| !declared.iter().any(|(other, taken)| other != key && Some(taken) == url.as_ref()));
-        let gone = declared.keys().filter(|key| !members.iter().any(|member| member.key == **key));
-        changed.extend(gone.map(|key| (*key, None)));
+        let members: Vec<_> = members.iter().map(|member| member.key).collect();
+        let changed = changed_urls(declared, &members, &self.shared.fleet.known());
         if changed.is_empty() { Ok(()) } else { self.repository.put_urls(&changed) }
     }
+}
+
+/// Members are believed where they are reached. Of an address that two claim, the first has it; and what others say
+/// in a member's name is believed once, and changed by its own word alone.
+fn changed_urls(
+    declared: &BTreeMap<NodeKey, RepositoryUrl>,
+    members: &[NodeKey],
+    known: &BTreeMap<NodeKey, Known>,
+) -> Vec<(NodeKey, Option<RepositoryUrl>)> {
+    let gone = declared.keys().filter(|key| !members.contains(key));
+    let mut changed: Vec<_> = gone.map(|key| (*key, None)).collect();
+    let mut taken: BTreeSet<_> = members.iter().filter_map(|key| declared.get(key)).collect();
+    for (key, known) in members.iter().filter_map(|key| Some((key, known.get(key)?))) {
+        let (before, said) = (declared.get(key), known.url.as_ref());
+        let is_own_word = matches!(known.via, Via::Own) || known.via == Via::Child(*key);
+        let is_believed = is_own_word || before.is_none();
+        if before != said && is_believed && said.is_none_or(|said| taken.insert(said)) {
+            changed.push((*key, said.cloned()));
+        }
+    }
+    changed
 }
 
 /// Whether so many bytes will not have arrived within so many seconds.
@@ -199,6 +227,32 @@ mod tests {
         let told = neighbours(&members, &declared, &NodeKey([3; 32]), &NodeKey([2; 32]));
         assert_eq!(told, [1, 2, 5, 4].map(|number| NodeKey([number; 32])));
         assert!(neighbours(&members, &declared, &NodeKey([9; 32]), &NodeKey([2; 32])).is_empty());
+    }
+
+    #[test]
+    fn a_member_says_where_it_is_reached_and_others_only_where_nobody_did() {
+        let url = |name: &str| RepositoryUrl::new(&format!("http://{name}")).unwrap();
+        let key = |number| NodeKey([number; 32]);
+        let known = |name: Option<&str>, via| Known {
+            heard: std::time::Instant::now(),
+            url: name.map(url),
+            load_bytes: 0,
+            arriving_bytes: 0,
+            can_fetch: true,
+            folders: BTreeMap::new(),
+            via,
+        };
+        let members = [1, 2, 3, 4, 5].map(key);
+        let declared = [(key(1), url("a")), (key(2), url("b")), (key(9), url("gone"))].into();
+        let told = [
+            (key(1), known(Some("a2"), Via::Child(key(1)))),
+            (key(2), known(Some("evil"), Via::Child(key(1)))),
+            (key(3), known(Some("c"), Via::Child(key(1)))),
+            (key(4), known(Some("b"), Via::Child(key(4)))),
+            (key(5), known(Some("c"), Via::Child(key(5)))),
+        ];
+        let changed = changed_urls(&declared, &members, &told.into());
+        assert_eq!(changed, [(key(9), None), (key(1), Some(url("a2"))), (key(3), Some(url("c")))]);
     }
 
     #[test]

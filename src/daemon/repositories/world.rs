@@ -215,7 +215,8 @@ impl World {
             lag_bytes,
             load_bytes: heard.map_or(0, |heard| heard.load_bytes),
             round_trip_ms: round_trips.get(&member.key).and_then(|it| u32::try_from(it.as_millis()).ok()),
-            can_fetch: heard.map_or(member.role == Role::Main, |heard| heard.can_fetch),
+            can_fetch: heard.map_or(member.role == Role::Main, |heard| heard.can_fetch)
+                && (!is_own || member.role == Role::Main || self.shared.parent().connected_since.is_some()),
         }
     }
 

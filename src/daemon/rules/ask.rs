@@ -2,83 +2,78 @@
 
 use super::super::{
     api::{ApiError, ErrorCode, TestRulesReply, TestRulesRequest},
+    hosts::find_host,
     node::Node,
 };
 use crate::{
     base::chain::chain,
     domain::{
-        host::{HostFacts, KnownUpdates, LocalFlags, LocalUpdate, UpdateTraits},
+        host::{HostFacts, LocalFlags, LocalUpdate, ToldUpdate},
+        name::FolderName,
         rules::RuleBook,
         update::UpdateId,
-        wants::WantState,
     },
+    jobs::fleet::{files_of, known_updates, stock},
     policy::{
         host_state::{Judge, Need, Standing, Stock},
         merge::MergedBook,
     },
     repository::{Repository, RepositoryError},
+    wapt::host_report::read_report,
 };
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// Files of one update that are looked at.
-const MAX_FILES: usize = 1_000;
+/// The folder of updates.
+const UPDATES_FOLDER: &str = "waptwua";
 
-/// What is told of a host in a file.
-#[derive(Debug, Deserialize)]
-struct ToldFacts {
-    #[serde(flatten)]
-    host: serde_json::Value,
-    /// What is known of updates, where no edition knows it.
-    #[serde(default)]
-    known: BTreeMap<UpdateId, UpdateTraits>,
-}
+/// A host, and what is told of its updates.
+type Told = (HostFacts, BTreeMap<UpdateId, ToldUpdate>);
 
 /// Answers a question.
 pub(super) fn answer(node: &Node, request: &TestRulesRequest) -> Result<TestRulesReply, ApiError> {
-    let Some(told) = &request.facts else {
-        let text = "no facts of hosts are stored on this node: tell them with --facts FILE";
-        return Err(ApiError::new(ErrorCode::Unknown, text));
+    let repository = &node.repository;
+    let failed = |error: RepositoryError| ApiError::new(ErrorCode::Failed, chain(&error));
+    let told = match &request.facts {
+        Some(report) => reported(repository, report).map_err(|why| ApiError::new(ErrorCode::Invalid, why))?,
+        None => stored(repository, &request.host, request.update).map_err(failed)?.map_err(|unknown| {
+            let text = format!("{unknown}; `--facts FILE` tells of one, and hosts report to the main");
+            ApiError::new(ErrorCode::Unknown, text)
+        })?,
     };
-    let (host, told) = read_facts(told.clone()).map_err(|why| ApiError::new(ErrorCode::Invalid, why))?;
-    let is_it = |text: &str| text.eq_ignore_ascii_case(request.host.trim());
-    if !is_it(host.uuid.as_str()) && !host.name.as_ref().is_some_and(|name| is_it(name.as_str())) {
-        let text = format!("the facts are of host {}, not of {}", host.uuid, request.host);
-        return Err(ApiError::new(ErrorCode::Unknown, text));
-    }
-    judge(&node.repository, &host, told, request.update)
-        .map_err(|error| ApiError::new(ErrorCode::Failed, chain(&error)))
+    judge(repository, told, request.update).map_err(failed)
 }
 
-fn read_facts(json: serde_json::Value) -> Result<(HostFacts, BTreeMap<UpdateId, UpdateTraits>), String> {
-    let wrong = |error: serde_json::Error| format!("the facts: {error}");
-    let ToldFacts { host, known } = serde_json::from_value(json).map_err(wrong)?;
-    let mut host: HostFacts = serde_json::from_value(host).map_err(wrong)?;
-    HostFacts::sort_updates(&mut host.updates);
-    Ok((host, known))
+fn reported(repository: &Repository, report: &serde_json::Value) -> Result<Told, String> {
+    let report = read_report(report.to_string().as_bytes(), None, repository.clock().unix_seconds());
+    report.map(|report| (report.facts, report.updates)).map_err(|error| format!("the facts: {}", chain(&error)))
 }
 
-fn judge(
-    repository: &Repository,
-    host: &HostFacts,
-    told: BTreeMap<UpdateId, UpdateTraits>,
-    id: UpdateId,
-) -> Result<TestRulesReply, RepositoryError> {
-    let mut known = KnownUpdates::default();
-    for update in host.updates.iter().map(|update| update.id).chain([id]) {
-        let Some(told) = repository.edition_update(update)? else { continue };
-        told.superseded_by.iter().for_each(|newer| known.note_superseded(update.guid(), newer.guid()));
-        known.put(update, UpdateTraits::from(&told));
-    }
-    told.into_iter().for_each(|(id, traits)| known.put(id, traits));
+fn stored(repository: &Repository, host: &str, id: UpdateId) -> Result<Result<Told, String>, RepositoryError> {
+    let record = match find_host(repository, host)? {
+        Ok(record) => record,
+        Err(unknown) => return Ok(Err(unknown)),
+    };
+    let ids = record.facts.updates.iter().map(|update| update.id).chain([id]);
+    let told = repository.state().hosts.told_of(ids)?;
+    Ok(Ok((record.facts, told)))
+}
+
+fn judge(repository: &Repository, told: Told, id: UpdateId) -> Result<TestRulesReply, RepositoryError> {
+    let (host, told) = told;
+    let ids = host.updates.iter().map(|update| update.id).chain([id]);
+    let traits = |id: UpdateId| told.get(&id).map(|told| told.traits.clone()).unwrap_or_default();
+    let known = known_updates(repository, ids.map(|id| (id, traits(id))))?;
     let book = repository.rules()?;
     let mut merged = MergedBook::new(&book);
-    let (settings, rules) = merged.rules_for(host);
+    let (settings, rules) = merged.rules_for(&host);
     let judge = Judge { settings, rules, known: &known, now: repository.clock().unix_seconds() };
     let reported = host.updates.iter().find(|update| update.id == id);
     let offered = LocalUpdate { id, flags: LocalFlags::default(), installed_at: None };
-    let stock = stock(repository, id)?;
-    let standing = judge.standing(host, reported.unwrap_or(&offered), |_| stock);
+    let here = match FolderName::new(UPDATES_FOLDER) {
+        Ok(folder) => stock(repository, &folder, &files_of(repository, id, told.get(&id))?)?,
+        Err(_) => Stock::Absent,
+    };
+    let standing = judge.standing(&host, reported.unwrap_or(&offered), |_| here);
     let counts = |set: &&_| RuleBook::counts_for(set, host.maturity, host.rule_packages.as_deref());
     Ok(TestRulesReply {
         host: host.uuid.to_string(),
@@ -98,29 +93,5 @@ fn judge(
         reported: reported.is_some(),
         maturity: host.maturity,
         sets: book.sets.iter().filter(counts).map(|set| set.name.clone()).collect(),
-    })
-}
-
-/// What is here of an update's files, as the edition and what was told name them.
-fn stock(repository: &Repository, id: UpdateId) -> Result<Stock, RepositoryError> {
-    let folders: Vec<_> = repository.folder_names().cloned().collect();
-    let mut places: BTreeSet<_> = repository.state().ledger.files_of_update(id, MAX_FILES)?.into_iter().collect();
-    for sha1 in repository.edition_update(id)?.map(|update| update.files).unwrap_or_default().iter().take(MAX_FILES) {
-        let Some(url) = repository.state().editions.file(sha1)?.and_then(|file| file.url) else { continue };
-        places.extend(folders.first().map(|folder| (folder.clone(), url.file_name().clone())));
-    }
-    let index = repository.state().index.read()?;
-    let (mut is_held, mut is_coming) = (!places.is_empty(), false);
-    for (folder, name) in &places {
-        if index.holding(folder, name)?.is_none() {
-            is_held = false;
-            let state = repository.want_of(folder, name)?.map(|want| want.state);
-            is_coming |= matches!(state, Some(WantState::Fetching | WantState::Due | WantState::Waiting { .. }));
-        }
-    }
-    Ok(match (is_held, is_coming) {
-        (true, _) => Stock::Held,
-        (false, true) => Stock::Coming,
-        (false, false) => Stock::Absent,
     })
 }

@@ -63,6 +63,7 @@ async fn edit(State(api): State<Api>, peer: Who, Json(request): Json<EditRulesRe
     let changed = tokio::task::spawn_blocking(move || node.repository.edit_rules(&set, &edit, &by)).await;
     let changed = changed.map_err(lost)?.map_err(refused)?;
     audit(&api, peer, what).await?;
+    meet_needs(&api);
     Ok(Json(changed.into()))
 }
 
@@ -78,6 +79,7 @@ async fn remove(
     let removed = tokio::task::spawn_blocking(move || node.repository.remove_rules(&name, &by)).await;
     removed.map_err(lost)?.map_err(refused)?;
     audit(&api, peer, format!("rule set {set}: removed it")).await?;
+    meet_needs(&api);
     Ok(Json(RemoveRulesReply { removed: set }))
 }
 
@@ -99,11 +101,19 @@ async fn import(
     });
     let (reply, what) = taken.await.map_err(lost)??;
     audit(&api, peer, format!("rule set {}: {what}", reply.set.name)).await?;
+    meet_needs(&api);
     Ok(Json(reply))
 }
 
 async fn test(State(api): State<Api>, Json(request): Json<TestRulesRequest>) -> Answer<TestRulesReply> {
     tokio::task::spawn_blocking(move || ask::answer(&api.node, &request)).await.map_err(lost)?.map(Json)
+}
+
+/// What hosts may have is another: what they need becomes wanted at once, and what they do not is wanted no longer.
+fn meet_needs(api: &Api) {
+    if let Some(scan_wants) = &api.node.scan_wants {
+        scan_wants.look_at_hosts();
+    }
 }
 
 fn at_the_main(api: &Api) -> Result<(), ApiError> {

@@ -28,14 +28,25 @@ const MAX_BYTES: u64 = 1 << 20;
 const DOING: &str = "reading [waptwua]";
 
 /// Follows the file until `cancel`.
-pub(in super::super) async fn follow_ini(repository: Arc<Repository>, path: PathBuf, cancel: CancellationToken) {
+/// `on_change` is told when it says something else.
+pub(in super::super) async fn follow_ini(
+    repository: Arc<Repository>,
+    path: PathBuf,
+    on_change: impl Fn() + Send + 'static,
+    cancel: CancellationToken,
+) {
     let mut look = tokio::time::interval(LOOK_EVERY);
-    let mut following = Following { repository, path, read: None, is_gone: false };
+    let mut following = Following { repository, path, read: None, is_gone: false, has_changed: false };
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
             _ = look.tick() => match tokio::task::spawn_blocking(move || { following.look(); following }).await {
-                Ok(back) => following = back,
+                Ok(back) => {
+                    following = back;
+                    if std::mem::take(&mut following.has_changed) {
+                        on_change();
+                    }
+                }
                 Err(error) => return tracing::error!(%error, "{DOING} was cut short"),
             }
         }
@@ -52,6 +63,8 @@ struct Following {
     read: Option<Option<Stamp>>,
     /// Whether it was not there at the last look.
     is_gone: bool,
+    /// Whether the last look found other rules.
+    has_changed: bool,
 }
 
 impl Following {
@@ -79,14 +92,15 @@ impl Following {
         }
     }
 
-    fn take(&self, is_there: bool) -> Result<(), Failure> {
+    fn take(&mut self, is_there: bool) -> Result<(), Failure> {
         let rules = match is_there {
             true => read_rules(&self.path).map_err(|text| Failure { text, is_of_file: true })?,
             false => IniRules::default(),
         };
         let by = self.path.display().to_string();
         let failed = |error: RepositoryError| Failure { text: crate::base::chain::chain(&error), is_of_file: false };
-        if self.repository.put_ini_rules(&rules, &by).map_err(failed)? {
+        self.has_changed = self.repository.put_ini_rules(&rules, &by).map_err(failed)?;
+        if self.has_changed {
             tracing::info!(path = %self.path.display(), "[waptwua] was read");
         }
         Ok(())
@@ -135,6 +149,11 @@ fn read_text(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than any such file"));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Why a file that is there would change no rule.
+pub(in super::super) fn ini_problem(path: &Path) -> Option<String> {
+    if path.exists() { read_rules(path).err() } else { None }
 }
 
 /// What makes no sense in `[waptwua]` of a file, by line.

@@ -10,4 +10,5 @@ pub use ini::{IniChangeError, ini_problems, ini_with};
 pub use package::{ReadPackageError, package_parts};
 
 pub(super) use handlers::{changes, changing, list};
-pub(super) use ini::follow_ini;
+pub(super) use ini::{follow_ini, ini_problem};
+pub(super) use package::trust_problem;

@@ -90,7 +90,7 @@ pub(super) enum TakePackageError {
     #[error("its signature does not hold; --unsigned takes it all the same")]
     Signature(#[from] SignatureError),
     /// Whom the configuration names.
-    #[error("`rules.trusted_certificates`: {}", path.display())]
+    #[error("rules.trusted_certificates: {}", path.display())]
     Trusted {
         /// Which file.
         path: PathBuf,
@@ -151,6 +151,11 @@ pub(super) fn take_package(
     Ok(request.parts.rule_set(signature)?)
 }
 
+/// What is wrong with whom the configuration names.
+pub(in super::super) fn trust_problem(paths: &[PathBuf]) -> Option<String> {
+    trusted_certificates(paths).err().map(|error| crate::base::chain::chain(&error))
+}
+
 fn trusted_certificates(paths: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, TakePackageError> {
     let mut trusted = Vec::new();
     for path in paths {
@@ -158,9 +163,13 @@ fn trusted_certificates(paths: &[PathBuf]) -> Result<Vec<CertificateDer<'static>
         let mut pem = Vec::new();
         let file = File::open(path).map_err(unusable)?;
         file.take(MAX_PEM_BYTES).read_to_end(&mut pem).map_err(unusable)?;
+        let before = trusted.len();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| unusable(io::Error::other(error.to_string())))?;
             trusted.push(certificate);
+        }
+        if trusted.len() == before {
+            return Err(unusable(io::Error::other("it holds no certificate")));
         }
     }
     Ok(trusted)

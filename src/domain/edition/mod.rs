@@ -2,6 +2,7 @@
 //! here is numbered by the edition: updates are known by UpdateID and RevisionNumber, files by SHA-1.
 
 mod category;
+mod change;
 mod file;
 mod id;
 mod kb;
@@ -11,6 +12,7 @@ mod severity;
 mod update;
 
 pub use category::{Category, CategoryKind, Classification};
+pub use change::{Aspect, ChangeKind, FileChange, UpdateChange, each_changed_file, each_changed_update};
 pub use file::EditionFile;
 pub use id::EditionId;
 pub use kb::{Kb, ParseKbError};

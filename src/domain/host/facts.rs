@@ -10,33 +10,24 @@ use std::sync::Arc;
 
 /// What is known of one host. A stored value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HostFacts {
     /// Which host.
     pub uuid: HostUuid,
     /// Its name, for people.
-    #[serde(default)]
     pub name: Option<HostName>,
     /// Where it stands.
-    #[serde(default)]
     pub site: Option<SiteName>,
     /// Which rule sets it takes; without a word PROD.
-    #[serde(default)]
     pub maturity: Maturity,
     /// Its agent's options.
-    #[serde(default)]
     pub settings: HostSettings,
     /// Names of the rule packages that are installed on it; `None` where the host did not tell.
-    #[serde(default)]
     pub rule_packages: Option<Vec<Arc<str>>>,
     /// When its agent last looked for updates, in seconds since 1970 UTC: these facts are of that moment.
-    #[serde(default)]
     pub scanned_at: Option<u64>,
     /// When it last reported, in seconds since 1970 UTC.
-    #[serde(default)]
     pub seen_at: u64,
     /// Its updates in ascending order of their ids, each once; see [`HostFacts::sort_updates`].
-    #[serde(default)]
     pub updates: Vec<LocalUpdate>,
 }
 

@@ -1,14 +1,14 @@
 //! Where one update stands on one host.
 
 use crate::domain::update::UpdateId;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZeroU32};
 
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident = $bit:literal,)*) => {
         /// What an agent says of one update, one bit each. A stored value: bits keep their meaning, and unknown ones
-        /// are carried along. In JSON a list of their names.
-        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+        /// are carried along.
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct LocalFlags(u8);
 
         impl LocalFlags {
@@ -63,40 +63,10 @@ impl LocalFlags {
     }
 }
 
-impl LocalFlags {
-    fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| *name)
-    }
-}
-
-impl Serialize for LocalFlags {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match to.is_human_readable() {
-            true => to.collect_seq(self.names().map(str::to_ascii_lowercase)),
-            false => to.serialize_u8(self.0),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for LocalFlags {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if !from.is_human_readable() {
-            return u8::deserialize(from).map(Self);
-        }
-        let names = Vec::<String>::deserialize(from)?;
-        names.iter().try_fold(Self::default(), |flags, given| {
-            let known = Self::NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(given));
-            known.map(|(flag, _)| flags.with(*flag)).ok_or_else(|| {
-                let names: Vec<_> = Self::NAMES.iter().map(|(_, name)| name.to_ascii_lowercase()).collect();
-                D::Error::custom(format!("{given:?} is none of {}", names.join(", ")))
-            })
-        })
-    }
-}
-
 impl fmt::Debug for LocalFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.names()).finish()
+        let set = Self::NAMES.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| name);
+        f.debug_set().entries(set).finish()
     }
 }
 
@@ -106,10 +76,8 @@ pub struct LocalUpdate {
     /// Which update.
     pub id: UpdateId,
     /// What the agent says of it.
-    #[serde(default)]
     pub flags: LocalFlags,
     /// When it was installed, in seconds since 1970 UTC, where the agent knows.
-    #[serde(default)]
     pub installed_at: Option<NonZeroU32>,
 }
 
@@ -124,17 +92,6 @@ mod tests {
         let stored = postcard::to_stdvec(&LocalUpdate { id, flags, installed_at: NonZeroU32::new(128) }).unwrap();
         assert_eq!(data_encoding::HEXLOWER.encode(&stored), "0fa1201d43304fa88ae9b877473b6441cc0141018001");
         assert_eq!(size_of::<LocalUpdate>(), 28);
-    }
-
-    #[test]
-    fn flags_have_names_in_json() {
-        let flags = LocalFlags::HIDDEN.with(LocalFlags::NOT_ALLOWED);
-        let json = serde_json::to_string(&flags).unwrap();
-        assert_eq!(json, r#"["hidden","not_allowed"]"#);
-        assert_eq!(serde_json::from_str::<LocalFlags>(&json).unwrap(), flags);
-        assert!(
-            serde_json::from_str::<LocalFlags>(r#"["red"]"#).unwrap_err().to_string().contains("installed, present")
-        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What rules look at of an update. Hosts share it, whoever told it: an edition or a report.
 
 use crate::domain::{
-    edition::{EditionUpdate, Kb, Severity},
+    edition::{Kb, Severity},
     guid::Guid,
     update::UpdateId,
 };
@@ -13,7 +13,6 @@ use std::{
 
 /// What is known of one update. A stored value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct UpdateTraits {
     /// The articles about it.
     pub kbs: Vec<Kb>,
@@ -38,23 +37,6 @@ impl UpdateTraits {
     }
 }
 
-/// What an edition tells. It says who takes an update's place, not whose place it takes: see
-/// [`KnownUpdates::note_superseded`].
-impl From<&EditionUpdate> for UpdateTraits {
-    fn from(update: &EditionUpdate) -> Self {
-        let classifications = update.categories.iter().filter_map(|category| category.classification());
-        Self {
-            kbs: update.kbs.clone(),
-            products: update.products().filter_map(|product| product.name.clone()).collect(),
-            classifications: classifications.map(|known| known.as_str().into()).collect(),
-            severity: update.severity,
-            supersedes: Vec::new(),
-            changed_at: None,
-            known_since: u64::try_from(update.created).unwrap_or(0),
-        }
-    }
-}
-
 /// All updates that something is known of, ready for any number of hosts.
 #[derive(Debug, Clone, Default)]
 pub struct KnownUpdates {
@@ -74,19 +56,6 @@ impl KnownUpdates {
         self.superseded_by.get(&guid).into_iter().flatten().copied()
     }
 
-    /// Adds what is known of an update.
-    pub fn put(&mut self, id: UpdateId, traits: UpdateTraits) {
-        traits.supersedes.iter().for_each(|older| self.note_superseded(*older, id.guid()));
-        self.by_id.insert(id, traits);
-    }
-
-    /// One update takes the place of another.
-    pub fn note_superseded(&mut self, older: Guid, newer: Guid) {
-        if older != newer {
-            self.superseded_by.entry(older).or_default().insert(newer);
-        }
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
@@ -101,7 +70,12 @@ impl KnownUpdates {
 impl FromIterator<(UpdateId, UpdateTraits)> for KnownUpdates {
     fn from_iter<I: IntoIterator<Item = (UpdateId, UpdateTraits)>>(updates: I) -> Self {
         let mut known = Self::default();
-        updates.into_iter().for_each(|(id, traits)| known.put(id, traits));
+        for (id, traits) in updates {
+            for older in traits.supersedes.iter().filter(|older| **older != id.guid()) {
+                known.superseded_by.entry(*older).or_default().insert(id.guid());
+            }
+            known.by_id.insert(id, traits);
+        }
         known
     }
 }

@@ -3,11 +3,13 @@
 use super::*;
 use crate::{
     domain::{
+        digest::Sha1,
         file::FileRecord,
+        name::FileName,
         state::{SignedHead, Verdict, judge},
     },
     repository::{
-        OtherContent, RepositoryError,
+        Before, Found, Pair, RepositoryError,
         testing::{indexed, rescan},
     },
     store::disk::Replace,
@@ -167,7 +169,7 @@ fn a_fetched_file_that_was_said_to_be_here_is_here_after_any_power_cut() {
     let work = |disk: &SimulatedDisk| -> Done {
         let main = open(disk, Role::Main)?;
         let staged = main.staging(&folder())?.stage_bytes(b"fetched", file.modified)?;
-        main.enter(&folder(), &name(&kb), &staged, file, OtherContent::Stays)?;
+        main.enter(&folder(), &name(&kb), &staged, file)?;
         Ok(())
     };
     at_every_power_cut(&prepared, Role::Main, work, |_, main, done| {
@@ -190,15 +192,54 @@ fn fetched_bytes_whose_sync_failed_are_dropped_and_never_enter() {
     let other = open(&tried, Role::Main).unwrap();
     let staged = stage(&other);
     let before = tried.log().len();
-    other.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays).unwrap();
+    other.enter(&folder(), &name("f"), &staged, file).unwrap();
     let at = tried.log()[before..].iter().position(|line| line.starts_with("sync ")).unwrap();
     let staged = stage(&main);
     disk.fail_at(disk.log().len() + at, EIO);
-    let failed = main.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays);
+    let failed = main.enter(&folder(), &name("f"), &staged, file);
     assert!(matches!(failed, Err(RepositoryError::Unsynced { .. })), "{failed:?}");
-    assert!(
-        main.enter(&folder(), &name("f"), &staged, file, OtherContent::Stays).is_err(),
-        "a second sync would prove nothing"
-    );
+    assert!(main.enter(&folder(), &name("f"), &staged, file).is_err(), "a second sync would prove nothing");
     assert!(!testing::is_held(&main, "f"));
+}
+
+#[test]
+fn an_edition_and_its_sidecar_are_one_pair_and_the_one_before_is_kept_after_any_power_cut() {
+    use sha1::Digest;
+    let pair = Pair { folder: folder(), cab: name("wsusscn2.cab"), sidecar: Some(name("wsusscn2.cab.sha1")) };
+    let sha1_of = |bytes: &[u8]| Sha1(sha1::Sha1::digest(bytes).into());
+    let enter = |main: &Repository, bytes: &[u8]| -> Done {
+        let file = FileRecord { root: root_of(bytes), size: bytes.len() as u64, modified: 1_600_000_000 };
+        let staged = main.staging(&folder())?.stage_bytes(bytes, file.modified)?;
+        Ok(main.enter_pair(&pair, &staged, file, sha1_of(bytes), Before::Kept)?)
+    };
+    let prepared = disk_with(&[]);
+    let main = open(&prepared, Role::Main).unwrap();
+    enter(&main, b"old").unwrap();
+    drop(main);
+    let work = |disk: &SimulatedDisk| enter(&open(disk, Role::Main)?, b"newer");
+    let sidecars = [sha1_of(b"old").to_string(), sha1_of(b"newer").to_string()];
+    let ever = [b"old".as_slice(), b"newer", sidecars[0].as_bytes(), sidecars[1].as_bytes()];
+    at_every_power_cut(&prepared, Role::Main, work, |_, main, done| {
+        main.set_pair(pair.clone());
+        let found = |name: &FileName| match main.find(&folder(), name).unwrap() {
+            Found::Held { file, size, .. } => Some(bytes_of(&*file, size)),
+            _ => None,
+        };
+        let both = || Some((found(&pair.cab)?, found(pair.sidecar.as_ref()?)?));
+        let is_pair = || both().is_none_or(|(cab, sidecar)| sidecar == sha1_of(&cab).to_string().as_bytes());
+        assert!(is_pair(), "before anything is looked at");
+        let files = files_of(main, &ever);
+        assert_eq!(files.len(), 2, "neither name is ever empty");
+        assert!(!done || files["wsusscn2.cab"] == b"newer");
+        rescan(main);
+        assert!(is_pair(), "after the tree was looked at");
+        main.mend_pair(&pair, true).unwrap();
+        let (cab, sidecar) = both().unwrap();
+        assert_eq!(sidecar, sha1_of(&cab).to_string().as_bytes());
+        let kept = main.kept(&folder(), &pair.cab).unwrap().map(|kept| bytes_of(&*kept.bytes, kept.size));
+        // The file before is kept as soon as another one has the name for good.
+        assert_eq!(kept, (cab == b"newer").then(|| b"old".to_vec()));
+        enter(main, b"newer").unwrap();
+        assert_eq!(files_of(main, &ever).len(), 2);
+    });
 }

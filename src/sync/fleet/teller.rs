@@ -26,6 +26,8 @@ const WHOLE_EVERY: Duration = Duration::from_secs(600);
 struct Told {
     alive_at: Instant,
     heard: Instant,
+    url: Option<RepositoryUrl>,
+    can_fetch: bool,
     holdings_at: Option<Instant>,
     folders: BTreeMap<FolderName, (Instant, FolderHoldings)>,
 }

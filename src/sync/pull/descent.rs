@@ -15,12 +15,14 @@ use crate::{
     },
 };
 use quinn::{Connection, RecvStream, SendStream};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Entries of one bucket: thousands of times what a fair hash gives to a million files.
 const MAX_BUCKET_BYTES: usize = 16 << 20;
 /// What an entry costs in memory besides its key and body; also charged for a frame, which may be empty.
 const ENTRY_BYTES: usize = 192;
+/// For the end of a parent's answers, once all are here.
+const END: Duration = Duration::from_secs(1);
 /// Differences that are held in memory before they are applied in one commit.
 const MAX_CHANGES_BYTES: usize = 512 << 20;
 
@@ -47,6 +49,8 @@ pub(super) async fn compare(
         descent.namespace(namespace, root).await?;
     }
     descent.writer.get_mut().finish().ok();
+    // Its end says that the parent is ready for another comparison; nothing is lost without it.
+    tokio::time::timeout(END, descent.reader.read_frame()).await.ok();
     Ok((signed, descent.changes))
 }
 

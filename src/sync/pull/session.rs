@@ -75,6 +75,8 @@ pub(super) async fn follow(
         descended: false,
         news: Pace::new(NEWS_EVERY, now()),
     };
+    let mut asked = shared.questions.asked();
+    let mut greeted = Some(*asked.borrow());
     let mut changes = shared.repository.changes();
     let mut pace = Pace::new(PROGRESS_EVERY, now());
     pace.on_event();
@@ -87,11 +89,22 @@ pub(super) async fn follow(
                 }
             }
             frame = reader.read_frame() => match frame? {
-                Some(frame) => if session.on_frame(frame).await? {
-                    session.tell_progress(&mut writer).await?;
-                },
+                Some(frame) => {
+                    if session.on_frame(frame).await? {
+                        session.tell_progress(&mut writer).await?;
+                    }
+                    // The greeting asked for all that was asked before.
+                    if shared.parent().is_current && let Some(number) = greeted.take() {
+                        shared.questions.answer(number);
+                    }
+                }
                 None => return Err(PullError::Ended),
             },
+            Ok(()) = asked.changed() => {
+                let number = *asked.borrow_and_update();
+                session.ask().await?;
+                shared.questions.answer(number);
+            }
             Ok(()) = changes.changed() => pace.on_event(),
             () = sleep_until(pace.due()) => {
                 pace.on_told(now());
@@ -230,6 +243,18 @@ impl Session<'_> {
         let (signed, changes) = descent::compare(self.shared, self.connection, &self.line).await?;
         self.descended = true;
         self.apply(signed, changes).await
+    }
+
+    /// Whatever the parent has told: its head, and what leads to it.
+    async fn ask(&mut self) -> Result<(), PullError> {
+        let (signed, changes) = descent::compare(self.shared, self.connection, &self.line).await?;
+        let own = self.shared.repository.head().map(|own| (own.head().epoch, own.head().seq));
+        if own >= Some((signed.head().epoch, signed.head().seq)) {
+            return Ok(());
+        }
+        tracing::info!(changes = changes.len(), "the parent had a newer state than it told");
+        self.descended = true;
+        self.apply(signed, changes).await.map(drop)
     }
 
     async fn apply(&self, signed: SignedHead, changes: Vec<Change>) -> Result<bool, PullError> {

@@ -1,7 +1,10 @@
-//! `wuasync cab`: one subcommand per file. None of them needs the daemon.
+//! `wuasync cab`: one subcommand per file. Those that look at a file need no daemon.
 
 mod command;
+mod confirm;
 mod contents;
+mod diff;
+mod rollback;
 mod signature;
 mod trust;
 mod verify;

@@ -1,19 +1,20 @@
 //! `wuasync cab trust`.
 
-use super::signature::{self, Reading};
+use super::{
+    confirm::confirmed,
+    signature::{self, Reading},
+};
 use crate::{
     base::clock::{Clock, SystemClock},
     cli::{context::Context, error::CliError, exit::Exit, out::printable},
     daemon::{self, SignatureReport},
 };
 use serde::Serialize;
-use std::{
-    io::{self, BufRead, IsTerminal, Read},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
-/// Longer than `yes` and whatever else is typed.
-const MAX_ANSWER_BYTES: u64 = 256;
+/// What is asked.
+const QUESTION: &str =
+    "Believe whatever these issuers sign? Compare the fingerprints with those that they publish. [yes]";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -43,7 +44,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if !out.is_json() {
         out.text(&signature::page(report, out.style()))?;
     }
-    let pinned = if args.yes || confirmed(context)? { daemon::pin(&config, &candidate)? } else { Vec::new() };
+    let pinned = if args.yes || confirmed(context, QUESTION)? { daemon::pin(&config, &candidate)? } else { Vec::new() };
     let exit = if pinned.is_empty() { Exit::Refused } else { Exit::Done };
     out.answer(&Trusted { signature: report, pinned: pinned.clone() }, |_| match &pinned[..] {
         [] => "nothing is believed that was not before; compare the fingerprints, then add --yes".to_owned(),
@@ -53,17 +54,4 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         }
     })?;
     Ok(exit)
-}
-
-/// Whether a person types yes; nobody is asked where nobody sits.
-fn confirmed(context: &Context) -> Result<bool, CliError> {
-    if context.out().is_json() || !io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    context
-        .out()
-        .note("Believe whatever these issuers sign? Compare the fingerprints with those that they publish. [yes]");
-    let mut answer = String::new();
-    io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut answer).map_err(CliError::Input)?;
-    Ok(answer.trim() == "yes")
 }

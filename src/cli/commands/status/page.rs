@@ -8,8 +8,8 @@ use crate::{
     },
     daemon::{
         api::{
-            AttentionReport, ChildReport, FolderReport, MirrorReport, ParentReport, RepositoryReport, ScrubState,
-            StatusReport, TransferReport, WantsSummary,
+            AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, RepositoryReport,
+            ScrubState, StatusReport, TransferReport, WantsSummary,
         },
         config::Rate,
     },
@@ -23,6 +23,7 @@ const SHORT_LINE: usize = 8;
 pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
     let sections = [
         head(report, style),
+        attention(&report.attention, now, style),
         folders(&report.folders, style),
         report.parent.as_ref().map(|found| parent(found, now, style)).unwrap_or_default(),
         report.mirror.as_ref().map(|found| mirror(found, report, now)).unwrap_or_default(),
@@ -30,8 +31,8 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         repositories(&report.repositories, now, style),
         transfers(report, style),
         report.wants.map(|summary| wants(&summary)).unwrap_or_default(),
+        report.edition.as_ref().map(edition).unwrap_or_default(),
         report.scrub.map(|state| scrub(&state, now, style)).unwrap_or_default(),
-        attention(&report.attention, now, style),
     ];
     let filled: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
     filled.join("\n")
@@ -40,7 +41,26 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
 fn head(report: &StatusReport, style: Style) -> String {
     let name = style.bold(&printable(&report.name));
     let version = printable(&report.version);
-    format!("{name} ({}), {}, wuasync {version}\n{}\n", printable(&report.site), report.role, line(report))
+    let (site, role, line) = (printable(&report.site), report.role, line(report));
+    format!("{name} ({site}), {role}, wuasync {version}\n{line}\n{}\n", verdict(report, style))
+}
+
+/// What somebody who was woken up wants to know first.
+fn verdict(report: &StatusReport, style: Style) -> String {
+    let lag = report.lag();
+    match report.attention.len() {
+        0 if report.line.is_none() => "nothing is wrong, and nothing is mirrored yet".to_owned(),
+        0 if lag.missing_files > 0 => {
+            format!(
+                "nothing is wrong; {} files ({}) are still to come",
+                lag.missing_files,
+                units::bytes(lag.missing_bytes)
+            )
+        }
+        0 => "all is well".to_owned(),
+        1 => style.alarm("one thing is wrong:"),
+        things => style.alarm(&format!("{things} things are wrong:")),
+    }
 }
 
 fn line(report: &StatusReport) -> String {
@@ -120,6 +140,20 @@ fn children(children: &[ChildReport], now: u64, style: Style) -> String {
         ]);
     }
     table.show(style, "")
+}
+
+fn edition(status: &EditionStatus) -> String {
+    let EditionStatus { edition, withdrawn } = status;
+    let created = units::date(edition.created).unwrap_or_default();
+    let withdrawn = withdrawn.map(|withdrawn| {
+        let cab = units::date(withdrawn.modified).unwrap_or_default();
+        format!("; that of the cabinet of {cab} was taken back, `wuasync refresh --force` publishes it again")
+    });
+    format!(
+        "Microsoft's index: the edition of {created}, {} updates{}\n",
+        edition.updates,
+        withdrawn.unwrap_or_default()
+    )
 }
 
 /// All sites, where there are others; how they are reached is in `repositories list`.
@@ -265,6 +299,7 @@ mod tests {
             scrub: None,
             repositories: Vec::new(),
             wants: None,
+            edition: None,
         }
     }
 
@@ -273,6 +308,7 @@ mod tests {
         let expected = "\
 lyon (Lyon), secondary, wuasync 0.1.0
 line 01234567, epoch 7, seq 42, signed 1 min 0 s ago
+nothing is wrong; 10 files (1.0 GiB) are still to come
 
 FOLDER   FILES      SIZE  HELD  MISSING           PATH
 waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
@@ -413,12 +449,11 @@ annecy  Annecy  192.0.2.1:5        5 s   41        0
 in 2.0 KiB/s, out 0 B/s
 TRANSFER       DONE  SIZE  FROM
 waptwua/x.cab  33 %   3 B  paris
-
-! the disk is full (for 0 s)
-  make room
 ";
         let page = page(&report, 1_000, Style::Plain);
         assert!(page.ends_with(expected), "{page}");
+        let top: Vec<_> = page.lines().skip(2).take(4).collect();
+        assert_eq!(top, ["one thing is wrong:", "", "! the disk is full (for 0 s)", "  make room"]);
     }
 
     #[test]
