@@ -2,7 +2,11 @@
 
 use super::known::{FolderHoldings, Known};
 use crate::{
-    domain::{key::NodeKey, name::FolderName, nearest::SlotSet},
+    domain::{
+        key::NodeKey,
+        name::FolderName,
+        nearest::{RepositoryUrl, SlotSet},
+    },
     sync::{
         bounded::Text,
         frames::{Alive, Frame, Holdings},
@@ -47,21 +51,25 @@ impl Teller {
 
     fn of_member(&mut self, key: NodeKey, known: &Known, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
-        let is_due = self
-            .told
-            .get(&key)
-            .is_none_or(|told| now.saturating_duration_since(told.alive_at) >= ALIVE_EVERY && told.heard < known.heard);
+        let is_due = self.told.get(&key).is_none_or(|told| {
+            let is_other = (&told.url, told.can_fetch) != (&known.url, known.can_fetch);
+            let is_time = now.saturating_duration_since(told.alive_at) >= ALIVE_EVERY;
+            is_other || (is_time && told.heard < known.heard)
+        });
         if is_due {
             frames.push(alive(key, known, now).into());
         }
         let told = self.told.entry(key).or_insert_with(|| Told {
             alive_at: now,
             heard: known.heard,
+            url: known.url.clone(),
+            can_fetch: known.can_fetch,
             holdings_at: None,
             folders: BTreeMap::new(),
         });
         if is_due {
             (told.alive_at, told.heard) = (now, known.heard);
+            (told.url, told.can_fetch) = (known.url.clone(), known.can_fetch);
         }
         if told.holdings_at.is_some_and(|at| now.saturating_duration_since(at) < HOLDINGS_EVERY) {
             return frames;
@@ -163,6 +171,17 @@ mod tests {
         assert_eq!(told(&mut teller, &known(at(13), &[]), at(15)), ["alive 2", "whole []"], "the shorter of both");
         assert!(told(&mut teller, &known(at(13), &[]), at(30)).is_empty(), "who is silent is not told of");
         assert_eq!(told(&mut teller, &known(at(13), &[]), at(620)), ["whole []"], "whoever missed it knows again");
+    }
+
+    #[test]
+    fn where_a_member_is_reached_and_whether_it_can_fetch_is_told_at_once() {
+        let start = Instant::now();
+        let mut teller = Teller::default();
+        assert_eq!(told(&mut teller, &known(start, &[]), start).len(), 2);
+        let moved = Known { url: RepositoryUrl::new("http://a").ok(), ..known(start, &[]) };
+        assert_eq!(told(&mut teller, &moved, start), ["alive 0"]);
+        assert_eq!(told(&mut teller, &Known { can_fetch: false, ..moved.clone() }, start), ["alive 0"]);
+        assert!(told(&mut teller, &Known { can_fetch: false, ..moved }, start).is_empty());
     }
 
     #[test]
