@@ -93,4 +93,15 @@ mod tests {
         let error = "scrap".parse::<JobName>().unwrap_err().to_string();
         assert!(error.contains("\"scrap\"") && error.contains("refresh-cab, scan-wants"), "{error}");
     }
+    #[test]
+    fn every_timer_has_units_that_ask_for_its_job() {
+        let unit =
+            |file: &str| std::fs::read_to_string(format!("{}/systemd/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        for name in JobName::ALL {
+            let Some(timer) = name.timer() else { continue };
+            let service = unit(&timer.replace(".timer", ".service"));
+            assert!(service.contains(&format!("ExecStart=/usr/bin/wuasync jobs run {name} --due\n")), "{service}");
+            assert!(unit(timer).contains("WantedBy=timers.target"), "{timer}");
+        }
+    }
 }
