@@ -376,7 +376,9 @@ fn all_hosts_of_five_sites_cost_the_main_one_copy_for_each_site() {
             }
         }
     });
-    let copies = (sent() - before) as f64 / bytes.len() as f64 / 5.0;
+    // What was on its way to the mirror when the first host asked may come twice: a step of each of its streams.
+    let (each, most) = ((sent() - before) / 5, bytes.len() as u64 * 11 / 10 + (2 << 20));
+    let copies = each as f64 / bytes.len() as f64;
     eprintln!("{} hosts, {megabytes} MiB: {copies:.3} copies for each site, {:?}", 5 * hosts, begun.elapsed());
-    assert!(copies <= 1.1, "{copies} copies for each site");
+    assert!(each <= most, "{copies} copies for each site");
 }

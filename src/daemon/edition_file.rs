@@ -29,7 +29,7 @@ pub enum EditionFileError {
         /// Which one.
         path: PathBuf,
         /// Why, and where.
-        source: EditionError,
+        source: Box<EditionError>,
     },
 }
 
@@ -50,7 +50,8 @@ pub fn read_edition(path: &Path, on_progress: &mut dyn FnMut(u64, u64)) -> Resul
     let len = file.metadata().map_err(failed)?.len();
     let reader = Told { file: io::BufReader::with_capacity(1 << 20, file), read: 0, len, on_progress };
     let read = wsusscn::read(reader, &Options::default());
-    read.map(EditionFileRead).map_err(|source| EditionFileError::Edition { path: path.to_owned(), source })
+    read.map(EditionFileRead)
+        .map_err(|source| EditionFileError::Edition { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Tells what `new` has otherwise than `old`, by UpdateID, until `each` breaks.

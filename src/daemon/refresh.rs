@@ -120,7 +120,7 @@ pub(super) async fn refresh(State(api): State<Api>, Json(request): Json<RefreshR
             let outcome = record.as_ref().map_err(|error| JobFailed(chain(error))).and_then(RefreshCab::outcome);
             (record, outcome)
         };
-        api.node.jobs.run_as(JobName::RefreshCab, refresh).await
+        Box::pin(api.node.jobs.run_as(JobName::RefreshCab, refresh)).await
     });
     match refreshed.await {
         Ok(Ok(Some(Ok(record)))) => Ok(Json(report(record))),

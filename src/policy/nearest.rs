@@ -13,7 +13,7 @@ use crate::domain::{
     member::{Role, SiteName},
     nearest::{Declared, Holds, Host, RepositoryUrl, Rule, Standing, Target},
 };
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 /// Most places in one answer: a host that fails at so many has another trouble.
 pub const MAX_PLACES: usize = 8;
@@ -209,13 +209,14 @@ impl<'a> Question<'a> {
     fn add_others(&self, nearest: &mut Nearest<'a>, home: Option<&SiteName>) {
         let taken =
             |at: usize| nearest.places.iter().any(|place| matches!(place.served, Served::By(by, _) if by == at));
+        let far = home.map(|home| self.declared.distances_from(home)).unwrap_or_default();
         let mut others: Vec<_> = (0..self.standings.len())
             .filter(|at| !taken(*at))
             .filter_map(|at| {
                 let standing = self.standings.get(at)?;
                 let holds = self.usable(at).ok()?;
-                let reason = self.place_of(standing, home);
-                Some((rank(&reason, holds, standing), at, holds, reason))
+                let reason = place_of(standing, home, &far);
+                Some((rank(&reason, holds, standing), at, holds))
             })
             .collect();
         let room = MAX_PLACES.saturating_sub(nearest.places.len());
@@ -224,17 +225,9 @@ impl<'a> Question<'a> {
         }
         others.truncate(room);
         others.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
-        for (_, at, holds, reason) in others {
-            nearest.add(Place { served: Served::By(at, holds), reason });
-        }
-    }
-
-    fn place_of(&self, standing: &Standing, home: Option<&SiteName>) -> Reason<'a> {
-        match home.and_then(|home| self.declared.distance(home, &standing.site)) {
-            Some(0) => Reason::SameSite,
-            Some(far) => Reason::Distance(far),
-            None if standing.role == Role::Main => Reason::Main,
-            None => Reason::Elsewhere,
+        for (_, at, holds) in others {
+            let Some(standing) = self.standings.get(at) else { continue };
+            nearest.add(Place { served: Served::By(at, holds), reason: place_of(standing, home, &far) });
         }
     }
 
@@ -257,6 +250,15 @@ impl<'a> Question<'a> {
         }
         let holds = (self.holds)(at);
         if holds != Holds::Yes && !standing.can_fetch { Err(Fault::CanNotFetch) } else { Ok(holds) }
+    }
+}
+
+fn place_of<'a>(standing: &Standing, home: Option<&SiteName>, far: &HashMap<&SiteName, u32>) -> Reason<'a> {
+    match far.get(&standing.site) {
+        _ if home == Some(&standing.site) => Reason::SameSite,
+        Some(far) => Reason::Distance(*far),
+        None if standing.role == Role::Main => Reason::Main,
+        None => Reason::Elsewhere,
     }
 }
 

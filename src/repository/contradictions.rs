@@ -67,16 +67,17 @@ mod tests {
     fn files_that_the_index_contradicts_by_size_or_digest_are_found_and_no_others() {
         let place = Place::new();
         let main = place.main();
-        let kb = immutable("kb", b"bytes");
-        let right = immutable("right", b"bytes");
+        let kb = immutable("kb", b"bytes1");
+        let right = immutable("right", b"bytes2");
+        // One content is one row: each file has its own.
         let files = [
-            (kb.as_str(), told(&kb, None, b"bytes", Some(b"other"))),
-            (right.as_str(), told(&right, Some(5), b"bytes", Some(b"bytes"))),
-            ("size.cab", told("size.cab", Some(6), b"bytes", None)),
-            ("sub/sha1.cab", told("sha1.cab", Some(5), b"other", None)),
-            ("bare.cab", told("bare.cab", None, b"bytes", None)),
+            (kb.as_str(), "bytes1", told(&kb, None, b"bytes1", Some(b"other"))),
+            (right.as_str(), "bytes2", told(&right, Some(6), b"bytes2", Some(b"bytes2"))),
+            ("size.cab", "bytes3", told("size.cab", Some(7), b"bytes3", None)),
+            ("sub/sha1.cab", "bytes4", told("sha1.cab", Some(6), b"another", None)),
+            ("bare.cab", "bytes5", told("bare.cab", None, b"bytes5", None)),
         ];
-        files.iter().for_each(|(name, _)| place.write(name, b"bytes"));
+        files.iter().for_each(|(name, bytes, _)| place.write(name, bytes.as_bytes()));
         place.write("unknown.cab", b"bytes");
         rescan(&main);
         assert_eq!(main.check(&mut |_| {}).unwrap().findings, [], "without an edition nothing is contradicted");
@@ -89,11 +90,11 @@ mod tests {
             files: 5,
             indexed_at: 1,
         };
-        main.put_edition(&edition, std::iter::empty(), files.iter().map(|(_, file)| file.clone())).unwrap();
+        main.put_edition(&edition, std::iter::empty(), files.iter().map(|(.., file)| file.clone())).unwrap();
         let found = main.check(&mut |_| {}).unwrap().findings;
         let what = |name: &str| found.iter().find(|found| found.name == name).map(|found| found.what.as_str());
         assert!(what(&kb).unwrap().contains("SHA-256") && what(&kb).unwrap().contains("Windows refuses it"));
-        assert_eq!(what("size.cab"), Some("it has 5 bytes, and Microsoft's index says 6"));
+        assert_eq!(what("size.cab"), Some("it has 6 bytes, and Microsoft's index says 7"));
         assert!(what("sub/sha1.cab").unwrap().starts_with("its SHA-1 is "));
         assert_eq!(found.len(), 3);
     }

@@ -12,7 +12,7 @@ use crate::{
         update::UpdateId,
         wants::FileClaim,
     },
-    store::{hash::hash_file, staging::Staged},
+    store::{hash::hash_file, kept::KeptFile, staging::Staged},
 };
 use std::{io, ops::ControlFlow, sync::Arc};
 
@@ -105,9 +105,9 @@ impl Repository {
     pub fn kept(&self, folder: &FolderName, name: &FileName) -> Result<Option<Kept>, RepositoryError> {
         let kept =
             self.folder(folder)?.staging.kept(name).map_err(RepositoryError::io("opening what is kept of", name))?;
-        Ok(kept.map(|(staged, bytes, stat)| Kept {
+        Ok(kept.map(|KeptFile { staged, file, stat }| Kept {
             staged,
-            bytes,
+            bytes: file,
             size: stat.size,
             modified: stat.modified_ns.div_euclid(1_000_000_000),
         }))

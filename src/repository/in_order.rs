@@ -543,7 +543,11 @@ mod tests {
         std::thread::scope(|scope| {
             let asking = scope.spawn(|| {
                 let mut seen = BTreeSet::new();
-                while !done.load(Ordering::Acquire) {
+                // Bounded, so that a failure on the other side ends the test.
+                for _ in 0..1_000_000 {
+                    if done.load(Ordering::Acquire) {
+                        break;
+                    }
                     let (before, cab, after) = (found(&child, SIDECAR), found(&child, CABINET), found(&child, SIDECAR));
                     let (before, cab) = (before.expect("it is never away"), cab.expect("it is never away"));
                     // Whoever gets the same sidecar before and after has the cabinet that belongs to it.

@@ -266,8 +266,8 @@ mod tests {
         assert_eq!((seq(&main), found(&main, CAB).unwrap()), (4, b"second".to_vec()));
         assert_eq!(found(&main, SIDECAR).unwrap(), sha1_of(b"second").to_string().as_bytes());
         assert_eq!(indexed(&main, SIDECAR).unwrap().modified, 1_600_000_000);
-        let (_, kept, stat) = main.staging(&folder()).unwrap().kept(&name(CAB)).unwrap().unwrap();
-        assert_eq!(bytes_of(&*kept, stat.size), b"first");
+        let kept = main.staging(&folder()).unwrap().kept(&name(CAB)).unwrap().unwrap();
+        assert_eq!(bytes_of(&*kept.file, kept.stat.size), b"first");
         enter(&main, b"third", Before::Rests).unwrap();
         assert_eq!((place.trashed(), found(&main, CAB).unwrap()), (vec![b"second".to_vec()], b"third".to_vec()));
         assert_eq!(fs::read_dir(place.stage("incoming")).unwrap().count(), 0);

@@ -12,6 +12,16 @@ use super::{
 use crate::domain::name::FileName;
 use std::{io, sync::Arc};
 
+/// What is kept of a name, open for reading.
+pub struct KeptFile {
+    /// As what it can take its name again.
+    pub staged: Staged,
+    /// Its bytes.
+    pub file: Arc<dyn DiskFile>,
+    /// Its length and its time.
+    pub stat: Stat,
+}
+
 impl Staging {
     /// Gives a file of the folder a second name, under which it is kept once it is settled. Where the file system
     /// has no second names, it is moved.
@@ -33,15 +43,15 @@ impl Staging {
         }
     }
 
-    /// What is kept of a name, open for reading.
-    pub fn kept(&self, name: &FileName) -> io::Result<Option<(Staged, Arc<dyn DiskFile>, Stat)>> {
+    /// What is kept of a name.
+    pub fn kept(&self, name: &FileName) -> io::Result<Option<KeptFile>> {
         let path = layout::kept(name);
         let file = match self.disk().open(self.stage_root().at(&path), Open::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
         let stat = file.stat()?;
-        Ok(Some((Staged { path, size: stat.size, companion: None }, file, stat)))
+        Ok(Some(KeptFile { staged: Staged { path, size: stat.size, companion: None }, file, stat }))
     }
 
     /// A copy of a file of the folder rests in the trash: a second name, or the file itself where the file system
@@ -108,7 +118,7 @@ mod tests {
             place.staging.settle_kept(&name(CAB)).unwrap();
             assert_eq!(kept(&place).unwrap(), before.as_bytes());
             assert_eq!(fs::read(place.folder(CAB)).unwrap(), new.as_bytes());
-            let (staged, _, stat) = place.staging.kept(&name(CAB)).unwrap().unwrap();
+            let KeptFile { staged, stat, .. } = place.staging.kept(&name(CAB)).unwrap().unwrap();
             assert_eq!((staged.size, stat.size, fs::read_dir(place.stage("kept")).unwrap().count()), (1, 1, 1));
         }
         assert!(place.staging.kept(&name("other")).unwrap().is_none());

@@ -7,7 +7,7 @@ pub mod disk;
 pub mod download;
 mod growing;
 pub mod hash;
-mod kept;
+pub mod kept;
 pub mod layout;
 pub mod outboards;
 pub mod partial;

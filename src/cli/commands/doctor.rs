@@ -1,6 +1,7 @@
 //! `wuasync doctor`.
 
 use crate::{
+    base::chain::chain,
     cli::{
         client::{Client, ClientError},
         context::Context,
@@ -31,7 +32,8 @@ async fn examine(config: &Config) -> Result<Vec<Finding>, CliError> {
     let spinner = progress::spinner("looking around");
     let daemon = match status(config).await {
         Ok(status) => DaemonFacts::Running(Box::new(status)),
-        Err(error) => DaemonFacts::Silent(crate::base::chain::chain(&error)),
+        Err(error @ ClientError::Denied { .. }) => DaemonFacts::Denied(chain(&error)),
+        Err(error) => DaemonFacts::Silent(chain(&error)),
     };
     let facts = doctor::gather(config, daemon).await;
     spinner.finish_and_clear();
@@ -46,7 +48,7 @@ fn wrong_line(error: &crate::daemon::config::ConfigError) -> Finding {
     Finding {
         check: "configuration".to_owned(),
         level: Level::Wrong,
-        what: crate::base::chain::chain(error),
+        what: chain(error),
         cure: Some("correct that line; `wuasync config check` looks again".to_owned()),
     }
 }

@@ -67,7 +67,7 @@ pub(super) struct Answer {
 /// The daemon's own listener, and whoever has port 80 before it.
 pub(super) async fn sites(config: &Config, daemon: &DaemonFacts, sockets: &Sockets) -> Vec<Site> {
     let own = config.http.listen.iter().find(|address| address.port() != 0).map(reachable);
-    let own = own.filter(|_| daemon.status().is_some());
+    let own = own.filter(|_| daemon.is_there());
     let is_own = config.http.listen.iter().any(|address| address.port() == 80);
     let before = (!is_own && sockets.has_tcp(80)).then(|| SocketAddr::from(([127, 0, 0, 1], 80)));
     let mut sites = Vec::new();

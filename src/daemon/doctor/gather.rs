@@ -28,6 +28,9 @@ use std::{
 /// Certificates and small files are well below.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// What opens the ports for hosts, where systemd does.
+const SOCKET_UNIT: &str = "wuasync.socket";
+
 /// What is known of the daemon.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DaemonFacts {
@@ -35,13 +38,20 @@ pub enum DaemonFacts {
     Running(Box<StatusReport>),
     /// It does not, for this reason.
     Silent(String),
+    /// It does not answer this user, for this reason.
+    Denied(String),
 }
 
 impl DaemonFacts {
+    /// Whether there is one, whatever it says.
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self, Self::Silent(_))
+    }
+
     pub(super) fn status(&self) -> Option<&StatusReport> {
         match self {
             Self::Running(status) => Some(status),
-            Self::Silent(_) => None,
+            Self::Silent(_) | Self::Denied(_) => None,
         }
     }
 }
@@ -61,14 +71,14 @@ pub struct Facts {
     pub(super) daemon: DaemonFacts,
     /// Whom the daemon runs as.
     pub(super) user: User,
-    /// Whether whoever asks is root.
-    pub(super) is_root: bool,
     pub(super) state: Option<Spot>,
     pub(super) keys: Vec<Spot>,
     pub(super) folders: Vec<FolderFacts>,
     /// Of the state folder.
     pub(super) state_room: Option<Room>,
     pub(super) sockets: Sockets,
+    /// Whether systemd keeps the ports for hosts open.
+    pub(super) has_socket_unit: bool,
     pub(super) certificates: Vec<CertificateFacts>,
     /// Whether anybody is believed to sign editions.
     pub(super) trusts_somebody: Result<bool, String>,
@@ -176,7 +186,6 @@ pub async fn gather(config: &Config, daemon: DaemonFacts) -> Facts {
         max_watches: number("/proc/sys/fs/inotify/max_user_watches"),
         is_synchronized: is_synchronized(),
         first_free_port: number("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(1024),
-        is_root: own_uid() == 0,
         keys: [layout::LINE_KEY, layout::TRANSPORT_KEY]
             .iter()
             .filter_map(|key| spot(&config.state_dir.join(key)))
@@ -187,6 +196,7 @@ pub async fn gather(config: &Config, daemon: DaemonFacts) -> Facts {
             .map(|folder| folder_facts(folder.name.as_str(), &folder.path, folder.staging.as_deref()))
             .collect(),
         state_room: room(&config.state_dir),
+        has_socket_unit: !machine::active_units(&BTreeSet::from([SOCKET_UNIT.to_owned()])).is_empty(),
         certificates: config.http.tls.iter().map(certificate).collect(),
         trusts_somebody: configured_trust(config)
             .map(|trust| !trust.signing.is_empty())

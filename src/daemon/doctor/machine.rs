@@ -1,7 +1,7 @@
 //! The machine: daemon, kernel, clock, rights, mounts, disk. Pure.
 
 use super::{
-    finding::{Finding, Level},
+    finding::Finding,
     gather::{DaemonFacts, Facts, FolderFacts, Room, Spot, User},
 };
 use crate::{base::units, daemon::config::Config};
@@ -34,6 +34,7 @@ pub(super) fn daemon(_config: &Config, facts: &Facts) -> Vec<Finding> {
                 "start it with `systemctl start wuasync`, and look at `journalctl -u wuasync` if it does not stay";
             vec![Finding::wrong(CHECK, why, cure)]
         }
+        DaemonFacts::Denied(why) => vec![Finding::note(CHECK, why, "run this as root, to hear what it says of itself")],
         DaemonFacts::Running(status) => {
             let alarms = status.attention.iter().map(|alarm| Finding::wrong(CHECK, &alarm.what, &alarm.cure));
             let runs =
@@ -216,7 +217,7 @@ fn room_for(path: &Path, room: Room, reserve: u64, coming: u64) -> Finding {
             format!("{} are to come to {path}, and there is room for {}", units::bytes(coming), units::bytes(usable));
         return Finding::wrong(CHECK, what, "enlarge the disk, or keep less: [mirror] mode = \"on-miss\"");
     }
-    Finding { level: Level::Right, ..Finding::right(CHECK, format!("{free} are free for {path}")) }
+    Finding::right(CHECK, format!("{free} are free for {path}"))
 }
 
 fn inodes(path: &Path, room: Room) -> Option<Finding> {
@@ -227,7 +228,10 @@ fn inodes(path: &Path, room: Room) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::*, *};
+    use super::{
+        super::{finding::Level, testing::*},
+        *,
+    };
 
     #[test]
     fn a_sound_machine_has_nothing_wrong() {
@@ -246,6 +250,8 @@ mod tests {
         assert_eq!((found[1].level, found[1].cure.as_deref()), (Level::Wrong, Some("make room")));
         facts.daemon = DaemonFacts::Silent("no daemon answers".to_owned());
         assert_eq!(wrong(&daemon(&config(), &facts)), ["no daemon answers"]);
+        facts.daemon = DaemonFacts::Denied("not for you".to_owned());
+        assert_eq!(daemon(&config(), &facts)[0].level, Level::Note);
     }
 
     #[test]

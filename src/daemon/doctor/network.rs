@@ -36,11 +36,14 @@ fn port(facts: &Facts, key: &str, address: &SocketAddr, taken: &BTreeSet<SocketA
     const CHECK: &str = "ports";
     let port = address.port();
     let is_taken = taken.iter().any(|it| it.port() == port && overlaps(it, address));
-    match (facts.daemon.status().is_some(), is_taken) {
+    match (facts.daemon.is_there(), is_taken) {
         (true, true) => Finding::right(CHECK, format!("{key} {address} ({kind}) is open")),
         (true, false) => {
             let cure = "the daemon was started with another configuration: `systemctl restart wuasync`";
             Finding::wrong(CHECK, format!("the daemon runs, and nobody listens on {key} {address} ({kind})"), cure)
+        }
+        (false, true) if facts.has_socket_unit && key.starts_with("http.") => {
+            Finding::right(CHECK, format!("{key} {address} ({kind}) is kept open by systemd"))
         }
         (false, true) => {
             let tool = if kind == "TCP" { "-ltnp" } else { "-lunp" };
@@ -173,6 +176,8 @@ mod tests {
             found[0].what.contains("is taken while")
                 && found[0].cure.as_ref().unwrap().contains("ss -ltnp sport = :80")
         );
+        let kept = Facts { has_socket_unit: true, ..facts.clone() };
+        assert_eq!(ports(&config(), &kept)[0].level, Level::Right);
         facts.sockets.tcp.clear();
         let found = ports(&config(), &facts);
         assert!(found[0].cure.as_ref().unwrap().contains("wuasync.socket"), "{found:?}");

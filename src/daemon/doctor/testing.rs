@@ -32,7 +32,7 @@ pub(super) fn wrong(found: &[Finding]) -> Vec<&str> {
 pub(super) fn status_of(facts: &mut Facts) -> &mut StatusReport {
     match &mut facts.daemon {
         DaemonFacts::Running(status) => status,
-        DaemonFacts::Silent(_) => panic!("it runs"),
+        DaemonFacts::Silent(_) | DaemonFacts::Denied(_) => panic!("it runs"),
     }
 }
 
@@ -60,7 +60,6 @@ pub(super) fn facts() -> Facts {
         first_free_port: 1024,
         daemon: DaemonFacts::Running(Box::new(status())),
         user: User { name: "wapt".to_owned(), uid: 990, gids: [33].into() },
-        is_root: true,
         state: Some(spot("/var/lib/wuasync", 0o700)),
         keys: vec![spot("/var/lib/wuasync/keys/line", 0o600)],
         folders: vec![FolderFacts {
@@ -76,6 +75,7 @@ pub(super) fn facts() -> Facts {
             tcp: [listening("0.0.0.0:80"), listening("127.0.0.1:8443")].into(),
             udp: [listening("0.0.0.0:4443")].into(),
         },
+        has_socket_unit: false,
         certificates: Vec::new(),
         trusts_somebody: Ok(true),
         names: Vec::new(),

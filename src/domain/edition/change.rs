@@ -234,10 +234,13 @@ mod tests {
         }
     }
 
-    fn changes(old: &[EditionUpdate], new: &[EditionUpdate]) -> Vec<(ChangeKind, u8, u32, Option<u32>, Vec<Aspect>)> {
+    /// The kind, the UpdateID's first byte, the revision and the one before, and what changed.
+    type Told = (ChangeKind, u8, u32, Option<u32>, Vec<Aspect>);
+
+    fn changes(old: &[EditionUpdate], new: &[EditionUpdate]) -> Vec<Told> {
         let mut found = Vec::new();
-        let told = |updates: &[EditionUpdate]| updates.to_vec().into_iter().map(Ok::<_, ()>);
-        each_changed_update(told(old), told(new), &mut |change| {
+        let (old, new) = (old.iter().cloned().map(Ok::<_, ()>), new.iter().cloned().map(Ok));
+        each_changed_update(old, new, &mut |change| {
             let before = change.before.map(|before| before.revision());
             found.push((change.kind, change.id.guid().0[0], change.id.revision(), before, change.what));
             ControlFlow::Continue(())
@@ -294,8 +297,8 @@ mod tests {
         let old = [file(1, 10, "a"), file(2, 20, "a"), file(3, 30, "a")];
         let new = [file(2, 20, "b"), file(3, 31, "b"), file(4, 40, "b")];
         let mut found = Vec::new();
-        let told = |files: &[EditionFile]| files.to_vec().into_iter().map(Ok::<_, ()>);
-        each_changed_file(told(&old), told(&new), &mut |change| {
+        let (old, new) = (old.into_iter().map(Ok::<_, ()>), new.into_iter().map(Ok));
+        each_changed_file(old, new, &mut |change| {
             found.push((change.kind, change.size.unwrap(), change.name.unwrap()));
             ControlFlow::Continue(())
         })

@@ -100,6 +100,16 @@ impl Declared {
         self
     }
 
+    /// The sites that have a declared distance from one, with it.
+    pub fn distances_from<'d>(&'d self, site: &SiteName) -> HashMap<&'d SiteName, u32> {
+        let others = self.distances.iter().filter_map(|(pair, far)| match pair.sites() {
+            (one, other) if one == site => Some((other, *far)),
+            (other, one) if one == site => Some((other, *far)),
+            _ => None,
+        });
+        others.collect()
+    }
+
     /// How far two sites are from each other: 0 for one site, `None` where nobody said.
     pub fn distance(&self, one: &SiteName, other: &SiteName) -> Option<u32> {
         if one == other {

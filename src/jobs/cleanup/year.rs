@@ -19,11 +19,10 @@ use crate::{
         rules::{Criterion, RuleSet, SetName, UpdatePattern},
     },
     policy::due,
-    repository::testing::{StandingClock, adopt, folder, immutable, name, open_on},
-    store::disk::real::RealDisk,
+    repository::testing::{Place, StandingClock, adopt, folder, immutable, name},
 };
 use jiff::{Timestamp, civil};
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 const DAY: u64 = 86_400;
 const START: u64 = 1_799_971_200;
@@ -65,7 +64,7 @@ struct Machine {
 }
 
 struct Year {
-    _place: tempfile::TempDir,
+    place: Place,
     clock: Arc<StandingClock>,
     repository: Repository,
     core: Core,
@@ -86,13 +85,10 @@ struct Year {
 
 impl Year {
     fn new(seed: u64) -> Self {
-        // Syncs cost nothing in memory.
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        fs::create_dir_all(place.path().join("www/waptwua")).unwrap();
-        let clock = StandingClock::new();
-        clock.set(START);
-        let repository = open_on(Arc::new(RealDisk::new()), clock.clone(), Role::Main, place.path(), 10).unwrap();
+        let place = Place::in_memory();
+        place.clock.set(START);
+        let clock = place.clock.clone();
+        let repository = place.main();
         let core = Core {
             flights: None,
             asked: Asked::new(clock.clone()),
@@ -100,7 +96,7 @@ impl Year {
         };
         let window = |hour| civil::time(hour, 30, 0, 0);
         Self {
-            _place: place,
+            place,
             clock,
             repository,
             core,
@@ -230,7 +226,7 @@ impl Year {
             assert!(needed.contains(&owner.id), "{file} is wanted and nobody needs it");
             if self.draw.percent(80) {
                 let bytes = &owner.files.iter().find(|(name, _)| name == file).unwrap().1;
-                fs::write(self._place.path().join("www/waptwua").join(file), bytes).unwrap();
+                self.place.write(file, bytes);
                 adopt(&self.repository, &[file]).unwrap();
                 self.fetched += 1;
             }
