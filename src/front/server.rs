@@ -20,13 +20,15 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Most header fields of a request; WAPT agents send about ten.
 const MAX_HEADERS: usize = 64;
+/// How long somebody who has connected may take to ask once the server ends.
+const FIRST_QUESTION: Duration = Duration::from_secs(1);
 /// Most bytes of a request's head; beyond is 431.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -148,8 +150,14 @@ impl Shared {
         while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
-                    let slot = shutdown.run_until_cancelled(self.slots.clone().acquire_owned()).await;
-                    let Some(Ok(slot)) = slot else { return };
+                    // Who was accepted is answered, unless it would have to wait for a place.
+                    let slot = match self.slots.clone().try_acquire_owned() {
+                        Ok(slot) => slot,
+                        Err(_) => match shutdown.run_until_cancelled(self.slots.clone().acquire_owned()).await {
+                            Some(Ok(slot)) => slot,
+                            Some(Err(_)) | None => return,
+                        },
+                    };
                     self.counters.on_connection();
                     let connection = self.clone().connection(stream, peer, tls.clone());
                     self.tasks.spawn(async move {
@@ -184,8 +192,10 @@ impl Shared {
 
     async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, stream: T, peer: SocketAddr, is_tls: bool) {
         let turn = Arc::<Turn>::default();
+        let asked = Notify::new();
         let stream = TokioIo::new(Timed::new(stream, self.patience(), turn.clone()));
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+            asked.notify_one();
             let (head, body) = request.into_parts();
             let exchange = Exchange::begin(&head, peer, turn.clone(), self.counters.clone(), self.front.clock.clone());
             async move { Ok::<_, Infallible>(self.front.respond(head, body, exchange, is_tls).await) }
@@ -194,12 +204,17 @@ impl Shared {
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                timeout(self.config.drain_timeout, connection).await.unwrap_or_else(|_| {
-                    tracing::warn!(%peer, "a connection was cut: it did not end in time");
-                    Ok(())
-                })
+            () = self.shutdown.cancelled() => tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                // A connection without any question would be closed before its first one is read.
+                _ = timeout(FIRST_QUESTION, asked.notified()) => {
+                    connection.as_mut().graceful_shutdown();
+                    timeout(self.config.drain_timeout, connection).await.unwrap_or_else(|_| {
+                        tracing::warn!(%peer, "a connection was cut: it did not end in time");
+                        Ok(())
+                    })
+                }
             }
         };
         match ended {
