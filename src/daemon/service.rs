@@ -142,12 +142,15 @@ mod tests {
             state: StateReport::default(),
             folders: vec![folder],
             parent: None,
+            mirror: None,
             children: Vec::new(),
             transfers: Vec::new(),
             rates: RatesReport::default(),
             attention: Vec::new(),
             scrub: None,
+            repositories: Vec::new(),
             wants: None,
+            edition: None,
         }
     }
 

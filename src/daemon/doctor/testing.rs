@@ -119,11 +119,14 @@ fn status() -> StatusReport {
             last_scan: None,
         }],
         parent: None,
+        mirror: None,
         children: Vec::new(),
         transfers: Vec::new(),
         rates: RatesReport::default(),
         attention: Vec::new(),
         scrub: None,
+        repositories: Vec::new(),
         wants: None,
+        edition: None,
     }
 }

@@ -35,7 +35,7 @@ impl Set {
     }
 
     fn cleanup(&self, is_enabled: bool) -> Arc<Cleanup> {
-        let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0 };
+        let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None };
         let half_past = |hour| jiff::civil::time(hour, 30, 0, 0);
         let nights = Nights { from: half_past(2), to: half_past(3), node: 1 };
         let enabled = Box::new(move || is_enabled);
