@@ -83,7 +83,7 @@ fn open(top: &Path) -> Repository {
 }
 
 fn cleanup(repository: &Arc<Repository>) -> Arc<Cleanup> {
-    let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0 };
+    let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None };
     let nights = Nights { from: jiff::civil::time(2, 30, 0, 0), to: jiff::civil::time(3, 30, 0, 0), node: 1 };
     Cleanup::new(repository.clone(), None, Asked::new(Arc::new(SystemClock)), rules, nights, Box::new(|| true))
 }

@@ -259,7 +259,7 @@ fn a_main_sends_stock_agents_to_the_nearest_repository_and_keeps_those_that_come
     assert_eq!(get(&file, 100, "", "?wuasync-sent-by=rome").0, 200, "whoever was sent here stays");
     assert_eq!(get("wsusscn2.cab", 101, "", "").0, 200, "the cab never");
     assert_eq!(get(&file, 102, "", "").0, 302);
-    let https = format!("X-Forwarded-For: 10.1.0.103\r\n");
+    let https = "X-Forwarded-For: 10.1.0.103\r\n".to_owned();
     assert_eq!(ask(line.main.http(), &format!("/waptwua/{file}"), &https).0, 200, "never to a weaker scheme");
     let elsewhere = "X-Forwarded-For: 10.9.0.1\r\nX-Forwarded-Proto: http\r\n";
     assert_eq!(ask(line.main.http(), &format!("/waptwua/{file}"), elsewhere).0, 200, "no rule sends it away");

@@ -445,11 +445,11 @@ fn updates_are_found_by_all_that_is_asked_of_them_and_page_by_page() {
     let (id, number) = (text(one, "id"), one["kbs"][0].as_u64().unwrap());
     let guid = &id[..36];
     let all_of_it = format!("--kb KB{number} --id {guid} --severity {}", text(one, "severity"));
-    assert_eq!(list(&all_of_it), [one.clone()]);
+    assert_eq!(list(&all_of_it), std::slice::from_ref(one));
     let word = one["titles"][0]["text"].as_str().unwrap().split(' ').next().unwrap().to_uppercase();
-    assert_eq!(list(&format!("{all_of_it} --title {word}")), [one.clone()]);
+    assert_eq!(list(&format!("{all_of_it} --title {word}")), std::slice::from_ref(one));
     let superseded = !one["superseded_by"].as_array().unwrap().is_empty();
-    assert_eq!(list(&format!("{all_of_it} --superseded={superseded}")), [one.clone()]);
+    assert_eq!(list(&format!("{all_of_it} --superseded={superseded}")), std::slice::from_ref(one));
     for nothing in [
         format!("{all_of_it} --superseded={}", !superseded),
         format!("{all_of_it} --title zzzz"),

@@ -100,7 +100,7 @@ async fn a_transfer_that_is_under_way_when_the_window_closes_goes_on_from_there_
     lyon.shared.mirror_as(CLOSED);
     harness::wait("nothing is under way", || lyon.shared.transfers().is_empty().then_some(())).await;
     let before = lyon.received();
-    assert!(before < large.len() as u64 && before % 65_536 == 0, "{before}");
+    assert!(before < large.len() as u64 && before.is_multiple_of(65_536), "{before}");
     main_place.write_old("wsusscn2.cab", &cab);
     lyon.serves("wsusscn2.cab", &cab).await;
     assert_eq!(lyon.received(), before + cab.len() as u64);

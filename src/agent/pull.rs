@@ -147,7 +147,7 @@ pub async fn pull(
     let now = clock.monotonic();
     let mut run = Run { client, clock, settings, query, partial, pulled, course: Course::default(), watch, came: now };
     run.ask((folder, name)).await;
-    run.to_the_end((folder, name), &target).await?;
+    run.go_on_to_the_end((folder, name), &target).await?;
     Ok(run.pulled)
 }
 
@@ -187,7 +187,7 @@ impl Run<'_> {
         self.course.set_places(places);
     }
 
-    async fn to_the_end(&mut self, file: (&FolderName, &FileName), target: &Path) -> Result<(), PullFileError> {
+    async fn go_on_to_the_end(&mut self, file: (&FolderName, &FileName), target: &Path) -> Result<(), PullFileError> {
         let disk = |source| PullFileError::Disk { path: target.to_owned(), source };
         let (mut last, mut wrong) = (String::from("nobody"), 0);
         loop {

@@ -141,23 +141,24 @@ impl Apis {
             if read.len() + data.len() > MAX_BODY_BYTES {
                 return Err(too_large());
             }
-            self.take(data.len(), room)?;
+            if !self.take(data.len(), room) {
+                let why = "too many reports arrive at once";
+                return Err(ApiAnswer::come_back(StatusCode::SERVICE_UNAVAILABLE, COME_BACK_SECONDS, why));
+            }
             read.extend_from_slice(&data);
         }
         Ok(read.freeze())
     }
 
-    fn take(&self, bytes: usize, room: &mut Option<OwnedSemaphorePermit>) -> Result<(), ApiAnswer> {
+    /// Whether there is room for so many bytes more.
+    fn take(&self, bytes: usize, room: &mut Option<OwnedSemaphorePermit>) -> bool {
         let taken = u32::try_from(bytes).ok().and_then(|bytes| self.room.clone().try_acquire_many_owned(bytes).ok());
-        let Some(taken) = taken else {
-            let why = "too many reports arrive at once";
-            return Err(ApiAnswer::come_back(StatusCode::SERVICE_UNAVAILABLE, COME_BACK_SECONDS, why));
-        };
-        match room {
-            Some(room) => room.merge(taken),
-            None => *room = Some(taken),
+        match (taken, room) {
+            (None, _) => return false,
+            (Some(taken), Some(room)) => room.merge(taken),
+            (taken, room) => *room = taken,
         }
-        Ok(())
+        true
     }
 }
 

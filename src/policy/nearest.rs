@@ -224,7 +224,7 @@ impl<'a> Question<'a> {
             others.select_nth_unstable_by(room - 1, |a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         }
         others.truncate(room);
-        others.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        others.sort_unstable_by_key(|(rank, at, _)| (*rank, *at));
         for (_, at, holds) in others {
             let Some(standing) = self.standings.get(at) else { continue };
             nearest.add(Place { served: Served::By(at, holds), reason: place_of(standing, home, &far) });

@@ -56,7 +56,7 @@ impl Repository {
             Ok::<_, RepositoryError>(())
         })?;
         let unlike = |one: &BTreeMap<Vec<u8>, Vec<u8>>, other: &BTreeMap<Vec<u8>, Vec<u8>>, wins: bool| {
-            let rows = one.iter().filter(|(key, body)| other.get(*key).map_or(true, |there| wins && there != *body));
+            let rows = one.iter().filter(|(key, body)| other.get(*key).is_none_or(|there| wins && there != *body));
             rows.map(|(key, body)| (key.clone(), body.clone())).collect::<Vec<_>>()
         };
         let to_ledger = unlike(&indexed, &kept, epoch_goes_on);

@@ -116,11 +116,11 @@ async fn look(repository: &Arc<Repository>, socket: &Path) -> Result<Looked, Loo
     read_updates(repository, socket, &asked).await?;
     let rows = ask(socket, &asked.hosts, &[]).await?.all().await?;
     let hosts = rows.len();
-    let news = |repository: &Repository| {
+    let news = move |repository: &Repository| {
         let heard = rows.into_iter().map(|row| Ok(heard_since(repository, &row)?.map(|uuid| (uuid, row))));
         heard.filter_map(Result::transpose).collect::<Result<Vec<_>, RepositoryError>>()
     };
-    let changed = repository.apart("hosts of the WAPT server", move |repository| news(repository)).await?;
+    let changed = repository.apart("hosts of the WAPT server", news).await?;
     for some in changed.chunks(HOSTS) {
         read_hosts(repository, socket, &asked, some.to_vec()).await?;
     }

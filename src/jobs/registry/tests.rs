@@ -93,7 +93,8 @@ async fn what_failed_or_was_cut_short_is_due_again_soon_and_says_so() {
     let last = standing.last.unwrap();
     assert!(last.failed && last.finished_at.is_none() && !standing.is_running, "{last:?}");
     place.clock.set(NOW + 600);
-    (job.hangs.store(false, Relaxed), job.fails.store(false, Relaxed));
+    job.hangs.store(false, Relaxed);
+    job.fails.store(false, Relaxed);
     assert!(matches!(jobs.run(JobName::ScanWants, When::IfDue).await.unwrap(), Ran::Ended(_)));
 }
 
