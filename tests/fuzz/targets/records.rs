@@ -37,7 +37,9 @@ fn reads_back<T: PartialEq + Debug, R: Debug, W: Debug>(
 ) {
     let Ok(record) = decode(data) else { return };
     let again = encode(&record).expect("what was read can be written");
-    assert!(again.len() <= data.len(), "{record:?} grew");
+    // A record of an earlier version is written as one of this, which may say more.
+    let is_same_version = again.first() == data.first();
+    assert!(again.len() <= data.len() || !is_same_version, "{record:?} grew");
     assert_eq!(decode(&again).expect("what was written can be read"), record);
 }
 
