@@ -61,9 +61,12 @@ fn a_secondary_of_wapt_is_adopted_in_place_joins_and_is_set_up_once() {
     assert_eq!(machine.owner("/var/www/.wuasync"), "wapt:www-data 750");
     assert!(machine.owner("/var/lib/wuasync/parent.toml").starts_with("wapt:"));
 
+    // Whatever the time of day is while this runs.
+    machine.write("/etc/wuasync/conf.d/window.toml", b"[mirror]\nwindow = \"\"\n");
     machine.serve();
     let path = machine.at(&format!("/var/www/waptwua/{new_name}"));
     wait("the other file is here", || fs::read(&path).is_ok_and(|found| found == new).then_some(()));
+    machine.shell("rm /etc/wuasync/conf.d/window.toml");
     assert_eq!(fs::metadata(&path).unwrap().len(), new.len() as u64);
     let adopted = fs::metadata(machine.at(&format!("/var/www/waptwua/{old_name}"))).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::ino(&adopted), std::os::unix::fs::MetadataExt::ino(&inode));

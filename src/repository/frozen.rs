@@ -67,6 +67,9 @@ impl Repository {
         let mut files = Files::new();
         for name in names {
             let Some(holding) = snapshot.holding(folder, name)? else { continue };
+            if self.is_anothers_sidecar(folder, name, holding.root)? {
+                continue; // it was not answered before either
+            }
             // What can't be opened can't be answered either.
             let Ok(file) = open.staging.open_file(name) else { continue };
             if file.stat().is_ok_and(|stat| holds(&stat, &holding)) {

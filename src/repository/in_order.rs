@@ -82,8 +82,12 @@ impl Repository {
         if known.is_some_and(|(arrival, _)| arrival.wanted == *wanted) {
             return Ok(Turn::Waits);
         }
-        let alone = part == Part::Edition && !self.holds_half(&self.state.index.read()?, folder)?;
-        Ok(if alone { Turn::Any } else { Turn::Fetched })
+        let snapshot = self.state.index.read()?;
+        // A half that was seeded by hand has its name already: it is dated, and nothing changes for hosts.
+        let is_there =
+            || Ok::<_, RepositoryError>(snapshot.holding(folder, name)?.is_some_and(|held| held.root == wanted.root));
+        let any = part == Part::Edition && (!self.holds_half(&snapshot, folder)? || is_there()?);
+        Ok(if any { Turn::Any } else { Turn::Fetched })
     }
 
     /// As [`Repository::receive`], in order. Answers with what has to wait for others.

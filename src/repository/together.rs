@@ -339,6 +339,10 @@ mod tests {
         place.write_at(CAB, b"new", OLD + 5);
         adopt(&main, &[CAB]).unwrap();
         assert_eq!((found(&main, CAB).unwrap(), found(&main, SIDECAR)), (b"new".to_vec(), None));
+        let names = [name(SIDECAR)];
+        let freeze = main.freeze(&folder(), names.iter()).unwrap();
+        assert_eq!(found(&main, SIDECAR), None, "what was not answered is not frozen");
+        drop(freeze);
         main.mend_pair(&pair(), false).unwrap();
         assert_eq!(found(&main, SIDECAR), None);
         main.mend_pair(&pair(), true).unwrap();
