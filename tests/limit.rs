@@ -1,38 +1,17 @@
 //! The ceiling of a node's line: everything on the wire together keeps to it, uses it, and follows a reload.
-//!
-//! How near it comes within ten seconds, by the kernel's count of the loopback, on a network of its own:
-//!
-//!     cargo test --locked --test limit --no-run
-//!     unshare -n sh -c 'ip link set lo up; cargo test --locked --test limit -- --ignored --nocapture'
+//! `cargo bench --bench ceiling` measures how near it comes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
 
 mod harness;
 mod processes;
 
-use harness::{Place, TestNode, immutable, join, link::Link, noise, wait};
+use harness::{Place, TestNode, immutable, link::Link, noise, pair::pair, wait};
 use processes::Node;
 use std::time::{Duration, Instant};
-use wuasync::sync::pull::ParentAddress;
 
 /// Bytes a second.
 const LIMIT: u64 = 4_000_000;
-
-/// A main with files, and a secondary of it behind a link that counts.
-async fn pair(main_place: &Place, lyon_place: &Place, files: u64, bytes: usize) -> (TestNode, TestNode, Link) {
-    for seed in 0..files {
-        let content = noise(seed, bytes);
-        main_place.write(&immutable(&format!("f{seed}"), &content), &content);
-    }
-    let main = TestNode::main(main_place, "paris");
-    let adopted = || main.repository.state().index.read().ok()?.totals(&harness::folder()).ok();
-    wait("all is adopted", || adopted().filter(|totals| totals.files == files)).await;
-    let parent = join(lyon_place, main.invite("lyon", None)).await;
-    let link = Link::to(main.address).await;
-    let parent = ParentAddress { addresses: vec![link.address.to_string()], ..parent };
-    let lyon = TestNode::secondary(lyon_place, "lyon", None);
-    (main, lyon.following(parent), link)
-}
 
 /// Bytes a second over the link, while content from `from` to `to` arrives.
 async fn rate(lyon: &TestNode, link: &Link, from: u64, to: u64) -> f64 {
@@ -104,38 +83,4 @@ fn the_limit_of_the_configuration_holds_until_a_reload_lifts_it_and_status_tells
     main.reload();
     lyon.catches_up_with(&main);
     assert!(!main.ok("status").out.contains("limit"));
-}
-
-/// Bytes that the loopback has carried, as the kernel counts them.
-fn loopback() -> u64 {
-    let text = std::fs::read_to_string("/proc/net/dev").unwrap();
-    let line = text.lines().find_map(|line| line.trim().strip_prefix("lo:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement of two minutes: the head of this file says how"]
-async fn measure_how_near_the_limit_ten_seconds_come() {
-    for (limits_main, mbit) in [(true, 50), (false, 50), (true, 5), (false, 5)] {
-        let (main_place, lyon_place) = (Place::new(1), Place::new(2));
-        let limit = mbit * 1_000_000 / 8;
-        let (main, lyon, _link) = pair(&main_place, &lyon_place, 10, limit as usize * 4).await;
-        let limited = if limits_main { &main } else { &lyon };
-        limited.shared.limit(Some(limit));
-        let who = if limits_main { "sender" } else { "receiver" };
-        for _ in 0..2 {
-            let (lo, before) = (loopback(), limited.shared.throttle.moved());
-            tokio::time::sleep(Duration::from_secs(10)).await;
-            let (lo, after) = (loopback() - lo, limited.shared.throttle.moved());
-            let own = after.0 + after.1 - before.0 - before.1;
-            let share = |bytes: u64| bytes as f64 / (limit * 10) as f64 * 100.0;
-            // Everything goes over the loopback twice: to the link and on.
-            let lo = share(lo / 2);
-            eprintln!("{mbit} Mbit/s at the {who}: {:.1} % by its own count, {lo:.1} % by the loopback's", share(own));
-        }
-        limited.shared.limit(None);
-        lyon.catches_up_with(&main).await;
-        main.stop().await;
-        lyon.stop().await;
-    }
 }

@@ -33,14 +33,19 @@ pub(crate) fn search(plan: &Plan) {
         files: edition.file_count() as u64,
         indexed_at: 1,
     };
+    // The made editions name no articles where their members are this short: three updates each have one.
+    let rows = || {
+        let numbered = edition.updates().zip(5_000_000..);
+        numbered.map(|(update, number)| EditionUpdate { kbs: vec![Kb(number / 3)], ..update })
+    };
     let begun = Instant::now();
-    repository.put_edition(&row, edition.updates(), edition.files()).unwrap();
+    repository.put_edition(&row, rows(), edition.files()).unwrap();
     println!(
         "{updates} updates, {} files; their rows were written in {:.1} s",
         row.files,
         begun.elapsed().as_secs_f64()
     );
-    let kbs: Vec<Kb> = edition.updates().flat_map(|update| update.kbs).collect();
+    let kbs: Vec<Kb> = rows().flat_map(|update| update.kbs).collect();
     let names: Vec<FileName> = edition.files().filter_map(|file| Some(file.url?.file_name().clone())).collect();
     let ids: Vec<_> = edition.updates().map(|update| update.id).collect();
     drop(edition);

@@ -7,6 +7,7 @@
 
 pub mod fake;
 pub mod link;
+pub mod pair;
 mod watchdog;
 
 use std::{
