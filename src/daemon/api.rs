@@ -11,6 +11,8 @@ mod refresh;
 mod repositories;
 mod rules;
 mod story;
+#[cfg(test)]
+mod testing;
 mod updates;
 mod wants;
 

@@ -114,44 +114,10 @@ fn tell(states: &[NotifyState<'_>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::api::{AttentionReport, FolderReport, ParentReport, RatesReport, StateReport};
-    use crate::domain::name::FolderName;
+    use crate::daemon::api::{AttentionReport, FolderReport, ParentReport};
 
     fn status(role: Role) -> StatusReport {
-        let folder = FolderReport {
-            name: FolderName::new("waptwua").unwrap(),
-            path: "/x".to_owned(),
-            files: 9,
-            bytes: 9,
-            held_files: 7,
-            held_bytes: 7,
-            missing_files: 2,
-            missing_bytes: 2,
-            adopting: None,
-            unlisted: 0,
-            refused: 0,
-            incomplete: 0,
-            last_scan: None,
-        };
-        StatusReport {
-            version: String::new(),
-            role,
-            name: "lyon".to_owned(),
-            site: "lyon".to_owned(),
-            line: None,
-            state: StateReport::default(),
-            folders: vec![folder],
-            parent: None,
-            mirror: None,
-            children: Vec::new(),
-            transfers: Vec::new(),
-            rates: RatesReport::default(),
-            attention: Vec::new(),
-            scrub: None,
-            repositories: Vec::new(),
-            wants: None,
-            edition: None,
-        }
+        StatusReport::quiet(role, "lyon", FolderReport::of(9, 2))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{error::RepositoryError, open::Repository};
 use crate::{
     catalog::{AskOutcome, FilePlace, Forgotten, Snapshot, TaskLimit, WantRow},
     domain::{
+        edition::CABINET,
         name::{FileName, FolderName},
         origin::OriginUrl,
         update::UpdateId,
@@ -22,8 +23,6 @@ use std::{
 
 /// The folder of the updates that an edition tells of.
 const UPDATES_FOLDER: &str = "waptwua";
-/// The edition, which is fetched though nobody wants it.
-const EDITION: &str = "wsusscn2.cab";
 /// Wants that go at once when no more are remembered: the held ones that were asked for longest ago.
 const SWEEP: usize = 10_000;
 
@@ -203,7 +202,8 @@ impl Repository {
             Ok::<_, RepositoryError>(())
         })?;
         self.folders.values().try_for_each(|open| {
-            let edition = FileName::new(EDITION).ok().map(|name| DownloadKey::of(&name));
+            // The edition is fetched though nobody wants it.
+            let edition = FileName::new(CABINET).ok().map(|name| DownloadKey::of(&name));
             let keep = |key| Some(key) == edition || wanted.get(&open.name).is_some_and(|keys| keys.contains(&key));
             open.staging.downloads().sweep(&keep).map_err(RepositoryError::io("sweeping downloads of", &open.name))
         })

@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     daemon::{
-        api::{AttentionReport, FolderReport, RatesReport, StateReport, StatusReport},
+        api::{AttentionReport, FolderReport, StateReport, StatusReport},
         config::Config,
         machine::Sockets,
     },
-    domain::{member::Role, name::FolderName},
+    domain::member::Role,
 };
 
 pub(super) const NOW: u64 = 1_800_000_000;
@@ -97,36 +97,7 @@ pub(super) fn facts() -> Facts {
 
 fn status() -> StatusReport {
     StatusReport {
-        version: "0.1.0".to_owned(),
-        role: Role::Main,
-        name: "paris".to_owned(),
-        site: "Paris".to_owned(),
-        line: None,
         state: StateReport { signed_at: Some(NOW - 60), ..StateReport::default() },
-        folders: vec![FolderReport {
-            name: FolderName::new("waptwua").unwrap(),
-            path: "/var/www/waptwua".to_owned(),
-            files: 1,
-            bytes: 1,
-            held_files: 1,
-            held_bytes: 1,
-            missing_files: 0,
-            missing_bytes: 0,
-            adopting: None,
-            unlisted: 0,
-            refused: 0,
-            incomplete: 0,
-            last_scan: None,
-        }],
-        parent: None,
-        mirror: None,
-        children: Vec::new(),
-        transfers: Vec::new(),
-        rates: RatesReport::default(),
-        attention: Vec::new(),
-        scrub: None,
-        repositories: Vec::new(),
-        wants: None,
-        edition: None,
+        ..StatusReport::quiet(Role::Main, "paris", FolderReport::of(1, 0))
     }
 }

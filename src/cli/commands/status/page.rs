@@ -264,42 +264,15 @@ mod tests {
     };
 
     fn folder() -> FolderReport {
-        FolderReport {
-            name: FolderName::new("waptwua").unwrap(),
-            path: "/var/www/waptwua".to_owned(),
-            files: 1200,
-            bytes: 30 << 30,
-            held_files: 1190,
-            held_bytes: 29 << 30,
-            missing_files: 10,
-            missing_bytes: 1 << 30,
-            adopting: None,
-            unlisted: 0,
-            refused: 0,
-            incomplete: 0,
-            last_scan: None,
-        }
+        FolderReport { bytes: 30 << 30, held_bytes: 29 << 30, missing_bytes: 1 << 30, ..FolderReport::of(1200, 10) }
     }
 
     fn report() -> StatusReport {
         StatusReport {
-            version: "0.1.0".to_owned(),
-            role: Role::Secondary,
-            name: "lyon".to_owned(),
             site: "Lyon".to_owned(),
             line: Some("0123456789abcdef".to_owned()),
             state: StateReport { epoch: 7, seq: 42, signed_at: Some(940), head_age_seconds: Some(60) },
-            folders: vec![folder()],
-            parent: None,
-            mirror: None,
-            children: Vec::new(),
-            transfers: Vec::new(),
-            rates: RatesReport::default(),
-            attention: Vec::new(),
-            scrub: None,
-            repositories: Vec::new(),
-            wants: None,
-            edition: None,
+            ..StatusReport::quiet(Role::Secondary, "lyon", folder())
         }
     }
 
