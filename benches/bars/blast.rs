@@ -18,6 +18,8 @@ use std::{
 const STREAMS: u64 = 8;
 const WINDOW: u32 = 16 << 20;
 const NAME: &str = "blast";
+/// Ten packets fill one system call.
+const PACKET: u16 = 6_550;
 
 /// Bytes that are read, or hashed and written, at once.
 const PIECE: usize = 256 << 10;
@@ -65,7 +67,7 @@ pub(crate) fn serve(folder: Option<PathBuf>) {
             .unwrap();
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
         config.transport_config(transport());
-        let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let endpoint = endpoint(Some(config));
         let certificate = data_encoding::HEXLOWER.encode(&certificate);
         println!("{} {certificate}", endpoint.local_addr().unwrap());
         std::io::stdout().flush().unwrap();
@@ -123,7 +125,7 @@ pub(crate) fn client(server: &str, arguments: &[String]) {
             .with_no_client_auth();
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         config.transport_config(transport());
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let endpoint = endpoint(None);
         let connection = endpoint.connect_with(config, address.parse().unwrap(), NAME).unwrap().await.unwrap();
         let mut streams = tokio::task::JoinSet::new();
         match &arguments[1..] {
@@ -186,6 +188,13 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+fn endpoint(server: Option<quinn::ServerConfig>) -> quinn::Endpoint {
+    let mut config = quinn::EndpointConfig::default();
+    config.max_udp_payload_size(PACKET).unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime)).unwrap()
+}
+
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -194,9 +203,12 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 fn transport() -> Arc<quinn::TransportConfig> {
     let mut transport = quinn::TransportConfig::default();
+    let mut packets = quinn::MtuDiscoveryConfig::default();
+    packets.upper_bound(PACKET);
     transport
         .stream_receive_window(WINDOW.into())
         .receive_window((4 * WINDOW).into())
-        .send_window(u64::from(2 * WINDOW));
+        .send_window(u64::from(2 * WINDOW))
+        .mtu_discovery_config(Some(packets));
     Arc::new(transport)
 }

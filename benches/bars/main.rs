@@ -1,8 +1,8 @@
 //! The bars of speed, each beside its peers in one alternating run; prints a table.
 //!
 //!     cargo bench --bench bars                     all sections, three runs of each
-//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets search
-//!                                                  (editions only when named: it makes one of real size)
+//!     cargo bench --bench bars -- big small        only these: big small idle away adopt million cabinets signature
+//!                                                  search (editions only when named: it makes one of real size)
 //!     cargo bench --bench bars -- --runs 5 --scale 0.1 big
 //!
 //! Works in /dev/shm, in a network of its own (both ends and every peer talk over its loopback, whose
@@ -18,6 +18,9 @@ mod corpus;
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "tests use the rest")]
 #[path = "../../tests/editions/mod.rs"]
 mod editions;
+#[allow(dead_code, unused_imports, reason = "tests use the rest")]
+#[path = "../../tests/authenticode/lab.rs"]
+mod lab;
 mod meter;
 mod offline_index;
 mod ours;
@@ -27,10 +30,12 @@ mod plan;
 mod processes;
 mod search;
 mod sections;
+mod signature;
 
 use plan::Plan;
 
-const SECTIONS: [&str; 9] = ["big", "small", "idle", "away", "adopt", "million", "cabinets", "search", "editions"];
+const SECTIONS: [&str; 10] =
+    ["big", "small", "idle", "away", "adopt", "million", "cabinets", "signature", "search", "editions"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -55,6 +60,7 @@ fn main() {
             "away" => sections::away(&plan),
             "adopt" => sections::adopt(&plan),
             "cabinets" => cabinets::cabinets(&plan),
+            "signature" => signature::signature(&plan),
             "search" => search::search(&plan),
             "editions" => offline_index::editions(&plan),
             _ => sections::million(&plan),

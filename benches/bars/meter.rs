@@ -64,9 +64,14 @@ pub(crate) fn wire_bytes() -> u64 {
 
 /// The most memory that a process ever had, in megabytes.
 pub(crate) fn peak_memory(pid: u32) -> f64 {
+    peak_memory_of_living(pid).unwrap()
+}
+
+/// As [`peak_memory`]; `None` of a process that has ended, of which nothing is told any more.
+pub(crate) fn peak_memory_of_living(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0 / 1e6
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0 / 1e6)
 }
 
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {

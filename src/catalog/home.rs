@@ -16,7 +16,7 @@ use std::{
     io,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -27,6 +27,8 @@ const COPY_BYTES: usize = 1 << 20;
 pub(super) struct Home {
     file: Arc<dyn RandomAccess>,
     opened: RwLock<Option<Opened>>,
+    /// Grows whenever the database is opened anew.
+    openings: AtomicU64,
 }
 
 struct Opened {
@@ -45,7 +47,12 @@ enum For {
 impl Home {
     pub(super) fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
         let opened = Opened::open(file.clone())?;
-        Ok(Self { file, opened: RwLock::new(Some(opened)) })
+        Ok(Self { file, opened: RwLock::new(Some(opened)), openings: AtomicU64::new(0) })
+    }
+
+    /// How often the database was opened anew. The same while it is lent.
+    pub(super) fn openings(&self) -> u64 {
+        self.openings.load(Ordering::Acquire)
     }
 
     /// Lends the database to a reader. Not to be asked for within itself, as [`Home::write`] is not.
@@ -92,6 +99,7 @@ impl Home {
             return Ok(());
         }
         *opened = None; // one opener at a time
+        self.openings.fetch_add(1, Ordering::AcqRel);
         let refused = match Opened::open(self.file.clone()) {
             Ok(sound) => {
                 *opened = Some(sound);

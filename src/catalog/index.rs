@@ -11,7 +11,7 @@ use super::{
 use crate::base::random_access::RandomAccess;
 use redb::{Database, ReadableDatabase};
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -26,25 +26,47 @@ pub struct Index {
     home: Home,
     /// Grows when a write has ended, whatever became of it.
     writes: AtomicU64,
+    /// What was read last. To open the tables takes longer than to look into one of them.
+    newest: Mutex<Option<Newest>>,
+}
+
+struct Newest {
+    writes: u64,
+    openings: u64,
+    snapshot: Arc<Snapshot>,
 }
 
 impl Index {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let index = Self { home: Home::open(file)?, writes: AtomicU64::new(0) };
+        let index = Self { home: Home::open(file)?, writes: AtomicU64::new(0), newest: Mutex::new(None) };
         index.write(|_| Ok::<_, CatalogError>(()))?; // opening a table makes it
         Ok(index)
     }
 
     /// What was committed last; later commits do not show in it.
-    pub fn read(&self) -> Result<Snapshot, CatalogError> {
-        self.home.read(|database| Snapshot::new(&database.begin_read()?))
+    pub fn read(&self) -> Result<Arc<Snapshot>, CatalogError> {
+        self.home.read(|database| {
+            // Asked before the transaction begins: what it reads is at least as new as the number says.
+            let (writes, openings) = (self.writes(), self.home.openings());
+            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*newest {
+                Some(known) if known.writes == writes && known.openings == openings => Ok(known.snapshot.clone()),
+                _ => {
+                    let snapshot = Arc::new(Snapshot::new(&database.begin_read()?)?);
+                    *newest = Some(Newest { writes, openings, snapshot: snapshot.clone() });
+                    Ok(snapshot)
+                }
+            }
+        })
     }
 
     /// Runs `change` and commits durably; if it fails, nothing of it stays. Waits for the writer before it.
     pub fn write<R, E: From<CatalogError>>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, E>) -> Result<R, E> {
         let written = self.home.write(|database| {
             let transaction = database.begin_write().map_err(CatalogError::from)?;
+            // Pages that a commit lets go are used again once nobody reads the commit before it.
+            *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
             let result = {
                 let mut batch = Batch::new(&transaction)?;
                 let result = change(&mut batch)?;

@@ -55,7 +55,6 @@ impl Ledger {
             transaction.open_table(tables::JOBS)?;
             transaction.open_table(tables::FILES)?;
             transaction.open_table(tables::UPDATE_FILES)?;
-            transaction.open_table(tables::SHA1_FILES)?;
             transaction.open_table(tables::CONFLICTS)?;
             transaction.open_table(tables::WANTS)?;
             transaction.open_table(tables::TASKS)?;

@@ -46,8 +46,6 @@ pub(super) const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const FILES: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("files");
 /// The same by update: (update, folder, name).
 pub(super) const UPDATE_FILES: TableDefinition<'_, (&[u8; 20], &str, &str), ()> = TableDefinition::new("update_files");
-/// The same by content: (SHA-1, folder, name).
-pub(super) const SHA1_FILES: TableDefinition<'_, (&[u8; 20], &str, &str), ()> = TableDefinition::new("sha1_files");
 /// What was told of a file and not taken.
 pub(super) const CONFLICTS: TableDefinition<'_, FileKey, &[u8]> = TableDefinition::new("conflicts");
 /// Who needs a file.

@@ -233,6 +233,17 @@ fn a_failed_change_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_tables_are_opened_once_for_each_commit_and_the_newest_is_read() {
+    let index = index();
+    let before = index.read().unwrap();
+    assert!(Arc::ptr_eq(&before, &index.read().unwrap()));
+    write(&index, |batch| batch.set_meta("word", b"new"));
+    let after = index.read().unwrap();
+    assert_eq!(after.meta("word").unwrap().as_deref(), Some(&b"new"[..]));
+    assert_eq!(before.meta("word").unwrap(), None, "what was read stays as it was");
+}
+
+#[test]
 fn the_log_is_read_from_any_point_and_trimmed_from_the_front() {
     let index = index();
     let record = |i: u8| LogRecord { namespace: Namespace::members(), key: vec![i], body: None };

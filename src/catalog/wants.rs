@@ -9,7 +9,6 @@ use super::{
     tables::{self, FileKey},
 };
 use crate::domain::{
-    digest::Sha1,
     name::{FileName, FolderName},
     update::UpdateId,
     wants::{Asker, Conflict, FileClaim, FileFacts, KnownFile, MergeError, Want, merge},
@@ -186,12 +185,6 @@ impl Ledger {
         places_of(&table, &update.to_bytes(), "update_files", most)
     }
 
-    /// At most `most` known files with this content.
-    pub fn files_of_sha1(&self, sha1: &Sha1, most: usize) -> Result<Vec<FilePlace>, CatalogError> {
-        let table = self.reading()?.open_table(tables::SHA1_FILES)?;
-        places_of(&table, sha1.as_bytes(), "sha1_files", most)
-    }
-
     /// The want for a file with what is known of it.
     pub fn want_row(&self, folder: &FolderName, name: &FileName) -> Result<Option<WantRow>, CatalogError> {
         let transaction = self.reading()?;
@@ -295,7 +288,6 @@ fn places_of(
 struct Rows<'t> {
     files: Table<'t, FileKey, &'static [u8]>,
     of_update: Table<'t, (&'static [u8; 20], &'static str, &'static str), ()>,
-    of_sha1: Table<'t, (&'static [u8; 20], &'static str, &'static str), ()>,
     conflicts: Table<'t, FileKey, &'static [u8]>,
     wants: Table<'t, FileKey, &'static [u8]>,
 }
@@ -305,7 +297,6 @@ impl<'t> Rows<'t> {
         Ok(Self {
             files: transaction.open_table(tables::FILES)?,
             of_update: transaction.open_table(tables::UPDATE_FILES)?,
-            of_sha1: transaction.open_table(tables::SHA1_FILES)?,
             conflicts: transaction.open_table(tables::CONFLICTS)?,
             wants: transaction.open_table(tables::WANTS)?,
         })
@@ -397,9 +388,6 @@ impl<'t> Rows<'t> {
         for update in &facts.updates {
             self.of_update.insert((&update.to_bytes(), folder, name), ())?;
         }
-        if let Some(sha1) = &facts.sha1 {
-            self.of_sha1.insert((sha1.as_bytes(), folder, name), ())?;
-        }
         Ok(())
     }
 
@@ -426,9 +414,6 @@ impl<'t> Rows<'t> {
         let facts = self.facts(folder, name)?;
         for update in facts.iter().flat_map(|facts| &facts.updates) {
             self.of_update.remove((&update.to_bytes(), place.0, place.1))?;
-        }
-        if let Some(sha1) = facts.as_ref().and_then(|facts| facts.sha1) {
-            self.of_sha1.remove((sha1.as_bytes(), place.0, place.1))?;
         }
         self.wants.remove(place)?;
         self.conflicts.remove(place)?;

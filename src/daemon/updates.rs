@@ -19,7 +19,7 @@ use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
 };
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 /// Updates in one answer where nobody asked for another number.
 const LIMIT: u32 = 100;
@@ -167,7 +167,7 @@ fn find(node: &Node, search: &Search, limit: usize) -> Result<Option<UpdatesRepl
 /// What is here, as of one commit.
 struct Holdings<'a> {
     node: &'a Node,
-    index: Snapshot,
+    index: Arc<Snapshot>,
     folders: Vec<FolderName>,
 }
 

@@ -90,13 +90,6 @@ impl FileName {
         (digits.len() == 40).then(|| digits.parse().ok()).flatten()
     }
 
-    /// What stands before the promised SHA-1 and its `_`, folder included, and what follows it.
-    pub fn around_digest(&self) -> Option<(&str, &str)> {
-        self.promised_sha1()?;
-        let (before, after) = self.0.rsplit_once('_')?;
-        Some((before, after.get(40..)?))
-    }
-
     /// Whether the content behind this name can never change.
     pub fn is_immutable(&self) -> bool {
         self.promised_sha1().is_some()
@@ -264,8 +257,6 @@ mod tests {
         ] {
             assert_eq!(FileName::new(&name).unwrap().promised_sha1().unwrap().to_string(), sha1, "{name}");
         }
-        let name = FileName::new(&format!("sub/x_y_{sha1}.msu.z")).unwrap();
-        assert_eq!(name.around_digest(), Some(("sub/x_y", ".msu.z")));
         for name in
             ["wsusscn2.cab".to_owned(), format!("{sha1}.cab"), format!("x_{sha1}0.cab"), format!("x_{sha1}_y.cab")]
         {

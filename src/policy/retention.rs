@@ -180,11 +180,6 @@ pub struct RetentionPlan {
 }
 
 impl RetentionPlan {
-    /// Bytes of what goes.
-    pub fn leaving_bytes(&self) -> u64 {
-        self.leaving.iter().map(|file| file.size).sum()
-    }
-
     /// How many files there are, the index and its sidecar aside: what the cap counts.
     pub fn counted_files(&self) -> u64 {
         let staying: u64 = self.staying[1..].iter().map(|(files, _)| files).sum();
@@ -440,7 +435,7 @@ mod tests {
         let plan = plan_retention(files, &by(Keep::InstalledOrNeeded, Some(&demand)));
         let names: Vec<_> = plan.leaving.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
-        assert_eq!((plan.leaving_bytes(), plan.counted_files()), (30, 4));
+        assert_eq!(plan.counted_files(), 4);
         assert_eq!(plan.staying[Staying::Installed as usize], (1, 10));
         Staying::ALL.iter().enumerate().for_each(|(n, staying)| assert_eq!(*staying as usize, n));
     }

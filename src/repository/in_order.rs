@@ -67,7 +67,7 @@ impl Repository {
         match self.part_of(name) {
             Part::Alone => Ok(false),
             Part::List => Ok(true),
-            Part::Edition => self.holds_half(&self.state.index.read()?, folder),
+            Part::Edition => self.holds_half(&*self.state.index.read()?, folder),
         }
     }
 

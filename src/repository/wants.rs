@@ -125,7 +125,7 @@ impl Repository {
     /// The want for a file, if somebody wants it.
     pub fn want_of(&self, folder: &FolderName, name: &FileName) -> Result<Option<WantedFile>, RepositoryError> {
         let Some(row) = self.state.ledger.want_row(folder, name)? else { return Ok(None) };
-        stand(&self.state.index.read()?, row, self.clock.unix_seconds()).map(Some)
+        stand(&*self.state.index.read()?, row, self.clock.unix_seconds()).map(Some)
     }
 
     /// At most `most` wants, by folder and name, after `after`.
@@ -162,7 +162,7 @@ impl Repository {
     pub fn prospect(&self, folder: &FolderName, name: &FileName) -> Result<Prospect, RepositoryError> {
         let now = self.clock.unix_seconds();
         if let Some(row) = self.state.ledger.want_row(folder, name)? {
-            return Ok(match stand(&self.state.index.read()?, row, now)?.state {
+            return Ok(match stand(&*self.state.index.read()?, row, now)?.state {
                 WantState::Held => Prospect::Held,
                 WantState::Unvouched => Prospect::Unvouched,
                 WantState::Waiting { until } => Prospect::Waiting { until },

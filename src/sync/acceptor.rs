@@ -9,7 +9,7 @@ use super::{
     lanes::Lanes,
     limiter::{PerSource, Rate},
     tls::{Admission, Purpose, node_key},
-    transport,
+    transport::{self, Congestion},
 };
 use crate::{
     base::{clock::SharedClock, throttle::Throttle},
@@ -18,7 +18,7 @@ use crate::{
 use quinn::{Connection, Incoming, crypto::rustls::HandshakeData};
 use rustls_pki_types::CertificateDer;
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -71,12 +71,32 @@ pub(super) struct Gate {
     admission: Arc<dyn Admission>,
     clock: SharedClock,
     throttle: Throttle,
+    welcome: Welcome,
     logged: Mutex<PerSource>,
 }
 
+/// How a peer is spoken to from its first packet on.
+pub(super) struct Welcome {
+    /// What holds for all.
+    pub(super) server: quinn::ServerConfig,
+    /// How the send rate follows the path.
+    pub(super) congestion: Congestion,
+    /// The most bytes of a packet to a peer that are worth a try.
+    pub(super) payload: fn(SocketAddr) -> u16,
+}
+
+impl Welcome {
+    fn to(&self, peer: SocketAddr) -> Arc<quinn::ServerConfig> {
+        let mut server = self.server.clone();
+        server.transport_config(Arc::new(transport::for_stranger(self.congestion, (self.payload)(peer))));
+        Arc::new(server)
+    }
+}
+
 impl Gate {
-    pub(super) fn new(admission: Arc<dyn Admission>, clock: SharedClock, throttle: Throttle) -> Self {
-        Self { admission, clock, throttle, logged: Mutex::new(PerSource::new(STRANGER_LOG, STRANGER_SOURCES)) }
+    pub(super) fn new(admission: Arc<dyn Admission>, clock: SharedClock, throttle: Throttle, welcome: Welcome) -> Self {
+        let logged = Mutex::new(PerSource::new(STRANGER_LOG, STRANGER_SOURCES));
+        Self { admission, clock, throttle, welcome, logged }
     }
 
     fn check(&self, connection: &Connection) -> Result<(NodeKey, Purpose), CloseCode> {
@@ -141,7 +161,12 @@ fn on_incoming(
 
 async fn shake_hands(incoming: Incoming, gate: Arc<Gate>, accepted: mpsc::Sender<Accepted>) {
     let source = incoming.remote_address().ip().to_canonical();
-    let connection = match timeout(HANDSHAKE_DEADLINE, incoming.into_future()).await {
+    let welcome = gate.welcome.to(incoming.remote_address());
+    let connecting = match incoming.accept_with(welcome) {
+        Ok(connecting) => connecting,
+        Err(error) => return debug!(%source, %error, "a first packet that nobody can answer"),
+    };
+    let connection = match timeout(HANDSHAKE_DEADLINE, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return debug!(%source, %error, "a handshake failed"),
         Err(_) => return debug!(%source, "a handshake took too long"),

@@ -1,5 +1,6 @@
 //! A UDP socket that tells what goes over the wire. Holds nothing back.
 
+use super::path::LARGEST_PAYLOAD_BYTES;
 use crate::base::{bucket::Way, throttle::Throttle};
 use quinn::{
     AsyncUdpSocket, UdpPoller,
@@ -17,6 +18,9 @@ use std::{
 const UDP_BYTES: usize = 8;
 const IPV4_BYTES: usize = 20;
 const IPV6_BYTES: usize = 40;
+
+/// What one receipt holds at most, however many packets came together: the length field of IP has 16 bits.
+const JOINED_BYTES: usize = 65_535;
 
 /// The socket.
 #[derive(Debug)]
@@ -58,7 +62,8 @@ impl AsyncUdpSocket for Counted {
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.socket.max_receive_segments()
+        // quinn keeps room for so many of the largest packets, 32 times. The kernel joins what arrives to 64 KiB at most.
+        self.socket.max_receive_segments().min(JOINED_BYTES.div_ceil(usize::from(LARGEST_PAYLOAD_BYTES)))
     }
 
     fn may_fragment(&self) -> bool {

@@ -5,11 +5,11 @@
 
 pub use super::acceptor::Accepted;
 use super::{
-    acceptor::{self, Gate},
+    acceptor::{self, Gate, Welcome},
     close::CloseCode,
     counted::Counted,
     lanes::Lanes,
-    reset,
+    path, reset,
     tls::{self, Admission, PinnedKey, Purpose, TransportKey},
     transport::{self, Congestion},
 };
@@ -69,13 +69,16 @@ pub struct Carrier {
     pub runtime: Arc<dyn Runtime>,
     /// From where QUIC draws what needs not be secret; `None` draws it from the system.
     pub seed: Option<[u8; 32]>,
+    /// The most bytes of a packet to a peer that are worth a try.
+    pub payload: fn(SocketAddr) -> u16,
 }
 
 impl Carrier {
     /// The machine's network: a UDP socket at `address`.
     fn bind(address: SocketAddr) -> io::Result<Self> {
         let runtime = Arc::new(TokioRuntime);
-        Ok(Self { socket: runtime.wrap_udp_socket(bind_socket(address)?)?, runtime, seed: None })
+        let socket = runtime.wrap_udp_socket(bind_socket(address)?)?;
+        Ok(Self { socket, runtime, seed: None, payload: path::largest_payload })
     }
 }
 
@@ -136,6 +139,7 @@ pub struct Endpoint {
     key: TransportKey,
     congestion: Congestion,
     throttle: Throttle,
+    payload: fn(SocketAddr) -> u16,
     joining_transport: Arc<TransportConfig>,
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     _acceptor: AbortOnDropHandle<()>,
@@ -184,22 +188,24 @@ impl Endpoint {
         settings: EndpointSettings,
         throttle: Throttle,
     ) -> Result<Self, BindError> {
-        let server = server_config(&key, settings.congestion)?;
-        let Carrier { socket, runtime, seed } = carrier;
+        let server = server_config(&key)?;
+        let Carrier { socket, runtime, seed, payload } = carrier;
         let socket = Arc::new(Counted { socket, throttle: throttle.clone() });
         let address = socket.local_addr().map_err(BindError::Address)?;
         let mut config = reset::endpoint_config(&key);
         config.rng_seed(seed);
-        let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+        let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server.clone()), socket, runtime)
             .map_err(|source| BindError::Socket { address, source })?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_QUEUE);
-        let gate = Arc::new(Gate::new(settings.admission, settings.clock, throttle.clone()));
+        let welcome = Welcome { server, congestion: settings.congestion, payload };
+        let gate = Arc::new(Gate::new(settings.admission, settings.clock, throttle.clone(), welcome));
         let acceptor = tokio::spawn(acceptor::run(quinn.clone(), gate, sender, lanes.clone()));
         Ok(Self {
             quinn,
             key,
             congestion: settings.congestion,
             throttle,
+            payload,
             joining_transport: Arc::new(transport::for_joining(settings.congestion)),
             accepted: Mutex::new(accepted),
             _acceptor: AbortOnDropHandle::new(acceptor),
@@ -215,7 +221,7 @@ impl Endpoint {
         purpose: Purpose,
     ) -> Result<Connection, ConnectError> {
         let pinned = PinnedKey::new(expected);
-        let config = self.client_config(purpose, pinned.clone())?;
+        let config = self.client_config(address, purpose, pinned.clone())?;
         let connecting = self.quinn.connect_with(config, address, NO_NAME).map_err(ConnectError::Start)?;
         let outcome = timeout(CONNECT_DEADLINE, connecting).await.map_err(|_| ConnectError::Late)?;
         outcome.map_err(|error| explain(error, &pinned))
@@ -242,12 +248,19 @@ impl Endpoint {
         let _ = timeout(CLOSE_DEADLINE, self.quinn.wait_idle()).await;
     }
 
-    fn client_config(&self, purpose: Purpose, pinned: Arc<PinnedKey>) -> Result<quinn::ClientConfig, ConnectError> {
+    fn client_config(
+        &self,
+        address: SocketAddr,
+        purpose: Purpose,
+        pinned: Arc<PinnedKey>,
+    ) -> Result<quinn::ClientConfig, ConnectError> {
         let tls = tls::client_config(&self.key, purpose, pinned).map_err(ConnectError::Tls)?;
         let quic = QuicClientConfig::try_from(tls).map_err(ConnectError::InitialKeys)?;
         let mut config = quinn::ClientConfig::new(Arc::new(quic));
         config.transport_config(match purpose {
-            Purpose::Member => Arc::new(transport::for_member(self.congestion, &self.throttle)),
+            Purpose::Member => {
+                Arc::new(transport::for_member(self.congestion, &self.throttle, (self.payload)(address)))
+            }
             Purpose::Join => self.joining_transport.clone(),
         });
         Ok(config)
@@ -264,12 +277,12 @@ fn explain(error: ConnectionError, pinned: &PinnedKey) -> ConnectError {
     }
 }
 
-fn server_config(key: &TransportKey, congestion: Congestion) -> Result<quinn::ServerConfig, BindError> {
+/// Without what depends on the peer, see [`Welcome`].
+fn server_config(key: &TransportKey) -> Result<quinn::ServerConfig, BindError> {
     let tls = tls::server_config(key).map_err(BindError::Tls)?;
     let quic = QuicServerConfig::try_from(tls).map_err(BindError::InitialKeys)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(quic));
     config
-        .transport_config(Arc::new(transport::for_stranger(congestion)))
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(ALL_INCOMING_BYTES);
@@ -354,6 +367,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn packets_grow_in_both_directions_to_what_the_link_lets_through() {
+        let (main, site) = (node(1, &[2]), node(2, &[]));
+        let (connection, accepted) = tokio::join!(connect(&site, &main, Purpose::Member), main.accept());
+        let (connection, accepted) = (connection.unwrap(), accepted.unwrap().connection);
+        tokio::spawn({
+            let accepted = accepted.clone();
+            async move {
+                let (mut send, mut receive) = accepted.accept_bi().await.unwrap();
+                tokio::io::copy(&mut receive, &mut send).await
+            }
+        });
+        let (mut send, mut receive) = connection.open_bi().await.unwrap();
+        let mut bytes = [7; 1_000];
+        let grown = timeout(CONNECT_DEADLINE, async {
+            let size = |connection: &Connection| connection.stats().path.current_mtu;
+            // A search stops when a larger step is not worth a packet.
+            while size(&connection).min(size(&accepted)) < path::LARGEST_PAYLOAD_BYTES - 20 {
+                send.write_all(&bytes).await.unwrap();
+                receive.read_exact(&mut bytes).await.unwrap();
+            }
+        });
+        grown.await.expect("packets grow");
+    }
+
+    #[tokio::test]
     async fn a_stranger_is_closed_as_no_member_and_never_handed_over() {
         let (main, stranger, site) = (node(1, &[2]), node(3, &[]), node(2, &[]));
         let refused = match connect(&stranger, &main, Purpose::Member).await {
@@ -404,8 +442,9 @@ mod tests {
         accepted.connection.accept_bi().await.unwrap();
         CloseCode::Done.close(&first);
 
-        let config = site.client_config(Purpose::Member, PinnedKey::new(main.public_key())).unwrap();
-        let connecting = site.quinn.connect_with(config, main.local_addr().unwrap(), NO_NAME).unwrap();
+        let address = main.local_addr().unwrap();
+        let config = site.client_config(address, Purpose::Member, PinnedKey::new(main.public_key())).unwrap();
+        let connecting = site.quinn.connect_with(config, address, NO_NAME).unwrap();
         assert!(connecting.into_0rtt().is_err());
     }
 

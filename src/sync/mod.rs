@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod limiter;
 pub mod mirroring;
 mod pace;
+pub mod path;
 pub mod pull;
 pub mod reports;
 mod reset;

@@ -3,7 +3,7 @@
 //!
 //! Both secrets follow from the transport key, so that they survive the restart.
 
-use super::tls::TransportKey;
+use super::{path::LARGEST_PAYLOAD_BYTES, tls::TransportKey};
 use quinn::{
     EndpointConfig,
     crypto::{CryptoError, HmacKey},
@@ -20,6 +20,8 @@ pub(super) fn endpoint_config(key: &TransportKey) -> EndpointConfig {
     let ids = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let mut config = EndpointConfig::new(Arc::new(ResetKey(key.derive(RESET_CONTEXT))));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    // Refused only below QUIC's least, 1,200.
+    let _ = config.max_udp_payload_size(LARGEST_PAYLOAD_BYTES);
     config
 }
 

@@ -1,5 +1,6 @@
 //! What a connection may use: windows, streams, times. One file of numbers, each with its reason.
 
+use super::path::ORDINARY_PAYLOAD_BYTES;
 use crate::base::throttle::Throttle;
 use quinn::{
     AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
@@ -59,17 +60,18 @@ impl Congestion {
     }
 }
 
-/// For a peer that is known: the one that a client has pinned.
-pub(super) fn for_member(congestion: Congestion, throttle: &Throttle) -> TransportConfig {
-    let mut transport = common(congestion);
+/// For a peer that is known: the one that a client has pinned. `payload` bounds the search for the largest packet.
+pub(super) fn for_member(congestion: Congestion, throttle: &Throttle, payload: u16) -> TransportConfig {
+    let mut transport = common(congestion, payload);
     let Windows { receive, send } = Windows::within(throttle);
     transport.max_concurrent_bidi_streams(MEMBER_STREAMS.into()).receive_window(receive).send_window(send);
     transport
 }
 
-/// For a peer that is not known yet, or that only joins; [`grow_to_member`] lifts the limits.
-pub(super) fn for_stranger(congestion: Congestion) -> TransportConfig {
-    let mut transport = common(congestion);
+/// For a peer that is not known yet, or that only joins; [`grow_to_member`] lifts the limits, but for `payload`,
+/// which bounds the search for the largest packet.
+pub(super) fn for_stranger(congestion: Congestion, payload: u16) -> TransportConfig {
+    let mut transport = common(congestion, payload);
     transport
         .max_concurrent_bidi_streams(STRANGER_STREAMS.into())
         .receive_window(STRANGER_WINDOW_BYTES.into())
@@ -79,7 +81,7 @@ pub(super) fn for_stranger(congestion: Congestion) -> TransportConfig {
 
 /// For the client that asks to join: the other side opens no streams.
 pub(super) fn for_joining(congestion: Congestion) -> TransportConfig {
-    let mut transport = common(congestion);
+    let mut transport = common(congestion, ORDINARY_PAYLOAD_BYTES);
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0)).receive_window(STRANGER_WINDOW_BYTES.into());
     transport
 }
@@ -112,7 +114,9 @@ impl Windows {
     }
 }
 
-fn common(congestion: Congestion) -> TransportConfig {
+fn common(congestion: Congestion, payload: u16) -> TransportConfig {
+    let mut packets = MtuDiscoveryConfig::default();
+    packets.upper_bound(payload);
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED_PACKETS.into());
     let mut transport = TransportConfig::default();
@@ -123,7 +127,7 @@ fn common(congestion: Congestion) -> TransportConfig {
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
-        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .mtu_discovery_config(Some(packets))
         .enable_segmentation_offload(true)
         .congestion_controller_factory(congestion.factory());
     transport

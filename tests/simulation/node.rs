@@ -18,6 +18,7 @@ use wuasync::{
     repository::{DeletionCap, FolderConfig, Repository, RepositoryConfig, Tend, TendConfig},
     sync::{
         endpoint::{Carrier, Endpoint, EndpointSettings},
+        path::ORDINARY_PAYLOAD_BYTES,
         pull::{Parent, ParentAddress},
         serve::{Doorkeeper, Server},
         shared::Shared,
@@ -131,6 +132,7 @@ impl Plan {
             socket: Arc::new(Socket::bind(PORT).await?),
             runtime: Arc::new(quinn::TokioRuntime),
             seed: seed.try_into().ok(),
+            payload: |_| ORDINARY_PAYLOAD_BYTES,
         };
         let settings = EndpointSettings { congestion: Congestion::Cubic, admission: repository.clone(), clock };
         let endpoint = Arc::new(Endpoint::over(carrier, self.transport_key(), settings)?);

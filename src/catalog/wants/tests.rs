@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     catalog::{AuditRecord, TaskLimit, backend::Backend, tests::Memory},
     domain::{
-        digest::Sha256,
+        digest::{Sha1, Sha256},
         member::NodeName,
         origin::OriginUrl,
         wants::{DownloadTask, TaskEnd, TaskKind, TaskResult},
@@ -92,7 +92,6 @@ fn updates_that_share_a_file_share_it_until_the_last_of_them_is_forgotten() {
     ask(&ledger, claim("shared.cab", &[1, 2]));
     ask(&ledger, claim("own.cab", &[1]));
     assert_eq!(ledger.files_of_update(update(1), 9).unwrap(), [place("own.cab"), place("shared.cab")]);
-    assert_eq!(ledger.files_of_sha1(&Sha1([1; 20]), 9).unwrap(), [place("own.cab"), place("shared.cab")]);
     let forgotten = ledger.forget_update(update(1)).unwrap();
     assert_eq!(forgotten, Forgotten { files: vec![place("own.cab")], shared: vec![place("shared.cab")] });
     assert_eq!(names(&ledger.wants_after(None, 9).unwrap()), ["shared.cab"]);
@@ -101,7 +100,6 @@ fn updates_that_share_a_file_share_it_until_the_last_of_them_is_forgotten() {
     assert_eq!(ledger.forget_update(update(1)).unwrap(), Forgotten::default());
     ledger.forget_update(update(2)).unwrap();
     assert_eq!(ledger.wants_after(None, 9).unwrap(), []);
-    assert_eq!(ledger.files_of_sha1(&Sha1([1; 20]), 9).unwrap(), []);
 }
 
 #[test]
@@ -182,7 +180,6 @@ fn a_ledger_from_before_there_were_wants_opens_without_loss_and_takes_them() {
     }
     assert!(transaction.delete_table(tables::TASKS).unwrap());
     assert!(transaction.delete_table(tables::UPDATE_FILES).unwrap());
-    assert!(transaction.delete_table(tables::SHA1_FILES).unwrap());
     transaction.commit().unwrap();
     drop(database);
     let ledger = Ledger::open(file).unwrap();

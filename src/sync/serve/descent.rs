@@ -18,7 +18,7 @@ use crate::{
     },
 };
 use quinn::{RecvStream, SendStream};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Bytes of keys and bodies in one frame of a bucket.
 const FRAME_BYTES: usize = 256 * 1024;
@@ -44,7 +44,7 @@ pub(super) async fn serve(
 }
 
 struct Descent<'s> {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     namespaces: Vec<Namespace>,
     reader: &'s mut FrameReader<RecvStream>,
     writer: &'s mut FrameWriter<SendStream>,
