@@ -13,7 +13,7 @@ use wuasync::{
     },
     repository::{DeletionCap, FolderConfig, LogLimit, Repository, RepositoryConfig},
     store::disk::real::RealDisk,
-    wsusscn::{Options, read},
+    wsusscn::{Edition, Options, read},
 };
 
 /// 137,000 updates with short `c` members, so that making them takes seconds: rows don't have those.
@@ -24,15 +24,7 @@ pub(crate) fn search(plan: &Plan) {
         made::Plan { updates, shards: 8, core_bytes: 200, inner: made::cabs::Packing::Stored, ..made::Plan::real(1) };
     let edition = read(&small.to_bytes(2)[..], &Options::default()).unwrap();
     let repository = open(place.path());
-    let row = EditionRecord {
-        id: edition.id(),
-        root: Root([1; 32]),
-        origin_size: 1,
-        origin_modified: None,
-        updates: edition.update_count() as u64,
-        files: edition.file_count() as u64,
-        indexed_at: 1,
-    };
+    let row = row_of(&edition);
     // The made editions name no articles where their members are this short: three updates each have one.
     let rows = || {
         let numbered = edition.updates().zip(5_000_000..);
@@ -78,7 +70,21 @@ fn told<T>(what: &str, plan: &Plan, wanted: &[T], mut look: impl FnMut(&T) -> us
     println!("  {what:<44} {:>8.3} ms, the slowest of {} {slowest:.3} ms", median(times.clone()), times.len());
 }
 
-fn open(place: &std::path::Path) -> Repository {
+/// What is kept of an edition itself.
+pub(crate) fn row_of(edition: &Edition) -> EditionRecord {
+    EditionRecord {
+        id: edition.id(),
+        root: Root([1; 32]),
+        origin_size: 1,
+        origin_modified: None,
+        updates: edition.update_count() as u64,
+        files: edition.file_count() as u64,
+        indexed_at: 1,
+    }
+}
+
+/// A main below `place` that knows nothing.
+pub(crate) fn open(place: &std::path::Path) -> Repository {
     let (folder, path) = (FolderName::new("waptwua").unwrap(), place.join("waptwua"));
     std::fs::create_dir(&path).unwrap();
     let config = RepositoryConfig {
