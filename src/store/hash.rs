@@ -1,6 +1,7 @@
 //! Hashing a file once: BLAKE3 root, outboard and, where wanted, SHA-1; or Microsoft's digests alone.
 //!
-//! Long files are read and given to SHA-1 on a second thread while this one computes the tree.
+//! Where SHA-1 is wanted, long files are read and given to it on a second thread while this one computes the tree.
+//! Else the tree's groups are read straight to where they are hashed.
 
 use super::{
     disk::DiskFile,
@@ -64,10 +65,11 @@ pub fn hash_file(
     outboard: Option<&dyn DiskFile>,
     on_progress: &mut dyn FnMut(u64),
 ) -> io::Result<Hashed> {
-    let reader = Reader { file, size, sha1: want_sha1.then(sha1::Sha1::new) };
+    let reader = Reader { file, size, sha1: sha1::Sha1::new() };
     let (root, sha1) = match size {
-        PIPELINE_FROM.. => hash_on_two_threads(reader, outboard, on_progress)?,
-        _ => hash_on_this_thread(reader, outboard, on_progress)?,
+        _ if !want_sha1 => (hash_tree(Straight { file, size, at: 0, on_progress }, size, outboard)?, None),
+        PIPELINE_FROM.. => hash_on_two_threads(reader, outboard, on_progress).map(|(root, sha1)| (root, Some(sha1)))?,
+        _ => hash_on_this_thread(reader, outboard, on_progress).map(|(root, sha1)| (root, Some(sha1)))?,
     };
     if file.read_at(&mut [0], size)? != 0 {
         return Err(Changed::error());
@@ -99,7 +101,7 @@ fn hash_on_this_thread(
     mut reader: Reader<'_>,
     outboard: Option<&dyn DiskFile>,
     on_progress: &mut dyn FnMut(u64),
-) -> io::Result<(Root, Option<Sha1>)> {
+) -> io::Result<(Root, Sha1)> {
     let size = reader.size;
     let mut next = |offset, spent| reader.read_block(offset, spent);
     let root = hash_tree(Blocks::new(size, &mut next, on_progress), size, outboard)?;
@@ -110,7 +112,7 @@ fn hash_on_two_threads(
     mut reader: Reader<'_>,
     outboard: Option<&dyn DiskFile>,
     on_progress: &mut dyn FnMut(u64),
-) -> io::Result<(Root, Option<Sha1>)> {
+) -> io::Result<(Root, Sha1)> {
     let size = reader.size;
     let (filled, blocks) = sync_channel(PIPELINE_BLOCKS);
     let (spent, empty) = sync_channel(PIPELINE_BLOCKS);
@@ -141,7 +143,7 @@ fn hash_received(
     hash_tree(Blocks::new(size, &mut next, on_progress), size, outboard)
 }
 
-fn hash_tree(blocks: Blocks<'_>, size: u64, outboard: Option<&dyn DiskFile>) -> io::Result<Root> {
+fn hash_tree(blocks: impl Read, size: u64, outboard: Option<&dyn DiskFile>) -> io::Result<Root> {
     let (tree, root) = (tree(size), blake3::hash(b""));
     let Some(outboard) = outboard else {
         return sync::outboard(blocks, tree, EmptyOutboard { tree, root }).map(Root::from);
@@ -150,11 +152,11 @@ fn hash_tree(blocks: Blocks<'_>, size: u64, outboard: Option<&dyn DiskFile>) -> 
     sync::outboard(blocks, tree, PreOrderOutboard { root, tree, data: Positioned(outboard) }).map(Root::from)
 }
 
-/// Reads blocks in order, for SHA-1 on the way.
+/// Reads blocks in order, with SHA-1 on the way.
 struct Reader<'a> {
     file: &'a dyn ReadAt,
     size: u64,
-    sha1: Option<sha1::Sha1>,
+    sha1: sha1::Sha1,
 }
 
 impl Reader<'_> {
@@ -166,9 +168,7 @@ impl Reader<'_> {
             io::ErrorKind::UnexpectedEof => Changed::error(),
             _ => e,
         })?;
-        if let Some(sha1) = &mut self.sha1 {
-            sha1.update(&block);
-        }
+        self.sha1.update(&block);
         Ok(block)
     }
 
@@ -183,8 +183,8 @@ impl Reader<'_> {
         }
     }
 
-    fn finish(self) -> Option<Sha1> {
-        self.sha1.map(|sha1| Sha1(sha1.finalize().into()))
+    fn finish(self) -> Sha1 {
+        Sha1(self.sha1.finalize().into())
     }
 }
 
@@ -225,6 +225,29 @@ impl Read for Blocks<'_> {
     }
 }
 
+/// A file as a stream, for bao-tree, which asks for a group at a time.
+struct Straight<'a> {
+    file: &'a dyn ReadAt,
+    size: u64,
+    at: u64,
+    on_progress: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Straight<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = usize::try_from(self.size - self.at).unwrap_or(usize::MAX).min(buf.len());
+        let n = self.file.read_at(&mut buf[..len], self.at)?;
+        if n == 0 && len > 0 {
+            return Err(Changed::error());
+        }
+        self.at += n as u64;
+        if n > 0 && (self.at == self.size || self.at.is_multiple_of(BLOCK_BYTES)) {
+            (self.on_progress)(self.at);
+        }
+        Ok(n)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +269,8 @@ mod tests {
             size: data.len() as u64,
         };
         assert_eq!(hashed(data, data.len() as u64).unwrap(), expected);
+        let alone = hash_file(&data.to_vec(), data.len() as u64, false, None, &mut |_| {}).unwrap();
+        assert_eq!(alone, Hashed { sha1: None, ..expected });
     }
 
     #[test]
@@ -261,6 +286,8 @@ mod tests {
         for size in [0, 1, 65_537, PIPELINE_FROM as usize, PIPELINE_FROM as usize + 1000] {
             let data = blob(2, size);
             assert!(Changed::is(&hashed(&data, size as u64 + 1).unwrap_err()), "{size} shrank");
+            let alone = hash_file(&data, size as u64 + 1, false, None, &mut |_| {});
+            assert!(Changed::is(&alone.unwrap_err()), "{size} shrank");
             if let Some(less) = (size as u64).checked_sub(1) {
                 assert!(Changed::is(&hashed(&data, less).unwrap_err()), "{size} grew");
             }
@@ -283,9 +310,9 @@ mod tests {
 
     #[test]
     fn progress_goes_up_to_the_size() {
-        for size in [1, 3_000_000, 9_000_000] {
+        for (size, want_sha1) in [1, 3_000_000, 9_000_000].into_iter().flat_map(|size| [(size, true), (size, false)]) {
             let mut seen = vec![0];
-            hash_file(&blob(4, size), size as u64, true, None, &mut |done| seen.push(done)).unwrap();
+            hash_file(&blob(4, size), size as u64, want_sha1, None, &mut |done| seen.push(done)).unwrap();
             assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
             assert_eq!(seen.last(), Some(&(size as u64)));
         }
@@ -299,8 +326,8 @@ mod tests {
                 if offset > 500_000 { Err(io::Error::from_raw_os_error(5)) } else { Ok(buf.len().min(100_000)) }
             }
         }
-        for size in [1_000_000, 100_000_000] {
-            let error = hash_file(&Broken, size, true, None, &mut |_| {}).unwrap_err();
+        for (size, want_sha1) in [(1_000_000, true), (100_000_000, true), (1_000_000, false)] {
+            let error = hash_file(&Broken, size, want_sha1, None, &mut |_| {}).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(5));
         }
     }
