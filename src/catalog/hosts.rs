@@ -83,25 +83,18 @@ impl Hosts {
         now: u64,
         complete: impl FnOnce(Option<HostRecord>) -> HostRecord,
     ) -> Result<Put, CatalogError> {
+        self.write(|transaction| put(transaction, uuid, sequence, told, now, complete))
+    }
+
+    /// As [`Hosts::put`], of many hosts in one commit; answers in their order. None is kept if one can't be.
+    pub fn put_all<F: FnOnce(Option<HostRecord>) -> HostRecord>(
+        &self,
+        hosts: impl IntoIterator<Item = (HostUuid, BTreeMap<UpdateId, ToldUpdate>, F)>,
+        now: u64,
+    ) -> Result<Vec<Put>, CatalogError> {
         self.write(|transaction| {
-            let mut hosts = transaction.open_table(tables::HOSTS)?;
-            let known = hosts.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()));
-            let known = known.transpose().map_err(row_of("hosts"))?;
-            let last = known.as_ref().and_then(|known| known.sequence);
-            if let (Some(sequence), Some(last)) = (sequence, last)
-                && sequence <= last
-            {
-                return Ok(Put::Known);
-            }
-            if hosts.is_empty()? {
-                transaction.open_table(tables::META)?.insert(KNOWN_SINCE, now.to_be_bytes().as_slice())?;
-            }
-            let is_new = known.is_none();
-            let record = complete(known);
-            let ids = record.facts.updates.iter().map(|update| update.id);
-            merge_told(transaction, ids, told, now)?;
-            hosts.insert(uuid.as_str(), record.encode().map_err(row_of("hosts"))?.as_slice())?;
-            Ok(Put::Kept { is_new })
+            let each = |(uuid, told, complete)| put(transaction, &uuid, None, told, now, complete);
+            hosts.into_iter().map(each).collect()
         })
     }
 
@@ -252,6 +245,34 @@ impl Hosts {
             Ok(result)
         })
     }
+}
+
+fn put(
+    transaction: &WriteTransaction,
+    uuid: &HostUuid,
+    sequence: Option<u64>,
+    told: BTreeMap<UpdateId, ToldUpdate>,
+    now: u64,
+    complete: impl FnOnce(Option<HostRecord>) -> HostRecord,
+) -> Result<Put, CatalogError> {
+    let mut hosts = transaction.open_table(tables::HOSTS)?;
+    let known = hosts.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()));
+    let known = known.transpose().map_err(row_of("hosts"))?;
+    let last = known.as_ref().and_then(|known| known.sequence);
+    if let (Some(sequence), Some(last)) = (sequence, last)
+        && sequence <= last
+    {
+        return Ok(Put::Known);
+    }
+    if hosts.is_empty()? {
+        transaction.open_table(tables::META)?.insert(KNOWN_SINCE, now.to_be_bytes().as_slice())?;
+    }
+    let is_new = known.is_none();
+    let record = complete(known);
+    let ids = record.facts.updates.iter().map(|update| update.id);
+    merge_told(transaction, ids, told, now)?;
+    hosts.insert(uuid.as_str(), record.encode().map_err(row_of("hosts"))?.as_slice())?;
+    Ok(Put::Kept { is_new })
 }
 
 /// Rows of updates: what was told is merged into what is known, and an update that only stands in a host's list is

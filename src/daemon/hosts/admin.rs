@@ -274,17 +274,19 @@ fn import_reports(repository: &Repository, json: &[u8]) -> Result<Result<ImportH
         Err(error) => return Ok(Err(chain(&error))),
     };
     let mut reply = ImportHostsReply::default();
+    let mut read = Vec::with_capacity(reports.len());
     for (n, report) in reports.into_iter().enumerate() {
         match report {
             Ok(report) => {
                 reply.skipped += u64::from(report.skipped);
-                let put = repository.put_host(report, FactsFrom::Import, None)?;
-                reply.hosts += 1;
-                reply.new += u64::from(put == Put::Kept { is_new: true });
+                read.push(report);
             }
             Err(error) => reply.refused.push(format!("report {}: {}", n + 1, chain(&error))),
         }
     }
+    let puts = repository.put_hosts(read, FactsFrom::Import)?;
+    reply.hosts = puts.len() as u64;
+    reply.new = puts.iter().filter(|put| **put == Put::Kept { is_new: true }).count() as u64;
     Ok(Ok(reply))
 }
 
