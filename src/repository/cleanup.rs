@@ -131,6 +131,12 @@ impl Repository {
         Ok(self.state.ledger.heard_since(since)?)
     }
 
+    /// When a member told last what its hosts ask for, in seconds since 1970 UTC. On a secondary its own key has the time at
+    /// which its parent was told.
+    pub fn heard_at(&self, member: &NodeKey) -> Result<Option<u64>, RepositoryError> {
+        Ok(self.state.ledger.heard_at(member)?)
+    }
+
     /// On a main: these files of a folder go to the trash and out of the index, and so from every secondary.
     /// `of` is how many files the cap is a share of; `force` lifts it. A file whose length is another one stays.
     pub fn let_go(
