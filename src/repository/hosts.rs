@@ -2,18 +2,26 @@
 
 use super::{error::RepositoryError, open::Repository};
 use crate::{
-    catalog::{Admitted, FactsFrom, HostKeyLimit, HostRecord, OutboxLimit, Put},
-    domain::host::{CarriedReport, HostEnvelope, HostReport, HostUuid},
+    catalog::{Admitted, FactsFrom, HostRecord, OutboxLimit, Put},
+    domain::host::{
+        CarriedReport, HostEnvelope, HostReport, HostUuid,
+        waiting::{ReportedFrom, WaitingLimit},
+    },
 };
 
 /// Hosts that are kept in one commit: about 2 MB of rows.
 const IN_ONE_COMMIT: usize = 256;
 
 impl Repository {
-    /// Whether the signer of a report is believed; notes one that nobody knows.
-    pub fn admit_host(&self, envelope: &HostEnvelope) -> Result<Admitted, RepositoryError> {
+    /// Whether the signer of a report that came from `from` is believed; notes one that nobody knows.
+    pub fn admit_host(&self, envelope: &HostEnvelope, from: ReportedFrom) -> Result<Admitted, RepositoryError> {
         let now = self.clock.unix_seconds();
-        Ok(self.state.ledger.admit_host(envelope, HostKeyLimit::default(), now)?)
+        Ok(self.state.ledger.admit_host(envelope, from, WaitingLimit::default(), now)?)
+    }
+
+    /// Forgets hosts that have waited too long for an approval; answers with how many.
+    pub fn forget_waiting_hosts(&self) -> Result<u64, RepositoryError> {
+        Ok(self.state.ledger.forget_waiting(WaitingLimit::default().seconds, self.clock.unix_seconds())?)
     }
 
     /// Keeps what was told of a host. Of a report that says nothing of updates those that were known stay, and a host

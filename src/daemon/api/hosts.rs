@@ -82,8 +82,11 @@ pub struct WaitingHost {
     pub uuid: HostUuid,
     /// The key that it signs with.
     pub key: String,
-    /// Since when it waits, in seconds since 1970 UTC.
+    /// Since when it waits, in seconds since 1970 UTC; after 30 days it is forgotten until it reports again.
     pub since: u64,
+    /// The network that its report came from, or the member that carried it.
+    #[serde(default)]
+    pub from: String,
 }
 
 /// One host with its updates.

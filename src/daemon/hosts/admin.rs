@@ -72,8 +72,12 @@ fn page(repository: &Repository, query: &HostsQuery) -> Result<HostsPage, Reposi
         hosts.push(summary(repository, record, standings.get(&record.facts.uuid).copied(), &updates));
     }
     let waiting = keys.iter().filter(|(_, key)| query.after.is_none() && key.standing == HostStanding::Waiting);
-    let waiting =
-        waiting.map(|(uuid, key)| WaitingHost { uuid: uuid.clone(), key: key.key.to_string(), since: key.since });
+    let waiting = waiting.map(|(uuid, key)| WaitingHost {
+        uuid: uuid.clone(),
+        key: key.key.to_string(),
+        since: key.since,
+        from: key.from.to_string(),
+    });
     Ok(HostsPage { known: state.hosts.known()?.0, hosts, waiting: waiting.collect(), next })
 }
 
