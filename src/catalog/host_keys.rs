@@ -57,8 +57,7 @@ impl Ledger {
         }
         if envelope.enrolment.is_none() {
             // A flood costs no writer its turn.
-            let table = self.reading()?.open_table(tables::HOST_KEYS)?;
-            if plan_waiting(&waiting(&table)?, from, limit, now) == WaitingPlan::TooMany {
+            if plan_waiting(&self.waiting_hosts()?, from, limit, now) == WaitingPlan::TooMany {
                 return Ok(Admitted::TooMany);
             }
         }
@@ -126,12 +125,17 @@ impl Ledger {
         self.write(|transaction| Ok(transaction.open_table(tables::HOST_KEYS)?.remove(uuid.as_str())?.is_some()))
     }
 
+    /// Every host that waits for an approval.
+    pub fn waiting_hosts(&self) -> Result<Vec<Waiting>, CatalogError> {
+        waiting(&self.reading()?.open_table(tables::HOST_KEYS)?)
+    }
+
     /// Forgets hosts that have waited for `seconds` for an approval; answers with how many.
     pub fn forget_waiting(&self, seconds: u64, now: u64) -> Result<u64, CatalogError> {
         let over = |waiting: Vec<Waiting>| -> Vec<HostUuid> {
             waiting.into_iter().filter(|host| is_over(host.since, seconds, now)).map(|host| host.uuid).collect()
         };
-        if over(waiting(&self.reading()?.open_table(tables::HOST_KEYS)?)?).is_empty() {
+        if over(self.waiting_hosts()?).is_empty() {
             return Ok(0);
         }
         self.write(|transaction| {

@@ -65,10 +65,9 @@ impl Hosts {
         let hosts = Self { home: Home::open(file)? };
         hosts.write(|transaction| {
             transaction.open_table(tables::META)?;
-            transaction.open_table(tables::HOSTS)?;
             transaction.open_table(tables::TOLD_UPDATES)?;
             transaction.open_table(tables::OUTBOX)?;
-            Ok(())
+            see_all(transaction)
         })?;
         Ok(hosts)
     }
@@ -139,6 +138,12 @@ impl Hosts {
         Ok(())
     }
 
+    /// When each host was heard of last, in seconds since 1970 UTC, by UUID.
+    pub fn seen(&self) -> Result<Vec<u64>, CatalogError> {
+        let table = self.reading()?.open_table(tables::HOSTS_SEEN)?;
+        table.iter()?.map(|row| Ok(row?.1.value())).collect()
+    }
+
     /// How many hosts are known, and since when any is, in seconds since 1970 UTC.
     pub fn known(&self) -> Result<(u64, Option<u64>), CatalogError> {
         let transaction = self.reading()?;
@@ -150,7 +155,10 @@ impl Hosts {
 
     /// Forgets a host; whether it was known.
     pub fn forget(&self, uuid: &HostUuid) -> Result<bool, CatalogError> {
-        self.write(|transaction| Ok(transaction.open_table(tables::HOSTS)?.remove(uuid.as_str())?.is_some()))
+        self.write(|transaction| {
+            transaction.open_table(tables::HOSTS_SEEN)?.remove(uuid.as_str())?;
+            Ok(transaction.open_table(tables::HOSTS)?.remove(uuid.as_str())?.is_some())
+        })
     }
 
     /// What hosts told of these updates, as far as they told anything.
@@ -271,8 +279,23 @@ fn put(
     let record = complete(known);
     let ids = record.facts.updates.iter().map(|update| update.id);
     merge_told(transaction, ids, told, now)?;
+    transaction.open_table(tables::HOSTS_SEEN)?.insert(uuid.as_str(), record.facts.seen_at)?;
     hosts.insert(uuid.as_str(), record.encode().map_err(row_of("hosts"))?.as_slice())?;
     Ok(Put::Kept { is_new })
+}
+
+/// Hosts of a database that was written before anybody counted them are seen once, too.
+fn see_all(transaction: &WriteTransaction) -> Result<(), CatalogError> {
+    let (hosts, mut seen) = (transaction.open_table(tables::HOSTS)?, transaction.open_table(tables::HOSTS_SEEN)?);
+    if hosts.len()? == seen.len()? {
+        return Ok(());
+    }
+    for row in hosts.iter()? {
+        let (key, value) = row?;
+        let record = HostRecord::decode(value.value()).map_err(row_of("hosts"))?;
+        seen.insert(key.value(), record.facts.seen_at)?;
+    }
+    Ok(())
 }
 
 /// Rows of updates: what was told is merged into what is known, and an update that only stands in a host's list is
@@ -358,9 +381,20 @@ mod tests {
         hosts.each_after(None, &mut see).unwrap();
         hosts.each_after(Some(&uuid("a")), &mut see).unwrap();
         assert_eq!(seen, [("a".to_owned(), 1), ("b".to_owned(), 2), ("b".to_owned(), 2)]);
+        assert_eq!(hosts.seen().unwrap(), [5, 5]);
         assert!(hosts.forget(&uuid("a")).unwrap() && !hosts.forget(&uuid("a")).unwrap());
         assert!(hosts.forget(&uuid("b")).unwrap());
-        assert_eq!(hosts.known().unwrap(), (0, None));
+        assert_eq!((hosts.known().unwrap(), hosts.seen().unwrap()), ((0, None), vec![]));
+    }
+
+    #[test]
+    fn hosts_that_were_kept_before_anybody_counted_them_are_counted() {
+        let file = Arc::new(Memory::default());
+        let hosts = Hosts::open(file.clone()).unwrap();
+        put(&hosts, "a", &[], None, 1);
+        hosts.write(|transaction| Ok(transaction.delete_table(tables::HOSTS_SEEN).map(drop)?)).unwrap();
+        drop(hosts);
+        assert_eq!(Hosts::open(file).unwrap().seen().unwrap(), [5]);
     }
 
     #[test]
