@@ -127,8 +127,21 @@ fn word(standing: HostStanding) -> &'static str {
 }
 
 pub(in crate::daemon) async fn show(State(api): State<Api>, Path(uuid): Path<String>) -> Answer<HostStory> {
+    let repository = api.node.repository.clone();
+    let command = format!("wuasync hosts show {uuid}");
     let Json(found) = blocking(move || story(&api.node.repository, &uuid)).await?;
-    found.map(Json).map_err(|unknown| ApiError::new(ErrorCode::Unknown, unknown))
+    found.map(Json).map_err(|unknown| ApiError::new(ErrorCode::Unknown, not_here(&repository, unknown, &command)))
+}
+
+/// Why nothing is known of a host, and on a secondary, which keeps nothing of hosts, where to ask with which command.
+pub(in crate::daemon) fn not_here(repository: &Repository, unknown: String, command: &str) -> String {
+    if repository.role() == Role::Main {
+        return unknown;
+    }
+    let members = repository.members().unwrap_or_default();
+    let main = members.iter().find(|member| member.role == Role::Main);
+    let main = main.map_or_else(|| "the main".to_owned(), |main| format!("the main, {}", main.name));
+    format!("this node is a secondary and keeps no facts of hosts; ask {main}, with `{command}`")
 }
 
 /// By UUID, or by name where only one host has it; else why there is none.

@@ -92,7 +92,7 @@ impl Year {
         let core = Core {
             flights: None,
             asked: Asked::new(clock.clone()),
-            rules: CleanupRules { keep: Keep::InstalledOrNeeded, grace: GRACE, most_held: None },
+            rules: CleanupRules { keep: Keep::InstalledOrNeeded, grace: GRACE, most_held: None, trash: GRACE },
         };
         let window = |hour| civil::time(hour, 30, 0, 0);
         Self {
