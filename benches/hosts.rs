@@ -22,7 +22,7 @@ use wuasync::{
     domain::{
         host::{
             AgentStatus, BodyEncoding, HostEnvelope, HostFacts, HostReport, HostSettings, HostUuid, LocalFlags,
-            LocalUpdate, Maturity,
+            LocalUpdate, Maturity, waiting::ReportedFrom,
         },
         member::{NodeName, Role},
         name::{FileName, FolderName},
@@ -99,7 +99,7 @@ fn open(top: &Path) -> Repository {
 }
 
 fn cleanup(repository: &Arc<Repository>) -> Arc<Cleanup> {
-    let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None };
+    let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None, trash: 0 };
     let nights = Nights { from: jiff::civil::time(2, 30, 0, 0), to: jiff::civil::time(3, 30, 0, 0), node: 1 };
     Cleanup::new(repository.clone(), None, Asked::new(Arc::new(SystemClock)), rules, nights, Box::new(|| true))
 }
@@ -230,7 +230,7 @@ fn report_some(repository: &Repository, hosts: usize) -> f64 {
             let before = cpu_seconds();
             for envelope in envelopes {
                 envelope.verify().expect("signed");
-                repository.admit_host(&envelope).expect("looked up");
+                repository.admit_host(&envelope, ReportedFrom::Unknown).expect("looked up");
                 let json = envelope.unpacked().expect("unpacked");
                 let now = repository.clock().unix_seconds();
                 let report = read_report(&json, Some(&envelope.uuid), now).expect("read");
