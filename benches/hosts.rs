@@ -1,27 +1,39 @@
 //! What fleets cost, in one process: a table on standard output.
 //!
 //! `cargo bench --bench hosts` builds fleets of 1,000, 10,000 and 50,000 hosts with 300 updates each in a directory of
-//! `TMPDIR`, and measures a report, the states of one host, the plan of a cleanup over 10,000 files, and the look for what
-//! hosts need. Optional arguments: other sizes of fleets.
+//! `TMPDIR`, and measures a report with the wants that it makes, the states of one host, the plan of a cleanup over 10,000
+//! files, and the look for what hosts need. A thousand hosts report, half of them twice; facts of all others are brought in
+//! beforehand, in few commits, as from a WAPT server. Optional arguments: other sizes of fleets.
 
 #![expect(clippy::expect_used, reason = "a measurement that fails ends")]
 
 use flate2::{Compression, write::GzEncoder};
-use std::{collections::BTreeSet, fs, io::Write, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write,
+    path::Path,
+    sync::Arc,
+    time::Instant,
+};
 use wuasync::{
     base::clock::SystemClock,
     catalog::FactsFrom,
     domain::{
-        host::{BodyEncoding, HostEnvelope, HostUuid},
+        host::{
+            AgentStatus, BodyEncoding, HostEnvelope, HostFacts, HostReport, HostSettings, HostUuid, LocalFlags,
+            LocalUpdate, Maturity, waiting::ReportedFrom,
+        },
         member::{NodeName, Role},
         name::{FileName, FolderName},
+        update::UpdateId,
     },
     jobs::{Cleanup, CleanupRules, CleanupWish, fleet},
     policy::{night::Nights, retention::Keep},
     repository::{DeletionCap, Examined, FolderConfig, LogLimit, Repository, RepositoryConfig},
     store::disk::real::RealDisk,
     supply::Asked,
-    wapt::host_report::read_report,
+    wapt::host_report::{read_details, read_report},
 };
 
 /// Updates of one host.
@@ -30,12 +42,16 @@ const UPDATES: usize = 300;
 const ALL_UPDATES: usize = 10_000;
 /// Files in the folder.
 const FILES: usize = 10_000;
+/// Hosts that report; the facts of all others are imported.
+const REPORTING: usize = 1_000;
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![1_000, 10_000, 50_000] } else { sizes };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    say("hosts    report, CPU ms   states of one, ms   cleanup plan, s   scan-wants, s   hosts.redb, MB   memory, MB");
+    say(
+        "hosts    import, ms each   report, CPU ms   states of one, ms   cleanup plan, s   scan-wants, s   hosts.redb, MB   memory, MB",
+    );
     for hosts in sizes {
         runtime.block_on(measure(hosts));
     }
@@ -45,7 +61,8 @@ async fn measure(hosts: usize) {
     let place = tempfile::tempdir().expect("a directory");
     let repository = Arc::new(open(place.path()));
     fill_folder(&repository, place.path());
-    let report_ms = report_all(&repository, hosts);
+    let import_ms = import(&repository, hosts);
+    let report_ms = report_some(&repository, hosts);
     let states_ms = states(&repository, hosts);
     reset_peak();
     let begun = Instant::now();
@@ -55,12 +72,11 @@ async fn measure(hosts: usize) {
     assert_eq!(cleaned.hosts, Some(hosts as u32));
     let memory = peak_memory();
     let begun = Instant::now();
-    let node = NodeName::new("paris").expect("a name");
-    fleet::want_what_hosts_need(&repository, &node).expect("wants");
+    fleet::want_what_hosts_need(&repository, &node()).expect("wants");
     let scan_seconds = begun.elapsed().as_secs_f64();
     let size = fs::metadata(place.path().join("state/hosts.redb")).expect("hosts.redb").len() as f64 / 1e6;
     say(&format!(
-        "{hosts:>6} {report_ms:>16.2} {states_ms:>19.2} {plan_seconds:>17.2} {scan_seconds:>15.2} {size:>16.0} {memory:>12.0}"
+        "{hosts:>6} {import_ms:>17.2} {report_ms:>16.2} {states_ms:>19.2} {plan_seconds:>17.2} {scan_seconds:>15.2} {size:>16.0} {memory:>12.0}"
     ));
 }
 
@@ -83,7 +99,7 @@ fn open(top: &Path) -> Repository {
 }
 
 fn cleanup(repository: &Arc<Repository>) -> Arc<Cleanup> {
-    let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None };
+    let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None, trash: 0 };
     let nights = Nights { from: jiff::civil::time(2, 30, 0, 0), to: jiff::civil::time(3, 30, 0, 0), node: 1 };
     Cleanup::new(repository.clone(), None, Asked::new(Arc::new(SystemClock)), rules, nights, Box::new(|| true))
 }
@@ -123,22 +139,26 @@ fn update_id(update: usize) -> String {
     format!("{update:08x}-4330-4fa8-8ae9-b877473b6441_204")
 }
 
+/// What an agent tells of an update.
+fn detail(update: usize) -> serde_json::Value {
+    serde_json::json!({
+        "update_id": update_id(update), "kbids": [(5_000_000 + update).to_string()], "severity": "Important",
+        "title": format!("2026-11 Cumulative Update for Windows 11 Version 25H2 for x64-based Systems (KB{update})"),
+        "changetime": "2026-11-10T18:00:00Z", "product": "Windows 11", "classification": "Security Updates",
+        "download_urls": [format!("http://download.windowsupdate.com/c/msdownload/update/software/secu/{}", file_of(update))],
+        "superseded_update_ids": [], "security_bulletin_ids": [], "cve_ids": ["CVE-2026-20805", "CVE-2026-20806"],
+        "min_download_size": 0, "max_download_size": 700_000_000, "languages": [], "is_mandatory": false,
+        "support_url": "https://support.microsoft.com/help/5000000",
+    })
+}
+
 /// A report with the details of every update, as agents send it.
 fn report(host: usize) -> Vec<u8> {
     let (mut details, mut locals) = (Vec::new(), Vec::new());
     for update in updates_of(host) {
-        let id = update_id(update);
-        details.push(serde_json::json!({
-            "update_id": id, "kbids": [(5_000_000 + update).to_string()], "severity": "Important",
-            "title": format!("2026-11 Cumulative Update for Windows 11 Version 25H2 for x64-based Systems (KB{update})"),
-            "changetime": "2026-11-10T18:00:00Z", "product": "Windows 11", "classification": "Security Updates",
-            "download_urls": [format!("http://download.windowsupdate.com/c/msdownload/update/software/secu/{}", file_of(update))],
-            "superseded_update_ids": [], "security_bulletin_ids": [], "cve_ids": ["CVE-2026-20805", "CVE-2026-20806"],
-            "min_download_size": 0, "max_download_size": 700_000_000, "languages": [], "is_mandatory": false,
-            "support_url": "https://support.microsoft.com/help/5000000",
-        }));
+        details.push(detail(update));
         locals.push(serde_json::json!({
-            "update_id": id, "status": if update % 3 == 0 { "PENDING" } else { "OK" }, "allowed": true,
+            "update_id": update_id(update), "status": if update % 3 == 0 { "PENDING" } else { "OK" }, "allowed": true,
             "installed": update % 3 != 0, "present": true, "hidden": false, "downloaded": false,
             "install_date": "2026-11-12T08:00:00", "history": [],
         }));
@@ -155,32 +175,81 @@ fn uuid(host: usize) -> String {
     format!("4c4c4544-0042-3510-8057-{host:012x}")
 }
 
-/// Every host reports, signed and packed; answers with the CPU time of one such report in milliseconds, everything but its
-/// making.
-fn report_all(repository: &Repository, hosts: usize) -> f64 {
-    let (mut cpu, all) = (0.0, (0..hosts).collect::<Vec<_>>());
-    for some in all.chunks(500) {
-        let envelopes: Vec<_> = some.iter().map(|host| signed(*host)).collect();
-        let before = cpu_seconds();
-        for envelope in envelopes {
-            envelope.verify().expect("signed");
-            repository.admit_host(&envelope).expect("looked up");
-            let json = envelope.unpacked().expect("unpacked");
-            let now = repository.clock().unix_seconds();
-            let report = read_report(&json, Some(&envelope.uuid), now).expect("read");
-            repository.put_host(report, FactsFrom::Report, Some(1)).expect("kept");
-        }
-        cpu += cpu_seconds() - before;
-    }
-    cpu * 1e3 / hosts as f64
+fn node() -> NodeName {
+    NodeName::new("paris").expect("a name")
 }
 
-fn signed(host: usize) -> HostEnvelope {
+/// Brings in what every update is, and the hosts that do not report; answers with milliseconds of each host, everything but
+/// the making of its facts.
+fn import(repository: &Repository, hosts: usize) -> f64 {
+    let now = repository.clock().unix_seconds();
+    for some in (0..ALL_UPDATES).collect::<Vec<_>>().chunks(1_000) {
+        let details = serde_json::Value::from_iter(some.iter().map(|update| detail(*update))).to_string();
+        let told = read_details(details.as_bytes()).expect("details");
+        repository.state().hosts.put_told(told, now).expect("kept");
+    }
+    let (mut seconds, others) = (0.0, (REPORTING.min(hosts)..hosts).collect::<Vec<_>>());
+    for some in others.chunks(2_560) {
+        let reports: Vec<_> = some.iter().map(|host| facts(*host, now)).collect();
+        let begun = Instant::now();
+        repository.put_hosts(reports, FactsFrom::Server).expect("kept");
+        seconds += begun.elapsed().as_secs_f64();
+    }
+    seconds * 1e3 / others.len().max(1) as f64
+}
+
+fn facts(host: usize, now: u64) -> HostReport {
+    let local = |update| {
+        let flags = if update % 3 == 0 { LocalFlags::ALLOWED } else { LocalFlags::INSTALLED };
+        LocalUpdate { id: update_id(update).parse::<UpdateId>().expect("an update"), flags, installed_at: None }
+    };
+    let mut updates: Vec<_> = updates_of(host).into_iter().map(local).collect();
+    HostFacts::sort_updates(&mut updates);
+    let facts = HostFacts {
+        uuid: HostUuid::new(&uuid(host)).expect("a UUID"),
+        name: None,
+        site: None,
+        maturity: Maturity::Prod,
+        settings: HostSettings::default(),
+        rule_packages: None,
+        scanned_at: Some(now),
+        seen_at: now,
+        updates,
+    };
+    let (status, missing_downloads) = (AgentStatus::default(), Vec::new());
+    HostReport { facts, has_updates: true, status, missing_downloads, updates: BTreeMap::new(), skipped: 0 }
+}
+
+/// Some hosts report, signed and packed, half of them twice; answers with the CPU time of one such report in milliseconds,
+/// everything but its making.
+fn report_some(repository: &Repository, hosts: usize) -> f64 {
+    let (mut cpu, mut times, reporting) = (0.0, 0, REPORTING.min(hosts));
+    for (sequence, reporting) in [(1, reporting), (2, reporting / 2)] {
+        for some in (0..reporting).collect::<Vec<_>>().chunks(250) {
+            let envelopes: Vec<_> = some.iter().map(|host| signed(*host, sequence)).collect();
+            let before = cpu_seconds();
+            for envelope in envelopes {
+                envelope.verify().expect("signed");
+                repository.admit_host(&envelope, ReportedFrom::Unknown).expect("looked up");
+                let json = envelope.unpacked().expect("unpacked");
+                let now = repository.clock().unix_seconds();
+                let report = read_report(&json, Some(&envelope.uuid), now).expect("read");
+                repository.put_host(report, FactsFrom::Report, Some(sequence)).expect("kept");
+                fleet::want_what_host_needs(repository, &node(), &envelope.uuid).expect("wants");
+                times += 1;
+            }
+            cpu += cpu_seconds() - before;
+        }
+    }
+    cpu * 1e3 / f64::from(times)
+}
+
+fn signed(host: usize, sequence: u64) -> HostEnvelope {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(&report(host)).expect("packed");
     let body = gzip.finish().expect("packed");
     let uuid = HostUuid::new(&uuid(host)).expect("a UUID");
-    HostEnvelope::sign(uuid, 1, &[1; 32], BodyEncoding::Gzip, None, body)
+    HostEnvelope::sign(uuid, sequence, &[1; 32], BodyEncoding::Gzip, None, body)
 }
 
 fn states(repository: &Repository, hosts: usize) -> f64 {

@@ -12,14 +12,30 @@ use origin::Nginx;
 use processes::{Node, immutable, noise, wait};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
 };
-use wuasync::domain::host::{BodyEncoding, EnrolmentToken, HostEnvelope, HostUuid};
+use wuasync::{
+    base::clock::{Clock, SystemClock},
+    catalog::{EditionRecord, UseRecord},
+    domain::{
+        digest::Root,
+        edition::EditionId,
+        guid::Guid,
+        host::{BodyEncoding, EnrolmentToken, HostEnvelope, HostUuid},
+        member::Role,
+        name::{FileName, FolderName},
+    },
+    repository::{DeletionCap, FolderConfig, LogLimit, Repository, RepositoryConfig},
+    store::disk::real::RealDisk,
+};
 
 const HOST: &str = "download.windowsupdate.com";
 const DATE: i64 = 1_600_000_000;
+const DAY: u64 = 86_400;
 const A: &str = "0fa1201d-4330-4fa8-8ae9-b877473b6441_204";
 const B: &str = "1fa1201d-4330-4fa8-8ae9-b877473b6441_1";
 const C: &str = "2fa1201d-4330-4fa8-8ae9-b877473b6441_1";
@@ -216,4 +232,94 @@ fn a_cleanup_lets_go_what_no_host_has_or_needs_tells_why_and_can_be_undone() {
     let freed = main.json("cleanup --free 1B");
     assert_eq!((&freed["files"], &freed["trash_files"]), (&json!(1), &json!(1)), "past the trash: {freed}");
     assert_eq!(main.json("cleanup undo")["lost"], 1);
+}
+
+/// The state of a node that is stopped, as its daemon opens it.
+fn opened(node: &Node, role: Role) -> Repository {
+    let folder = FolderConfig { name: folder(), path: node.folder(), staging: None };
+    let config = RepositoryConfig {
+        role,
+        state_dir: node.state(),
+        folders: vec![folder],
+        deletion_cap: DeletionCap { max_percent: 20, min_files: 20 },
+        disk_reserve_bytes: 0,
+        log_limit: LogLimit::default(),
+    };
+    let mut random = |bytes: &mut [u8]| bytes.fill(7);
+    Repository::open(Arc::new(RealDisk::new()), Arc::new(SystemClock), &config, &mut random).unwrap()
+}
+
+fn folder() -> FolderName {
+    FolderName::new("waptwua").unwrap()
+}
+
+/// Hosts asked for a file so many days ago; `None` if none did. All have been there for 200 days.
+fn ages(repository: &Repository, files: &[(&str, Option<u64>)]) {
+    let now = SystemClock.unix_seconds();
+    let used = |(name, days): &(&str, Option<u64>)| {
+        let asked_at = days.map(|days| now / DAY * DAY - days * DAY);
+        (FileName::new(name).unwrap(), UseRecord { arrived_at: now - 200 * DAY, asked_at })
+    };
+    let uses: Vec<_> = files.iter().map(used).collect();
+    repository.state().ledger.put_uses(&folder(), &uses, &[]).unwrap();
+}
+
+#[test]
+fn what_hosts_of_a_secondary_ask_for_stays_at_the_main_though_it_was_away_and_goes_when_it_was_long_ago() {
+    let keep = "[upstream]\nenabled = false\n[cleanup]\ngrace = \"0s\"\nkeep = \"asked:90d\"\n";
+    let mut main = Node::main("paris").with(keep).start();
+    let mut lyon = Node::secondary("lyon").start();
+    let contents = [noise(1, 1_000), noise(2, 2_000)];
+    let names: Vec<_> = contents.iter().enumerate().map(|(n, bytes)| immutable(&format!("kb{n}"), bytes)).collect();
+    let (asked, other) = (names[0].as_str(), names[1].as_str());
+    names.iter().zip(&contents).for_each(|(name, bytes)| main.write(name, bytes));
+    lyon.joins(&main);
+    lyon.catches_up_with(&main);
+    wait("lyon mirrors both", || (lyon.status()["folders"][0]["held_files"] == 2).then_some(()));
+    main.stop();
+    // While the main is away its files grow old, and a host of lyon asks for one of them.
+    {
+        let main = opened(&main, Role::Main);
+        ages(&main, &[(asked, None), (other, None)]);
+        let id = EditionId { package_id: Guid([1; 16]), created: 1 };
+        let (origin_modified, indexed_at) = (None, SystemClock.unix_seconds());
+        let edition = EditionRecord {
+            id,
+            root: Root([0; 32]),
+            origin_size: 1,
+            origin_modified,
+            updates: 0,
+            files: 0,
+            indexed_at,
+        };
+        main.put_edition(&edition, std::iter::empty(), std::iter::empty()).unwrap();
+    }
+    lyon.serves(asked, &contents[0]);
+    lyon.stop();
+    let noted = opened(&lyon, Role::Secondary).asked_since(1).unwrap();
+    assert_eq!(noted, BTreeSet::from([(folder(), FileName::new(asked).unwrap())]), "it outlives the daemon");
+    // That was two days ago, and the main was told the day before: it is back on another day.
+    {
+        let lyon = opened(&lyon, Role::Secondary);
+        ages(&lyon, &[(asked, Some(2))]);
+        let own = lyon.members().unwrap().into_iter().find(|member| member.name.as_str() == "lyon").unwrap().key;
+        lyon.state().ledger.note_heard(&[own], SystemClock.unix_seconds() - 3 * DAY).unwrap();
+    }
+    main.start_on_its_ports();
+    let leaving = |main: &Node| -> Vec<String> {
+        let plan = main.json("cleanup --dry-run --unknown");
+        plan["leaving"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(leaving(&main).len(), 2, "nobody told it yet that one was asked for");
+    lyon.start_again();
+    wait("lyon tells what its hosts ask for", || (leaving(&main) == [other]).then_some(()));
+    assert_eq!(main.json("cleanup --unknown")["files"], 1);
+    main.serves(asked, &contents[0]);
+    wait("the other one goes at lyon", || (lyon.get(other).0 == 404).then_some(()));
+    lyon.serves(asked, &contents[0]);
+    lyon.stop();
+    main.stop();
+    ages(&opened(&main, Role::Main), &[(asked, Some(91))]);
+    main.start_on_its_ports();
+    assert_eq!(leaving(&main), [asked], "nobody asked for 90 days");
 }

@@ -86,6 +86,12 @@ fn rules_set_at_a_main_are_seen_at_a_secondary_and_each_answer_has_its_reason() 
     main.ok("rules forbid kb5087058 --set servers");
     main.ok("rules maturity preprod --set servers");
     lyon.catches_up_with(&main);
+    let elsewhere = stored(&lyon);
+    let ask = format!("ask the main, paris, with `wuasync rules test PC1 {GUID}_204`");
+    assert!(
+        elsewhere.exit == 1 && elsewhere.err.contains(&ask) && elsewhere.err.contains("--facts FILE.json"),
+        "{elsewhere:?}"
+    );
     for node in [&main, &lyon] {
         let set = "its severity Critical";
         assert_eq!(asked(node, json!({})), not_here("allowed: severity Critical, by rule set default"), "{set}");

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::name::{FileName, FolderName};
 use redb::{ReadableTable, ReadableTableMetadata};
 
-/// Most files that are remembered; those that were asked for first stay.
+/// Most files that are remembered; those that were asked for first stay, until nobody asked for them for long.
 const MAX_ASKS: u64 = 10_000;
 /// A file that is asked for again within so many seconds costs no commit.
 const NOTED_EVERY: u64 = 60;
@@ -65,6 +65,25 @@ impl Ledger {
         value.map(|value| AskRecord::decode(value.value()).map_err(row_of("asks"))).transpose()
     }
 
+    /// Forgets what nobody asked for at `since` (seconds since 1970 UTC) or later; answers with how many files.
+    pub fn forget_asks(&self, since: u64) -> Result<u64, CatalogError> {
+        let is_over = |bytes: &[u8]| AskRecord::decode(bytes).is_ok_and(|record| record.last < since);
+        let is_any = self
+            .reading()?
+            .open_table(tables::ASKS)?
+            .iter()?
+            .try_fold(false, |is_any, row| Ok::<_, CatalogError>(is_any || is_over(row?.1.value())))?;
+        if !is_any {
+            return Ok(0);
+        }
+        self.write(|transaction| {
+            let mut asks = transaction.open_table(tables::ASKS)?;
+            let before = asks.len()?;
+            asks.retain(|_, bytes| !is_over(bytes))?;
+            Ok(before - asks.len()?)
+        })
+    }
+
     /// A file that was asked for in vain is here, or nobody knows it.
     pub fn drop_ask(&self, folder: &FolderName, name: &FileName) -> Result<(), CatalogError> {
         self.write(|transaction| {
@@ -94,6 +113,13 @@ mod tests {
         let asks = ledger.asks(9).unwrap();
         assert_eq!(asks[0], ((folder.clone(), name("b")), AskRecord { first: 10, last: 70, times: 2 }));
         assert_eq!(ledger.asks(1).unwrap().len(), 1);
+        assert_eq!(ledger.forget_asks(20).unwrap(), 0);
+        assert_eq!(
+            (ledger.forget_asks(21).unwrap(), ledger.asks(9).unwrap().len()),
+            (1, 1),
+            "a was asked for at 20 last"
+        );
+        ledger.note_ask(&folder, &name("a"), 90).unwrap();
         ledger.drop_ask(&folder, &name("b")).unwrap();
         assert_eq!(ledger.ask_of(&folder, &name("b")).unwrap(), None);
         assert_eq!(ledger.ask_of(&folder, &name("a")).unwrap().unwrap().times, 1);

@@ -7,23 +7,13 @@ use super::{
     tables,
 };
 use crate::domain::{
-    host::{HostEnvelope, HostUuid},
+    host::{
+        HostEnvelope, HostUuid,
+        waiting::{ReportedFrom, Waiting, WaitingLimit, WaitingPlan, is_over, plan_waiting},
+    },
     key::HostKey,
 };
-use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
-
-/// How much is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HostKeyLimit {
-    /// Hosts that nobody has approved.
-    pub waiting: u64,
-}
-
-impl Default for HostKeyLimit {
-    fn default() -> Self {
-        Self { waiting: 1_000 }
-    }
-}
+use redb::{ReadableTable, WriteTransaction};
 
 /// Whether a report is believed. Its signature is another's matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +28,20 @@ pub enum Admitted {
     OtherKey,
     /// The token is unknown, used up or too old.
     BadToken,
-    /// Too many hosts wait for an approval.
+    /// Too many hosts wait for an approval, in all or from this one's network.
     TooMany,
 }
 
 impl Ledger {
-    /// Whether the signer of a report is believed, and notes one that nobody knows. A token is used up by the commit that
-    /// enrols its host.
-    pub fn admit_host(&self, envelope: &HostEnvelope, limit: HostKeyLimit, now: u64) -> Result<Admitted, CatalogError> {
+    /// Whether the signer of a report that came from `from` is believed, and notes one that nobody knows. A token is used up
+    /// by the commit that enrols its host.
+    pub fn admit_host(
+        &self,
+        envelope: &HostEnvelope,
+        from: ReportedFrom,
+        limit: WaitingLimit,
+        now: u64,
+    ) -> Result<Admitted, CatalogError> {
         let known = self.host_key(&envelope.uuid)?;
         match known {
             Some(known) if known.key == envelope.key && known.standing == HostStanding::Enrolled => {
@@ -59,18 +55,28 @@ impl Ledger {
             }
             _ => {}
         }
+        if envelope.enrolment.is_none() {
+            // A flood costs no writer its turn.
+            if plan_waiting(&self.waiting_hosts()?, from, limit, now) == WaitingPlan::TooMany {
+                return Ok(Admitted::TooMany);
+            }
+        }
         self.write(|transaction| {
             if envelope.enrolment.is_some() {
                 if !use_token(transaction, envelope, now)? {
                     return Ok(Admitted::BadToken);
                 }
-                put_key(transaction, &envelope.uuid, envelope.key, HostStanding::Enrolled, now)?;
+                let standing = HostStanding::Enrolled;
+                put_key(transaction, &envelope.uuid, HostKeyRecord { key: envelope.key, standing, since: now, from })?;
                 return Ok(Admitted::Enrolled);
             }
-            if waiting(&transaction.open_table(tables::HOST_KEYS)?)? >= limit.waiting {
+            let waiting = waiting(&transaction.open_table(tables::HOST_KEYS)?)?;
+            let WaitingPlan::Waits { leaving } = plan_waiting(&waiting, from, limit, now) else {
                 return Ok(Admitted::TooMany);
-            }
-            put_key(transaction, &envelope.uuid, envelope.key, HostStanding::Waiting, now)?;
+            };
+            forget(transaction, &leaving)?;
+            let standing = HostStanding::Waiting;
+            put_key(transaction, &envelope.uuid, HostKeyRecord { key: envelope.key, standing, since: now, from })?;
             Ok(Admitted::Waiting)
         })
     }
@@ -109,7 +115,7 @@ impl Ledger {
                 known.transpose().map_err(row_of("host_keys"))?
             };
             let Some(known) = known.filter(|known| key.is_none_or(|key| *key == known.key)) else { return Ok(false) };
-            put_key(transaction, uuid, known.key, standing, now)?;
+            put_key(transaction, uuid, HostKeyRecord { standing, since: now, ..known })?;
             Ok(true)
         })
     }
@@ -117,6 +123,26 @@ impl Ledger {
     /// Forgets who has to sign for a host: the next one who does waits for an approval.
     pub fn forget_host_key(&self, uuid: &HostUuid) -> Result<bool, CatalogError> {
         self.write(|transaction| Ok(transaction.open_table(tables::HOST_KEYS)?.remove(uuid.as_str())?.is_some()))
+    }
+
+    /// Every host that waits for an approval.
+    pub fn waiting_hosts(&self) -> Result<Vec<Waiting>, CatalogError> {
+        waiting(&self.reading()?.open_table(tables::HOST_KEYS)?)
+    }
+
+    /// Forgets hosts that have waited for `seconds` for an approval; answers with how many.
+    pub fn forget_waiting(&self, seconds: u64, now: u64) -> Result<u64, CatalogError> {
+        let over = |waiting: Vec<Waiting>| -> Vec<HostUuid> {
+            waiting.into_iter().filter(|host| is_over(host.since, seconds, now)).map(|host| host.uuid).collect()
+        };
+        if over(self.waiting_hosts()?).is_empty() {
+            return Ok(0);
+        }
+        self.write(|transaction| {
+            let leaving = over(waiting(&transaction.open_table(tables::HOST_KEYS)?)?);
+            forget(transaction, &leaving)?;
+            Ok(leaving.len() as u64)
+        })
     }
 
     /// Keeps a token, and drops those that are too old or used up.
@@ -133,14 +159,7 @@ impl Ledger {
     }
 }
 
-fn put_key(
-    transaction: &WriteTransaction,
-    uuid: &HostUuid,
-    key: HostKey,
-    standing: HostStanding,
-    now: u64,
-) -> Result<(), CatalogError> {
-    let record = HostKeyRecord { key, standing, since: now };
+fn put_key(transaction: &WriteTransaction, uuid: &HostUuid, record: HostKeyRecord) -> Result<(), CatalogError> {
     let bytes = record.encode().map_err(row_of("host_keys"))?;
     transaction.open_table(tables::HOST_KEYS)?.insert(uuid.as_str(), bytes.as_slice())?;
     Ok(())
@@ -159,17 +178,24 @@ fn use_token(transaction: &WriteTransaction, envelope: &HostEnvelope, now: u64) 
     Ok(true)
 }
 
-/// Few rows wait where tokens are used, and where none are the table is short.
-fn waiting(table: &Table<'_, &'static str, &'static [u8]>) -> Result<u64, CatalogError> {
-    if table.is_empty()? {
-        return Ok(0);
-    }
-    let mut count = 0;
+fn forget(transaction: &WriteTransaction, hosts: &[HostUuid]) -> Result<(), CatalogError> {
+    let mut table = transaction.open_table(tables::HOST_KEYS)?;
+    hosts.iter().try_for_each(|uuid| Ok(table.remove(uuid.as_str()).map(drop)?))
+}
+
+/// Every host that waits for an approval.
+fn waiting(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Vec<Waiting>, CatalogError> {
+    let mut waiting = Vec::new();
     for row in table.iter()? {
-        let record = HostKeyRecord::decode(row?.1.value()).map_err(row_of("host_keys"))?;
-        count += u64::from(record.standing == HostStanding::Waiting);
+        let (key, value) = row?;
+        let HostKeyRecord { standing, since, from, .. } =
+            HostKeyRecord::decode(value.value()).map_err(row_of("host_keys"))?;
+        if standing == HostStanding::Waiting {
+            let uuid = HostUuid::new(key.value()).map_err(|_| CatalogError::Damaged("host_keys"))?;
+            waiting.push(Waiting { uuid, from, since });
+        }
     }
-    Ok(count)
+    Ok(waiting)
 }
 
 #[cfg(test)]
@@ -190,8 +216,12 @@ mod tests {
         Ledger::open(Arc::new(Memory::default())).unwrap()
     }
 
+    const HERE: ReportedFrom = ReportedFrom::V4([192, 0, 2]);
+    const THERE: ReportedFrom = ReportedFrom::V4([198, 51, 100]);
+    const LIMIT: WaitingLimit = WaitingLimit { hosts: 3, of_one_network: 2, seconds: 100 };
+
     fn admit(ledger: &Ledger, report: &HostEnvelope, now: u64) -> Admitted {
-        ledger.admit_host(report, HostKeyLimit { waiting: 2 }, now).unwrap()
+        ledger.admit_host(report, HERE, LIMIT, now).unwrap()
     }
 
     #[test]
@@ -238,5 +268,29 @@ mod tests {
         ledger.set_host_standing(&HostUuid::new("a").unwrap(), None, HostStanding::Enrolled, 11).unwrap();
         assert_eq!(admit(&ledger, &report("c", 1, None), 12), Admitted::Waiting);
         assert_eq!(ledger.host_keys().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_network_that_fills_the_list_locks_out_nobody_elsewhere_and_those_that_waited_for_long_go() {
+        let ledger = ledger();
+        let from = |uuid: &str, from, now| ledger.admit_host(&report(uuid, 1, None), from, LIMIT, now).unwrap();
+        let waiting = || -> Vec<String> {
+            let keys = ledger.host_keys().unwrap();
+            keys.iter().map(|(uuid, key)| format!("{uuid} {}", key.from)).collect()
+        };
+        for (uuid, admitted) in [("a", Admitted::Waiting), ("b", Admitted::Waiting), ("c", Admitted::TooMany)] {
+            assert_eq!(from(uuid, HERE, 10), admitted);
+        }
+        assert_eq!(
+            (from("d", THERE, 11), from("e", ReportedFrom::Unknown, 12)),
+            (Admitted::Waiting, Admitted::Waiting)
+        );
+        assert_eq!(waiting(), ["a 192.0.2.0/24", "d 198.51.100.0/24", "e an unknown network"]);
+        assert_eq!(from("c", HERE, 13), Admitted::TooMany, "all have the same");
+        assert_eq!(ledger.forget_waiting(100, 109).unwrap(), 0);
+        assert_eq!(ledger.forget_waiting(100, 111).unwrap(), 2);
+        assert_eq!(waiting(), ["e an unknown network"]);
+        ledger.set_host_standing(&HostUuid::new("e").unwrap(), None, HostStanding::Enrolled, 111).unwrap();
+        assert_eq!(ledger.forget_waiting(100, 999).unwrap(), 0, "who was approved waits no more");
     }
 }

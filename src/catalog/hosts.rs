@@ -65,10 +65,9 @@ impl Hosts {
         let hosts = Self { home: Home::open(file)? };
         hosts.write(|transaction| {
             transaction.open_table(tables::META)?;
-            transaction.open_table(tables::HOSTS)?;
             transaction.open_table(tables::TOLD_UPDATES)?;
             transaction.open_table(tables::OUTBOX)?;
-            Ok(())
+            see_all(transaction)
         })?;
         Ok(hosts)
     }
@@ -83,25 +82,18 @@ impl Hosts {
         now: u64,
         complete: impl FnOnce(Option<HostRecord>) -> HostRecord,
     ) -> Result<Put, CatalogError> {
+        self.write(|transaction| put(transaction, uuid, sequence, told, now, complete))
+    }
+
+    /// As [`Hosts::put`], of many hosts in one commit; answers in their order. None is kept if one can't be.
+    pub fn put_all<F: FnOnce(Option<HostRecord>) -> HostRecord>(
+        &self,
+        hosts: impl IntoIterator<Item = (HostUuid, BTreeMap<UpdateId, ToldUpdate>, F)>,
+        now: u64,
+    ) -> Result<Vec<Put>, CatalogError> {
         self.write(|transaction| {
-            let mut hosts = transaction.open_table(tables::HOSTS)?;
-            let known = hosts.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()));
-            let known = known.transpose().map_err(row_of("hosts"))?;
-            let last = known.as_ref().and_then(|known| known.sequence);
-            if let (Some(sequence), Some(last)) = (sequence, last)
-                && sequence <= last
-            {
-                return Ok(Put::Known);
-            }
-            if hosts.is_empty()? {
-                transaction.open_table(tables::META)?.insert(KNOWN_SINCE, now.to_be_bytes().as_slice())?;
-            }
-            let is_new = known.is_none();
-            let record = complete(known);
-            let ids = record.facts.updates.iter().map(|update| update.id);
-            merge_told(transaction, ids, told, now)?;
-            hosts.insert(uuid.as_str(), record.encode().map_err(row_of("hosts"))?.as_slice())?;
-            Ok(Put::Kept { is_new })
+            let each = |(uuid, told, complete)| put(transaction, &uuid, None, told, now, complete);
+            hosts.into_iter().map(each).collect()
         })
     }
 
@@ -146,6 +138,12 @@ impl Hosts {
         Ok(())
     }
 
+    /// When each host was heard of last, in seconds since 1970 UTC, by UUID.
+    pub fn seen(&self) -> Result<Vec<u64>, CatalogError> {
+        let table = self.reading()?.open_table(tables::HOSTS_SEEN)?;
+        table.iter()?.map(|row| Ok(row?.1.value())).collect()
+    }
+
     /// How many hosts are known, and since when any is, in seconds since 1970 UTC.
     pub fn known(&self) -> Result<(u64, Option<u64>), CatalogError> {
         let transaction = self.reading()?;
@@ -157,7 +155,10 @@ impl Hosts {
 
     /// Forgets a host; whether it was known.
     pub fn forget(&self, uuid: &HostUuid) -> Result<bool, CatalogError> {
-        self.write(|transaction| Ok(transaction.open_table(tables::HOSTS)?.remove(uuid.as_str())?.is_some()))
+        self.write(|transaction| {
+            transaction.open_table(tables::HOSTS_SEEN)?.remove(uuid.as_str())?;
+            Ok(transaction.open_table(tables::HOSTS)?.remove(uuid.as_str())?.is_some())
+        })
     }
 
     /// What hosts told of these updates, as far as they told anything.
@@ -254,6 +255,49 @@ impl Hosts {
     }
 }
 
+fn put(
+    transaction: &WriteTransaction,
+    uuid: &HostUuid,
+    sequence: Option<u64>,
+    told: BTreeMap<UpdateId, ToldUpdate>,
+    now: u64,
+    complete: impl FnOnce(Option<HostRecord>) -> HostRecord,
+) -> Result<Put, CatalogError> {
+    let mut hosts = transaction.open_table(tables::HOSTS)?;
+    let known = hosts.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()));
+    let known = known.transpose().map_err(row_of("hosts"))?;
+    let last = known.as_ref().and_then(|known| known.sequence);
+    if let (Some(sequence), Some(last)) = (sequence, last)
+        && sequence <= last
+    {
+        return Ok(Put::Known);
+    }
+    if hosts.is_empty()? {
+        transaction.open_table(tables::META)?.insert(KNOWN_SINCE, now.to_be_bytes().as_slice())?;
+    }
+    let is_new = known.is_none();
+    let record = complete(known);
+    let ids = record.facts.updates.iter().map(|update| update.id);
+    merge_told(transaction, ids, told, now)?;
+    transaction.open_table(tables::HOSTS_SEEN)?.insert(uuid.as_str(), record.facts.seen_at)?;
+    hosts.insert(uuid.as_str(), record.encode().map_err(row_of("hosts"))?.as_slice())?;
+    Ok(Put::Kept { is_new })
+}
+
+/// Hosts of a database that was written before anybody counted them are seen once, too.
+fn see_all(transaction: &WriteTransaction) -> Result<(), CatalogError> {
+    let (hosts, mut seen) = (transaction.open_table(tables::HOSTS)?, transaction.open_table(tables::HOSTS_SEEN)?);
+    if hosts.len()? == seen.len()? {
+        return Ok(());
+    }
+    for row in hosts.iter()? {
+        let (key, value) = row?;
+        let record = HostRecord::decode(value.value()).map_err(row_of("hosts"))?;
+        seen.insert(key.value(), record.facts.seen_at)?;
+    }
+    Ok(())
+}
+
 /// Rows of updates: what was told is merged into what is known, and an update that only stands in a host's list is
 /// known from here on. What is known already is not written again.
 fn merge_told(
@@ -337,9 +381,20 @@ mod tests {
         hosts.each_after(None, &mut see).unwrap();
         hosts.each_after(Some(&uuid("a")), &mut see).unwrap();
         assert_eq!(seen, [("a".to_owned(), 1), ("b".to_owned(), 2), ("b".to_owned(), 2)]);
+        assert_eq!(hosts.seen().unwrap(), [5, 5]);
         assert!(hosts.forget(&uuid("a")).unwrap() && !hosts.forget(&uuid("a")).unwrap());
         assert!(hosts.forget(&uuid("b")).unwrap());
-        assert_eq!(hosts.known().unwrap(), (0, None));
+        assert_eq!((hosts.known().unwrap(), hosts.seen().unwrap()), ((0, None), vec![]));
+    }
+
+    #[test]
+    fn hosts_that_were_kept_before_anybody_counted_them_are_counted() {
+        let file = Arc::new(Memory::default());
+        let hosts = Hosts::open(file.clone()).unwrap();
+        put(&hosts, "a", &[], None, 1);
+        hosts.write(|transaction| Ok(transaction.delete_table(tables::HOSTS_SEEN).map(drop)?)).unwrap();
+        drop(hosts);
+        assert_eq!(Hosts::open(file).unwrap().seen().unwrap(), [5]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod wants;
 pub use batch::Batch;
 pub use editions::Editions;
 pub use error::{CatalogError, OpenCatalogError};
-pub use host_keys::{Admitted, HostKeyLimit};
+pub use host_keys::Admitted;
 pub use hosts::{Hosts, OutboxLimit, Put};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};

@@ -4,7 +4,7 @@ use crate::domain::{
     digest::{Root, Sha1},
     edition::EditionId,
     file::FileRecord,
-    host::{AgentStatus, HostFacts, ToldUpdate},
+    host::{AgentStatus, HostFacts, ToldUpdate, waiting::ReportedFrom},
     key::HostKey,
     name::{FileName, FolderName},
     origin::OriginUrl,
@@ -397,6 +397,32 @@ pub struct HostKeyRecord {
     pub standing: HostStanding,
     /// Since when.
     pub since: u64,
+    /// Where the report came from that made it known.
+    pub from: ReportedFrom,
+}
+
+/// Its first shape.
+#[derive(Debug, Serialize, Deserialize)]
+struct HostKeyRecordV1 {
+    key: HostKey,
+    standing: HostStanding,
+    since: u64,
+}
+
+impl HostKeyRecord {
+    /// The stored bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, VersionedError> {
+        versioned::encode(2, self)
+    }
+
+    /// Reads stored bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, VersionedError> {
+        if bytes.first() != Some(&1) {
+            return versioned::decode(2, bytes);
+        }
+        let HostKeyRecordV1 { key, standing, since } = versioned::decode(1, bytes)?;
+        Ok(Self { key, standing, since, from: ReportedFrom::Unknown })
+    }
 }
 
 /// What lets hosts enrol themselves. Times are seconds since 1970 UTC.
@@ -427,7 +453,6 @@ record!(AskRecord, 1);
 record!(UseRecord, 1);
 record!(HeardRecord, 1);
 record!(HostRecord, 1);
-record!(HostKeyRecord, 1);
 record!(HostTokenRecord, 1);
 record!(ToldUpdate, 1);
 record!(CleanupRecord, 1);
@@ -480,8 +505,10 @@ mod tests {
         let used = UseRecord { arrived_at: 1, asked_at: Some(2) };
         assert_eq!(hex(used.encode().unwrap()), "01010102");
         assert_eq!(hex(HeardRecord { at: 128 }.encode().unwrap()), "018001");
-        let key = HostKeyRecord { key: HostKey([0x11; 32]), standing: HostStanding::Enrolled, since: 3 };
-        assert_eq!(hex(key.encode().unwrap()), format!("01{r}0103"));
+        let key = HostKeyRecordV1 { key: HostKey([0x11; 32]), standing: HostStanding::Enrolled, since: 3 };
+        let bytes = versioned::encode(1, &key).unwrap();
+        assert_eq!(hex(bytes.clone()), format!("01{r}0103"));
+        assert_eq!(HostKeyRecord::decode(&bytes).unwrap().from, ReportedFrom::Unknown);
         let token = HostTokenRecord { key: [0x11; 32], expires_at: 1, uses_left: 2 };
         assert_eq!(hex(token.encode().unwrap()), format!("01{r}0102"));
         let gone = (FolderName::new("w").unwrap(), FileName::new("a").unwrap(), 3);
@@ -532,5 +559,26 @@ mod tests {
         let bytes = job.encode().unwrap();
         assert_eq!(bytes, [2, 1, 1, 2, 1, b'b', 1]);
         assert_eq!(JobRecord::decode(&bytes).unwrap(), job);
+        let from = ReportedFrom::V4([192, 0, 2]);
+        let key = HostKeyRecord { key: HostKey([0x11; 32]), standing: HostStanding::Waiting, since: 3, from };
+        let bytes = key.encode().unwrap();
+        assert_eq!(bytes, [&[2][..], &[0x11; 32], &[0, 3, 1, 192, 0, 2]].concat());
+        assert_eq!(HostKeyRecord::decode(&bytes).unwrap(), key);
+        for (from, variant) in
+            [(ReportedFrom::V6([9; 6]), &[2, 9, 9, 9, 9, 9, 9][..]), (ReportedFrom::Unknown, &[0]), (member(), &MEMBER)]
+        {
+            let bytes = HostKeyRecord { from, ..key }.encode().unwrap();
+            assert_eq!(bytes[35..], *variant);
+        }
+    }
+
+    const MEMBER: [u8; 33] = {
+        let mut bytes = [7; 33];
+        bytes[0] = 3;
+        bytes
+    };
+
+    fn member() -> ReportedFrom {
+        ReportedFrom::Member(crate::domain::key::NodeKey([7; 32]))
     }
 }

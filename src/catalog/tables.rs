@@ -80,6 +80,8 @@ pub(super) const EDITION_KBS: [TableDefinition<'_, (u32, &[u8; 20]), ()>; 2] =
 
 /// Facts of hosts, by UUID.
 pub(super) const HOSTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hosts");
+/// When hosts were heard of last, in seconds since 1970 UTC, by UUID: for those who count them.
+pub(super) const HOSTS_SEEN: TableDefinition<'_, &str, u64> = TableDefinition::new("hosts_seen");
 /// What hosts tell of updates, by UpdateID and RevisionNumber.
 pub(super) const TOLD_UPDATES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("told_updates");
 /// Reports on their way to the parent, by host.

@@ -105,6 +105,13 @@ impl Ledger {
         Ok(heard)
     }
 
+    /// When a member told last what its hosts ask for, in seconds since 1970 UTC.
+    pub fn heard_at(&self, member: &NodeKey) -> Result<Option<u64>, CatalogError> {
+        let table = self.reading()?.open_table(tables::HEARD)?;
+        let value = table.get(&member.0)?;
+        value.map(|value| Ok(HeardRecord::decode(value.value()).map_err(row_of("heard"))?.at)).transpose()
+    }
+
     /// Writes down what a cleanup is about to let go; answers with its number.
     pub fn put_cleanup(&self, record: &CleanupRecord) -> Result<u64, CatalogError> {
         let bytes = record.encode().map_err(row_of("cleanups"))?;
@@ -176,6 +183,8 @@ mod tests {
         ledger.note_heard(&[NodeKey([1; 32]), NodeKey([2; 32])], 10).unwrap();
         ledger.note_heard(&[NodeKey([2; 32])], 20).unwrap();
         assert_eq!(ledger.heard_since(11).unwrap(), BTreeSet::from([NodeKey([2; 32])]));
+        assert_eq!(ledger.heard_at(&NodeKey([2; 32])).unwrap(), Some(20));
+        assert_eq!(ledger.heard_at(&NodeKey([3; 32])).unwrap(), None);
     }
 
     #[test]

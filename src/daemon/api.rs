@@ -19,7 +19,7 @@ mod wants;
 pub use cleanup::{CLEANUP, CLEANUP_UNDO, CleanupReply, CleanupRequest, LeavingFile, StayingFiles, UndoReply};
 pub use hosts::{
     EnrolReply, EnrolRequest, HOSTS, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb, HostVerbReply,
-    HostVerbRequest, HostsPage, HostsQuery, ImportHostsReply, WaitingHost,
+    HostVerbRequest, HostsPage, HostsQuery, HostsReport, ImportHostsReply, WaitingHost,
 };
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};
@@ -175,6 +175,9 @@ pub struct StatusReport {
     /// The edition of Microsoft's index; `None` where none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edition: Option<EditionStatus>,
+    /// How many hosts are known; `None` on a secondary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<HostsReport>,
 }
 
 /// Which missing files a secondary fetches although nobody waits for them.

@@ -42,7 +42,8 @@ pub(super) fn cleanup(
         Keep::Asked(within) => retention::Keep::Asked(within.as_secs()),
     };
     let most_held = config.mirror.max_size.filter(|_| config.mirror.mode == Mode::OnMiss);
-    let rules = CleanupRules { keep, grace: config.cleanup.grace.as_secs(), most_held };
+    let (grace, trash) = (config.cleanup.grace.as_secs(), config.cleanup.trash.as_secs());
+    let rules = CleanupRules { keep, grace, most_held, trash };
     let window = config.cleanup.window;
     let node = key.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     let nights = Nights { from: window.from, to: window.to, node };
@@ -78,7 +79,7 @@ pub(super) async fn run(
     Json(request): Json<CleanupRequest>,
 ) -> Answer<CleanupReply> {
     let CleanupRequest { dry_run, force, free, unknown } = request;
-    let wish = CleanupWish { dry_run, force, free, unowned_too: unknown };
+    let wish = CleanupWish { dry_run, force, free, unowned_too: unknown, let_trash_rest: false };
     let node = api.node.clone();
     // Goes on when the one who asked has left.
     let cleaned = tokio::spawn(async move {

@@ -26,6 +26,17 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
     let wants = status.wants.unwrap_or_default();
     gauge(&mut out, "wanted_files", "Files that somebody wants", &[(String::new(), wants.files)]);
     gauge(&mut out, "wanted_files_open", "Of these, not on this disk", &[(String::new(), wants.open)]);
+    if let Some(hosts) = status.hosts {
+        for (name, help, value) in [
+            ("hosts_unknown", "1 while nothing was ever told of any host", u64::from(hosts.known == 0)),
+            ("hosts_known", "Hosts of which something was told", hosts.known),
+            ("hosts_reported_lately", "Of these, heard of within the last day", hosts.reported_lately),
+            ("hosts_stale", "Of these, not heard of for 45 days", hosts.stale),
+            ("hosts_waiting", "Hosts that wait until somebody approves them", hosts.waiting),
+        ] {
+            gauge(&mut out, name, help, &[(String::new(), value)]);
+        }
+    }
     let scrub = status.scrub.unwrap_or_default();
     gauge(&mut out, "damaged_files", "Damaged files that wait for good bytes", &[(String::new(), scrub.damaged_files)]);
     let ended = scrub.last_ended_at.unwrap_or(0);

@@ -61,6 +61,7 @@ pub(super) fn status(node: &Node, rates: RatesReport) -> Result<StatusReport, Re
         },
         wants: super::wants::summary(node)?,
         edition: super::refresh::status(node)?,
+        hosts: super::hosts::counts(node)?,
     })
 }
 

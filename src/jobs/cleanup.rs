@@ -1,9 +1,10 @@
 //! `cleanup`: files that no host needs go, once a night or when somebody wants it.
 //!
 //! On a main: brings together what is known of files, updates and hosts, has `policy::retention` plan, and the
-//! repository let go what the plan says, under its cap. On a secondary, whose tree follows the main's signed state, it
-//! empties the trash, and only when somebody wants it; one that keeps only what hosts ask for evicts what is above its
-//! bound, by night too. Never decides by itself what goes.
+//! repository let go what the plan says, under its cap. On a secondary, whose tree follows the main's signed state, the
+//! trash is emptied: by night of what has rested for its time, and of all when somebody wants it; one that keeps only what
+//! hosts ask for evicts what is above its bound. Files that no index names stay until somebody prunes them. Never decides by
+//! itself what goes.
 
 mod evict;
 
@@ -50,6 +51,8 @@ pub struct CleanupRules {
     pub grace: u64,
     /// On a secondary that keeps only what hosts ask for: most bytes that it holds.
     pub most_held: Option<u64>,
+    /// For how long what was removed rests in the trash, in seconds.
+    pub trash: u64,
 }
 
 /// What somebody wants of one cleanup.
@@ -63,6 +66,8 @@ pub struct CleanupWish {
     pub free: Option<u64>,
     /// Also what belongs to no known update.
     pub unowned_too: bool,
+    /// On a secondary: what has not rested for its time stays in the trash.
+    pub let_trash_rest: bool,
 }
 
 /// What a cleanup came to.
@@ -165,15 +170,15 @@ impl Job for Cleanup {
         JobName::Cleanup
     }
 
-    /// On a secondary without a bound, and where it is switched off, only when somebody wants it. A night that passed
-    /// without it is told once more each time that it is asked.
+    /// Where it is switched off, only when somebody wants it. A night that passed without it is told once more each time that
+    /// it is asked, except on a secondary without a bound, where nothing is lost by it.
     fn next(&self, last: Option<Last>, now: i64, zone: &TimeZone) -> Result<Option<Next>, RepositoryError> {
-        let lets_go = self.repository.role() == Role::Main || self.core.rules.most_held.is_some();
-        if !lets_go || !(self.is_enabled)() {
+        if !(self.is_enabled)() {
             self.repository.attention.clear(&Alarm::CleanupMissed);
             return Ok(None);
         }
-        match self.nights.missed(last, now, zone) {
+        let lets_go = self.repository.role() == Role::Main || self.core.rules.most_held.is_some();
+        match self.nights.missed(last, now, zone).filter(|_| lets_go) {
             Some(date) => {
                 let what = format!("no cleanup ran in the night of {date}: the daemon was down, or the clock jumped");
                 let cure = "it runs in the next night; `wuasync cleanup` runs it at once";
@@ -186,10 +191,16 @@ impl Job for Cleanup {
 
     fn run(&self) -> BoxFuture<'_, Result<String, JobFailed>> {
         Box::pin(async {
-            // By night a secondary's trash goes on resting, what is evicted aside.
-            let free = (self.repository.role() == Role::Secondary).then_some(0);
-            let cleaned = self.run_once(CleanupWish { free, ..CleanupWish::default() }).await?;
+            let let_trash_rest = self.repository.role() == Role::Secondary;
+            let cleaned = self.run_once(CleanupWish { let_trash_rest, ..CleanupWish::default() }).await?;
             match cleaned.withheld {
+                None if let_trash_rest => Ok(format!(
+                    "{} files with {} were evicted, {} with {} left the trash",
+                    cleaned.files,
+                    units::bytes(cleaned.bytes),
+                    cleaned.trash_files,
+                    units::bytes(cleaned.trash_bytes)
+                )),
                 Some(allowed) => {
                     let many = cleaned.plan.leaving.len();
                     Ok(format!("none went: {many} files would go, and no more than {allowed} may at once"))
@@ -224,11 +235,24 @@ impl Core {
             let flies = self.flights.as_ref().is_some_and(|flights| flights.of(folder, name).is_some());
             flies || self.asked.is_serving(folder, name)
         };
-        let Some(most) = self.rules.most_held.filter(|_| !wish.dry_run) else { return empty_trash(repository, wish) };
-        let gone = repository.evict(&evict::plan(repository, most, &is_busy)?)?;
-        let free = wish.free.map(|free| free.max(gone.bytes));
-        let cleaned = empty_trash(repository, CleanupWish { free, ..wish })?;
-        Ok(Cleaned { files: gone.files, bytes: gone.bytes, ..cleaned })
+        let gone = match self.rules.most_held.filter(|_| !wish.dry_run) {
+            Some(most) => repository.evict(&evict::plan(repository, most, &is_busy)?)?,
+            None => Default::default(),
+        };
+        let mut cleaned = Cleaned { files: gone.files, bytes: gone.bytes, ..Cleaned::default() };
+        let mut free = wish.free.map(|free| free.max(gone.bytes));
+        if wish.let_trash_rest {
+            let rested = repository.sweep_trash(repository.clock().unix_seconds().saturating_sub(self.rules.trash))?;
+            (cleaned.trash_files, cleaned.trash_bytes) = (rested.files, rested.bytes);
+            free = Some(gone.bytes.saturating_sub(rested.bytes));
+        }
+        let swept = match free {
+            _ if wish.dry_run => repository.trash_usage()?,
+            free => repository.free_trash(free.unwrap_or(u64::MAX))?,
+        };
+        cleaned.trash_files += swept.files;
+        cleaned.trash_bytes += swept.bytes;
+        Ok(cleaned)
     }
 
     fn clean_main(&self, repository: &Repository, wish: CleanupWish) -> Result<Cleaned, RepositoryError> {
@@ -273,14 +297,6 @@ fn is_any_silent(repository: &Repository) -> Result<bool, RepositoryError> {
         member.role == Role::Secondary && member.expires_at.is_none_or(|expires_at| expires_at > now)
     };
     Ok(members.iter().filter(is_secondary).any(|member| !heard.contains(&member.key)))
-}
-
-fn empty_trash(repository: &Repository, wish: CleanupWish) -> Result<Cleaned, RepositoryError> {
-    let swept = match wish {
-        CleanupWish { dry_run: true, .. } => repository.trash_usage()?,
-        CleanupWish { free, .. } => repository.free_trash(free.unwrap_or(u64::MAX))?,
-    };
-    Ok(Cleaned { trash_files: swept.files, trash_bytes: swept.bytes, ..Cleaned::default() })
 }
 
 fn act(

@@ -1,4 +1,5 @@
-//! `copy-ledger`: once a night the ledger is copied beside itself. What can't be rebuilt survives its own file.
+//! `copy-ledger`: once a night rows that have served their time leave the ledger, and it is copied beside itself. What
+//! can't be rebuilt survives its own file.
 
 use super::{
     job::{Job, JobFailed},
@@ -6,11 +7,14 @@ use super::{
 };
 use crate::{
     base::future::BoxFuture,
-    policy::due::{self, Last, Next},
+    policy::{
+        due::{self, Last, Next},
+        upkeep::plan_upkeep,
+    },
     repository::{Alarm, Repository, RepositoryError},
 };
 use jiff::{civil::Time, tz::TimeZone};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// From this wall time on, the copy of the day is due.
 const FROM: Time = Time::constant(2, 30, 0, 0);
@@ -40,11 +44,15 @@ impl Job for CopyLedger {
     fn run(&self) -> BoxFuture<'_, Result<String, JobFailed>> {
         Box::pin(async {
             let failed = RepositoryError::io(DOING, "in the state folder");
-            let copy = move |repository: &Repository| repository.state().copy_ledger().map_err(failed);
-            match self.repository.apart("the ledger", copy).await {
-                Ok(()) => {
+            let work = move |repository: &Repository| {
+                let forgotten = forget(repository)?;
+                repository.state().copy_ledger().map_err(failed)?;
+                Ok(forgotten)
+            };
+            match self.repository.apart("the ledger", work).await {
+                Ok(forgotten) => {
                     self.repository.attention.clear(&Alarm::Failing(DOING));
-                    Ok("copied".to_owned())
+                    Ok(forgotten.to_string())
                 }
                 Err(error) => {
                     let what = format!("{DOING} failed: {error}");
@@ -54,5 +62,61 @@ impl Job for CopyLedger {
                 }
             }
         })
+    }
+}
+
+/// What left the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Forgotten {
+    asks: u64,
+    waiting: u64,
+}
+
+impl fmt::Display for Forgotten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("copied")?;
+        if self.asks > 0 {
+            write!(f, "; {} files that nobody asks for any more are forgotten", self.asks)?;
+        }
+        if self.waiting > 0 {
+            write!(f, "; {} hosts that nobody approved are forgotten", self.waiting)?;
+        }
+        Ok(())
+    }
+}
+
+fn forget(repository: &Repository) -> Result<Forgotten, RepositoryError> {
+    let plan = plan_upkeep(repository.clock().unix_seconds());
+    Ok(Forgotten { asks: repository.forget_asks(plan.asks_before)?, waiting: repository.forget_waiting_hosts()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::host::{BodyEncoding, HostEnvelope, HostUuid, waiting::ReportedFrom},
+        repository::testing::{NOW, Place, folder, name},
+    };
+
+    #[tokio::test]
+    async fn what_nobody_asks_for_and_whom_nobody_approves_is_forgotten_after_thirty_days() {
+        let place = Place::new();
+        let repository = Arc::new(place.secondary());
+        let job = CopyLedger::new(repository.clone());
+        repository.note_ask(&folder(), &name("old")).unwrap();
+        let uuid = HostUuid::new("pc1").unwrap();
+        let report = HostEnvelope::sign(uuid, 1, &[1; 32], BodyEncoding::Plain, None, Vec::new());
+        repository.admit_host(&report, ReportedFrom::Unknown).unwrap();
+        place.clock.set(NOW + 86_400);
+        repository.note_ask(&folder(), &name("new")).unwrap();
+        place.clock.set(NOW + 30 * 86_400 - 1);
+        assert_eq!(job.run().await.unwrap(), "copied");
+        place.clock.set(NOW + 30 * 86_400 + 1);
+        let said = job.run().await.unwrap();
+        assert!(said.contains("1 files") && said.contains("1 hosts"), "{said}");
+        let asks = repository.asks(9).unwrap();
+        assert_eq!(asks.into_iter().map(|(place, _)| place).collect::<Vec<_>>(), [(folder(), name("new"))]);
+        assert!(repository.state().ledger.host_keys().unwrap().is_empty());
+        assert_eq!(job.run().await.unwrap(), "copied");
     }
 }

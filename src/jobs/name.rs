@@ -49,7 +49,7 @@ impl JobName {
             Self::Pull => "asks the parent for its newest state, which tells of changes by itself",
             Self::Scrub => "begins to read and verify every file",
             Self::Cleanup => "lets go what no host needs",
-            Self::CopyLedger => "copies the ledger beside itself",
+            Self::CopyLedger => "forgets what has served its time, and copies the ledger beside itself",
         }
     }
 

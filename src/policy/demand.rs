@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// How long facts of a host make it ask, in seconds: 45 days, so that a holiday and an edition pass.
 pub const STALE_AFTER: u64 = 45 * 86_400;
 
+/// Hosts report every two hours or so while they run: whoever was heard of within a day is in use.
+const LATELY: u64 = 86_400;
+
 /// How many hosts stand how with one update.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -89,5 +92,43 @@ impl Demand {
 
 /// Whether a host was not heard of for so long that it asks for nothing new.
 pub fn is_stale(host: &HostFacts, now: u64) -> bool {
-    now.saturating_sub(host.seen_at) > STALE_AFTER
+    is_long_ago(host.seen_at, now)
+}
+
+fn is_long_ago(seen_at: u64, now: u64) -> bool {
+    now.saturating_sub(seen_at) > STALE_AFTER
+}
+
+/// How many hosts there are, by when they were heard of last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HostsCount {
+    /// All.
+    pub known: u64,
+    /// Within the last day.
+    pub lately: u64,
+    /// So long ago that they ask for nothing new.
+    pub stale: u64,
+}
+
+/// Counts hosts that were heard of at these times, in seconds since 1970 UTC as `now`.
+pub fn count_hosts(seen: impl IntoIterator<Item = u64>, now: u64) -> HostsCount {
+    seen.into_iter().fold(HostsCount::default(), |count, seen_at| HostsCount {
+        known: count.known + 1,
+        lately: count.lately + u64::from(now.saturating_sub(seen_at) <= LATELY),
+        stale: count.stale + u64::from(is_long_ago(seen_at, now)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_counted_by_when_they_were_heard_of_last() {
+        let now = 100 * LATELY;
+        let ages = [0, LATELY, LATELY + 1, STALE_AFTER, STALE_AFTER + 1];
+        let count = count_hosts(ages.map(|age| now - age).into_iter().chain([now + 9]), now);
+        assert_eq!(count, HostsCount { known: 6, lately: 3, stale: 1 });
+        assert_eq!(count_hosts([], now), HostsCount::default());
+    }
 }

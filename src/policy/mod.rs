@@ -11,6 +11,7 @@ pub mod night;
 pub mod patch_tuesday;
 pub mod redirect;
 pub mod retention;
+pub mod upkeep;
 pub mod verdict;
 pub mod window;
 

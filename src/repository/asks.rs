@@ -24,6 +24,11 @@ impl Repository {
         Ok(self.state.ledger.ask_of(folder, name)?)
     }
 
+    /// Forgets files that nobody asked for at `since` (seconds since 1970 UTC) or later; answers with how many.
+    pub fn forget_asks(&self, since: u64) -> Result<u64, RepositoryError> {
+        Ok(self.state.ledger.forget_asks(since)?)
+    }
+
     /// Removes what arrived of files that neither fly nor are to be asked for again.
     pub fn sweep_unasked(&self, flying: &BTreeSet<FilePlace>) -> Result<(), RepositoryError> {
         let mut wanted = flying.clone();

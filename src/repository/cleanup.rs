@@ -131,6 +131,12 @@ impl Repository {
         Ok(self.state.ledger.heard_since(since)?)
     }
 
+    /// When a member told last what its hosts ask for, in seconds since 1970 UTC. On a secondary its own key has the time at
+    /// which its parent was told.
+    pub fn heard_at(&self, member: &NodeKey) -> Result<Option<u64>, RepositoryError> {
+        Ok(self.state.ledger.heard_at(member)?)
+    }
+
     /// On a main: these files of a folder go to the trash and out of the index, and so from every secondary.
     /// `of` is how many files the cap is a share of; `force` lifts it. A file whose length is another one stays.
     pub fn let_go(
@@ -245,6 +251,26 @@ impl Repository {
 
     fn is_back(&self, back: bool, folder: &FolderName, name: &FileName) -> Result<Option<Examined>, RepositoryError> {
         if back { self.examine(folder, name).map(Some) } else { Ok(None) }
+    }
+
+    /// Removes for good what was moved to the trash before `before` (seconds since 1970 UTC); damaged files stay until they
+    /// are whole again.
+    pub fn sweep_trash(&self, before: u64) -> Result<Swept, RepositoryError> {
+        let mut swept = Swept::default();
+        for folder in self.folders.keys() {
+            let some = self.sweep_trash_of(folder, before)?;
+            swept = Swept { files: swept.files + some.files, bytes: swept.bytes + some.bytes };
+        }
+        Ok(swept)
+    }
+
+    /// As [`Repository::sweep_trash`], of one folder.
+    pub(super) fn sweep_trash_of(&self, folder: &FolderName, before: u64) -> Result<Swept, RepositoryError> {
+        // The rotten copy may be the best one there is, until the file is whole again.
+        let damaged_since = self.state.index.read()?.damaged(folder)?.1;
+        let before = damaged_since.map_or(before, |since| before.min(since));
+        let swept = self.folder(folder)?.staging.sweep_trash(before);
+        swept.map_err(RepositoryError::io("sweeping the trash of", folder))
     }
 
     /// Removes for good what rests in the trash, the oldest first, until so many bytes are gone; damaged files stay

@@ -2,40 +2,62 @@
 
 use super::{error::RepositoryError, open::Repository};
 use crate::{
-    catalog::{Admitted, FactsFrom, HostKeyLimit, HostRecord, OutboxLimit, Put},
-    domain::host::{CarriedReport, HostEnvelope, HostReport, HostUuid},
+    catalog::{Admitted, FactsFrom, HostRecord, OutboxLimit, Put},
+    domain::host::{
+        CarriedReport, HostEnvelope, HostReport, HostUuid,
+        waiting::{ReportedFrom, WaitingLimit},
+    },
 };
 
+/// Hosts that are kept in one commit: about 2 MB of rows.
+const IN_ONE_COMMIT: usize = 256;
+
 impl Repository {
-    /// Whether the signer of a report is believed; notes one that nobody knows.
-    pub fn admit_host(&self, envelope: &HostEnvelope) -> Result<Admitted, RepositoryError> {
+    /// Whether the signer of a report that came from `from` is believed; notes one that nobody knows.
+    pub fn admit_host(&self, envelope: &HostEnvelope, from: ReportedFrom) -> Result<Admitted, RepositoryError> {
         let now = self.clock.unix_seconds();
-        Ok(self.state.ledger.admit_host(envelope, HostKeyLimit::default(), now)?)
+        Ok(self.state.ledger.admit_host(envelope, from, WaitingLimit::default(), now)?)
+    }
+
+    /// Forgets hosts that have waited too long for an approval; answers with how many.
+    pub fn forget_waiting_hosts(&self) -> Result<u64, RepositoryError> {
+        Ok(self.state.ledger.forget_waiting(WaitingLimit::default().seconds, self.clock.unix_seconds())?)
     }
 
     /// Keeps what was told of a host. Of a report that says nothing of updates those that were known stay, and a host
     /// that was heard of later in another way keeps what it told then.
-    pub fn put_host(&self, report: HostReport, from: FactsFrom, sequence: Option<u64>) -> Result<Put, RepositoryError> {
+    pub fn put_host(
+        &self,
+        mut report: HostReport,
+        from: FactsFrom,
+        sequence: Option<u64>,
+    ) -> Result<Put, RepositoryError> {
         let now = self.clock.unix_seconds();
-        let HostReport { mut facts, has_updates, status, missing_downloads, updates, .. } = report;
-        let uuid = facts.uuid.clone();
-        let complete = |known: Option<HostRecord>| {
-            let first_seen = known.as_ref().map_or(now, |known| known.first_seen.min(now));
-            let last = known.as_ref().and_then(|known| known.sequence);
-            if let Some(known) = known {
-                if !has_updates {
-                    facts.updates = known.facts.updates;
-                }
-                facts.name = facts.name.or(known.facts.name);
-                facts.site = facts.site.or(known.facts.site);
-                facts.settings = facts.settings.or(known.facts.settings);
-                facts.rule_packages = facts.rule_packages.or(known.facts.rule_packages);
-                facts.scanned_at = facts.scanned_at.max(known.facts.scanned_at);
-                facts.seen_at = facts.seen_at.max(known.facts.seen_at);
+        let (uuid, told) = (report.facts.uuid.clone(), std::mem::take(&mut report.updates));
+        Ok(self.state.hosts.put(&uuid, sequence, told, now, |known| completed(report, from, sequence, known, now))?)
+    }
+
+    /// As [`Repository::put_host`], of hosts whose facts somebody else brings, in few commits; answers in their order.
+    pub fn put_hosts(
+        &self,
+        reports: impl IntoIterator<Item = HostReport>,
+        from: FactsFrom,
+    ) -> Result<Vec<Put>, RepositoryError> {
+        let now = self.clock.unix_seconds();
+        let mut reports = reports.into_iter();
+        let mut puts = Vec::new();
+        loop {
+            let hosts = reports.by_ref().take(IN_ONE_COMMIT).map(|mut report| {
+                let (uuid, told) = (report.facts.uuid.clone(), std::mem::take(&mut report.updates));
+                (uuid, told, move |known| completed(report, from, None, known, now))
+            });
+            let some = self.state.hosts.put_all(hosts, now)?;
+            let is_last = some.len() < IN_ONE_COMMIT;
+            puts.extend(some);
+            if is_last {
+                return Ok(puts);
             }
-            HostRecord { facts, status, missing_downloads, from, sequence: sequence.or(last), first_seen }
-        };
-        Ok(self.state.hosts.put(&uuid, sequence, updates, now, complete)?)
+        }
     }
 
     /// What is known of a host.
@@ -65,6 +87,31 @@ impl Repository {
         }
         Ok(posted)
     }
+}
+
+/// The row of a host that told `report`, where `known` was known before.
+fn completed(
+    report: HostReport,
+    from: FactsFrom,
+    sequence: Option<u64>,
+    known: Option<HostRecord>,
+    now: u64,
+) -> HostRecord {
+    let HostReport { mut facts, has_updates, status, missing_downloads, .. } = report;
+    let first_seen = known.as_ref().map_or(now, |known| known.first_seen.min(now));
+    let last = known.as_ref().and_then(|known| known.sequence);
+    if let Some(known) = known {
+        if !has_updates {
+            facts.updates = known.facts.updates;
+        }
+        facts.name = facts.name.or(known.facts.name);
+        facts.site = facts.site.or(known.facts.site);
+        facts.settings = facts.settings.or(known.facts.settings);
+        facts.rule_packages = facts.rule_packages.or(known.facts.rule_packages);
+        facts.scanned_at = facts.scanned_at.max(known.facts.scanned_at);
+        facts.seen_at = facts.seen_at.max(known.facts.seen_at);
+    }
+    HostRecord { facts, status, missing_downloads, from, sequence: sequence.or(last), first_seen }
 }
 
 #[cfg(test)]
@@ -119,6 +166,26 @@ mod tests {
         let known = main.host(&uuid()).unwrap().unwrap();
         assert_eq!((known.sequence, known.facts.seen_at, known.from), (Some(2), NOW + 9, FactsFrom::Import));
         assert!(main.forget_host(&uuid()).unwrap() && main.host(&uuid()).unwrap().is_none());
+    }
+
+    #[test]
+    fn facts_of_many_hosts_are_kept_in_few_commits_as_if_they_had_come_one_by_one() {
+        let place = Place::new();
+        let main = place.main();
+        let of = |n: usize| {
+            let mut report = report(None, Some(7), NOW);
+            report.facts.uuid = HostUuid::new(&format!("host{n}")).unwrap();
+            report
+        };
+        let many = 2 * IN_ONE_COMMIT;
+        main.put_host(of(5), FactsFrom::Report, Some(9)).unwrap();
+        let puts = main.put_hosts((0..many).chain([5]).map(of), FactsFrom::Import).unwrap();
+        let is_new: Vec<_> = puts.iter().map(|put| *put == Put::Kept { is_new: true }).collect();
+        let expected: Vec<_> = (0..=many).map(|n| n != 5 && n != many).collect();
+        assert_eq!(is_new, expected);
+        assert_eq!(main.state().hosts.known().unwrap().0, many as u64);
+        let known = main.host(&HostUuid::new("host5").unwrap()).unwrap().unwrap();
+        assert_eq!((known.sequence, known.from), (Some(9), FactsFrom::Import));
     }
 
     #[test]

@@ -348,11 +348,7 @@ impl Tend {
         self.blocking("sweeping the trash", move |repository| {
             repository.bury()?;
             let before = repository.clock().unix_seconds().saturating_sub(keep);
-            // The rotten copy may be the best one there is, until the file is whole again.
-            let damaged_since = repository.state.index.read()?.damaged(&folder)?.1;
-            let before = damaged_since.map_or(before, |since| before.min(since));
-            let swept = repository.folder(&folder)?.staging.sweep_trash(before);
-            let swept = swept.map_err(RepositoryError::io("sweeping the trash of", &folder))?;
+            let swept = repository.sweep_trash_of(&folder, before)?;
             if swept.files > 0 {
                 tracing::info!(%folder, files = swept.files, bytes = swept.bytes, "the trash was swept");
             }

@@ -151,7 +151,9 @@ fn listed(page: &HostsPage, style: Style, now: u64) -> String {
     }
     for host in &page.waiting {
         let since = units::duration(Duration::from_secs(now.saturating_sub(host.since)));
-        text += &format!("waits for `wuasync hosts approve {}` since {since}: key {}\n", host.uuid, host.key);
+        let from = printable(&host.from);
+        text +=
+            &format!("waits for `wuasync hosts approve {}` since {since}: key {}, from {from}\n", host.uuid, host.key);
     }
     text.trim_end().to_owned()
 }
@@ -299,7 +301,12 @@ mod tests {
         let style = Out::new(false).style();
         let none = listed(&HostsPage::default(), style, 0);
         assert!(none.starts_with("nothing was ever told of any host"), "{none}");
-        let waiting = WaitingHost { uuid: HostUuid::new("w").unwrap(), key: "abc".to_owned(), since: 0 };
+        let waiting = WaitingHost {
+            uuid: HostUuid::new("w").unwrap(),
+            key: "abc".to_owned(),
+            since: 0,
+            from: "192.0.2.0/24".to_owned(),
+        };
         let page = HostsPage { known: 1, hosts: vec![summary()], waiting: vec![waiting], next: None };
         let text = listed(&page, style, 1_000 + 86_400 * 50);
         for part in ["pc\u{fffd}1", "50 d 0 h ago, stale", "`wuasync hosts approve w`", "key abc"] {

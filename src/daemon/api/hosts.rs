@@ -75,6 +75,20 @@ pub struct HostSummary {
     pub counts: HostCounts,
 }
 
+/// How many hosts a main knows. All zero where nothing was ever told of any, which is another thing than a fleet without
+/// hosts that need something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostsReport {
+    /// Hosts of which something was told.
+    pub known: u64,
+    /// Of these, heard of within the last day.
+    pub reported_lately: u64,
+    /// Of these, not heard of for so long (45 days) that they ask for nothing new.
+    pub stale: u64,
+    /// Hosts that wait until somebody approves them; nothing is known of them.
+    pub waiting: u64,
+}
+
 /// A host whose reports are not believed before somebody approves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingHost {
@@ -82,8 +96,11 @@ pub struct WaitingHost {
     pub uuid: HostUuid,
     /// The key that it signs with.
     pub key: String,
-    /// Since when it waits, in seconds since 1970 UTC.
+    /// Since when it waits, in seconds since 1970 UTC; after 30 days it is forgotten until it reports again.
     pub since: u64,
+    /// The network that its report came from, or the member that carried it.
+    #[serde(default)]
+    pub from: String,
 }
 
 /// One host with its updates.

@@ -24,6 +24,7 @@ impl StatusReport {
             repositories: Vec::new(),
             wants: None,
             edition: None,
+            hosts: None,
         }
     }
 }

@@ -72,8 +72,12 @@ fn page(repository: &Repository, query: &HostsQuery) -> Result<HostsPage, Reposi
         hosts.push(summary(repository, record, standings.get(&record.facts.uuid).copied(), &updates));
     }
     let waiting = keys.iter().filter(|(_, key)| query.after.is_none() && key.standing == HostStanding::Waiting);
-    let waiting =
-        waiting.map(|(uuid, key)| WaitingHost { uuid: uuid.clone(), key: key.key.to_string(), since: key.since });
+    let waiting = waiting.map(|(uuid, key)| WaitingHost {
+        uuid: uuid.clone(),
+        key: key.key.to_string(),
+        since: key.since,
+        from: key.from.to_string(),
+    });
     Ok(HostsPage { known: state.hosts.known()?.0, hosts, waiting: waiting.collect(), next })
 }
 
@@ -123,8 +127,21 @@ fn word(standing: HostStanding) -> &'static str {
 }
 
 pub(in crate::daemon) async fn show(State(api): State<Api>, Path(uuid): Path<String>) -> Answer<HostStory> {
+    let repository = api.node.repository.clone();
+    let command = format!("wuasync hosts show {uuid}");
     let Json(found) = blocking(move || story(&api.node.repository, &uuid)).await?;
-    found.map(Json).map_err(|unknown| ApiError::new(ErrorCode::Unknown, unknown))
+    found.map(Json).map_err(|unknown| ApiError::new(ErrorCode::Unknown, not_here(&repository, unknown, &command)))
+}
+
+/// Why nothing is known of a host, and on a secondary, which keeps nothing of hosts, where to ask with which command.
+pub(in crate::daemon) fn not_here(repository: &Repository, unknown: String, command: &str) -> String {
+    if repository.role() == Role::Main {
+        return unknown;
+    }
+    let members = repository.members().unwrap_or_default();
+    let main = members.iter().find(|member| member.role == Role::Main);
+    let main = main.map_or_else(|| "the main".to_owned(), |main| format!("the main, {}", main.name));
+    format!("this node is a secondary and keeps no facts of hosts; ask {main}, with `{command}`")
 }
 
 /// By UUID, or by name where only one host has it; else why there is none.
@@ -274,17 +291,19 @@ fn import_reports(repository: &Repository, json: &[u8]) -> Result<Result<ImportH
         Err(error) => return Ok(Err(chain(&error))),
     };
     let mut reply = ImportHostsReply::default();
+    let mut read = Vec::with_capacity(reports.len());
     for (n, report) in reports.into_iter().enumerate() {
         match report {
             Ok(report) => {
                 reply.skipped += u64::from(report.skipped);
-                let put = repository.put_host(report, FactsFrom::Import, None)?;
-                reply.hosts += 1;
-                reply.new += u64::from(put == Put::Kept { is_new: true });
+                read.push(report);
             }
             Err(error) => reply.refused.push(format!("report {}: {}", n + 1, chain(&error))),
         }
     }
+    let puts = repository.put_hosts(read, FactsFrom::Import)?;
+    reply.hosts = puts.len() as u64;
+    reply.new = puts.iter().filter(|put| **put == Put::Kept { is_new: true }).count() as u64;
     Ok(Ok(reply))
 }
 

@@ -47,7 +47,7 @@ impl HostReports {
             );
         }
         match envelope(uuid, &request.headers, request.body.to_vec()) {
-            Ok(envelope) => answer(self.taking.take(envelope, None).await),
+            Ok(envelope) => answer(self.taking.take(envelope, None, request.client.into()).await),
             Err((status, why)) => ApiAnswer::refused(status, why),
         }
     }

@@ -8,7 +8,8 @@ use crate::{
     base::{chain::chain, future::BoxFuture},
     catalog::{Admitted, FactsFrom, Put},
     domain::{
-        host::{CarriedReport, HostEnvelope, HostUuid},
+        host::{CarriedReport, HostEnvelope, HostUuid, waiting::ReportedFrom},
+        key::NodeKey,
         member::{NodeName, Role, SiteName},
     },
     jobs::{ScanWants, fleet},
@@ -62,13 +63,18 @@ impl Taking {
         Arc::new(Self { repository, node, site, scan_wants, room: Semaphore::new(AT_ONCE) })
     }
 
-    /// Takes a report that came from a host of this site, or of `via` where a child brought it.
-    pub(in crate::daemon) async fn take(&self, envelope: HostEnvelope, via: Option<SiteName>) -> Taken {
+    /// Takes a report that came from a host of this site, or of `via` where a child brought it; `from` says where that was.
+    pub(in crate::daemon) async fn take(
+        &self,
+        envelope: HostEnvelope,
+        via: Option<SiteName>,
+        from: ReportedFrom,
+    ) -> Taken {
         let Ok(_room) = self.room.acquire().await else { return Taken::Later("this node is going down") };
         let node = self.node.clone();
         let uuid = envelope.uuid.clone();
         let report = CarriedReport { via: via.unwrap_or_else(|| self.site.clone()), envelope };
-        let work = move |repository: &Repository| take(repository, &report, &node);
+        let work = move |repository: &Repository| take(repository, &report, from, &node);
         match self.repository.apart("a host's report", work).await {
             Ok((taken, wanted)) => {
                 if let (1.., Some(scan_wants)) = (wanted, &self.scan_wants) {
@@ -85,10 +91,10 @@ impl Taking {
 }
 
 impl ReportSink for Taking {
-    fn take(&self, report: CarriedReport) -> BoxFuture<'_, ReportOutcome> {
+    fn take(&self, report: CarriedReport, member: NodeKey) -> BoxFuture<'_, ReportOutcome> {
         Box::pin(async move {
             let CarriedReport { via, envelope } = report;
-            match Taking::take(self, envelope, Some(via)).await {
+            match Taking::take(self, envelope, Some(via), ReportedFrom::Member(member)).await {
                 Taken::Kept { .. } | Taken::Posted | Taken::Waiting => ReportOutcome::Taken,
                 Taken::Refused(_) => ReportOutcome::Refused,
                 Taken::Later(_) => ReportOutcome::Later,
@@ -97,7 +103,12 @@ impl ReportSink for Taking {
     }
 }
 
-fn take(repository: &Repository, carried: &CarriedReport, node: &NodeName) -> Result<(Taken, u64), RepositoryError> {
+fn take(
+    repository: &Repository,
+    carried: &CarriedReport,
+    from: ReportedFrom,
+    node: &NodeName,
+) -> Result<(Taken, u64), RepositoryError> {
     let CarriedReport { via, envelope } = carried;
     if let Err(error) = envelope.verify() {
         return Ok((Taken::Refused(error.to_string()), 0));
@@ -106,13 +117,15 @@ fn take(repository: &Repository, carried: &CarriedReport, node: &NodeName) -> Re
         let posted = repository.post_report(carried)?;
         return Ok((if posted { Taken::Posted } else { Taken::Later("too many reports wait for the parent") }, 0));
     }
-    match repository.admit_host(envelope)? {
+    match repository.admit_host(envelope, from)? {
         Admitted::Enrolled => {}
         Admitted::Waiting => return Ok((Taken::Waiting, 0)),
         Admitted::Revoked => return Ok((refused(&envelope.uuid, "this host was revoked"), 0)),
         Admitted::OtherKey => return Ok((refused(&envelope.uuid, "another key speaks for this host"), 0)),
         Admitted::BadToken => return Ok((refused(&envelope.uuid, "the enrolment token is not good"), 0)),
-        Admitted::TooMany => return Ok((refused(&envelope.uuid, "too many hosts wait for an approval"), 0)),
+        Admitted::TooMany => {
+            return Ok((refused(&envelope.uuid, "too many hosts of its network wait for an approval"), 0));
+        }
     }
     let now = repository.clock().unix_seconds();
     let report = envelope.unpacked().map_err(|error| error.to_string());

@@ -2,7 +2,7 @@
 
 use super::super::{
     api::{ApiError, ErrorCode, TestRulesReply, TestRulesRequest},
-    hosts::find_host,
+    hosts::{find_host, not_here},
     node::Node,
 };
 use crate::{
@@ -36,7 +36,10 @@ pub(super) fn answer(node: &Node, request: &TestRulesRequest) -> Result<TestRule
     let told = match &request.facts {
         Some(report) => reported(repository, report).map_err(|why| ApiError::new(ErrorCode::Invalid, why))?,
         None => stored(repository, &request.host, request.update).map_err(failed)?.map_err(|unknown| {
-            let text = format!("{unknown}; `--facts FILE` tells of one, and hosts report to the main");
+            let (host, update) = (&request.host, request.update);
+            let command = format!("wuasync rules test {host} {update}");
+            let facts = format!("`{command} --facts FILE.json` judges by a report in a file");
+            let text = format!("{}; {facts}", not_here(repository, unknown, &command));
             ApiError::new(ErrorCode::Unknown, text)
         })?,
     };

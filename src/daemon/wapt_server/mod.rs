@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     base::chain::chain,
-    catalog::FactsFrom,
+    catalog::{FactsFrom, HostRecord},
     domain::host::{HostReport, HostUuid},
     jobs::ScanWants,
     repository::{Alarm, Repository, RepositoryError},
@@ -177,29 +177,28 @@ async fn read_hosts(
     }
     let keep = move |repository: &Repository| {
         let now = repository.clock().unix_seconds();
+        let mut reports = Vec::with_capacity(hosts.len());
         for (uuid, row) in hosts {
             let locals = of_host.remove(&uuid).unwrap_or_default().join(",");
             let Some(row) = row.trim_end().strip_suffix('}') else { continue };
             let json = format!("{row},\"waptwua_updates_localstatus\":[{locals}]}}");
             match read_report(json.as_bytes(), Some(&uuid), now) {
-                Ok(report) => put(repository, report)?,
+                Ok(report) if has_told_later(repository, &report)? => {}
+                Ok(report) => reports.push(report),
                 Err(error) => tracing::warn!(host = %uuid, %error, "the WAPT server's rows of a host can't be read"),
             }
         }
-        Ok(())
+        repository.put_hosts(reports, FactsFrom::Server).map(drop)
     };
     Ok(repository.apart("hosts of the WAPT server", keep).await?)
 }
 
-/// What a host itself has told later, signed, counts more.
-fn put(repository: &Repository, report: HostReport) -> Result<(), RepositoryError> {
+/// Whether the host itself has told as much, signed: that counts more.
+fn has_told_later(repository: &Repository, report: &HostReport) -> Result<bool, RepositoryError> {
     let known = repository.host(&report.facts.uuid)?;
-    let has_told_later =
-        known.is_some_and(|known| known.from == FactsFrom::Report && known.facts.scanned_at >= report.facts.scanned_at);
-    if !has_told_later {
-        repository.put_host(report, FactsFrom::Server, None)?;
-    }
-    Ok(())
+    let is_later =
+        |known: HostRecord| known.from == FactsFrom::Report && known.facts.scanned_at >= report.facts.scanned_at;
+    Ok(known.is_some_and(is_later))
 }
 
 fn uuid_as_written(row: &str) -> Option<String> {

@@ -9,6 +9,7 @@ mod settings;
 mod told;
 mod traits;
 mod uuid;
+pub mod waiting;
 
 pub use envelope::{
     BodyEncoding, CarriedReport, Enrolment, EnrolmentToken, EnvelopeError, HostEnvelope, MAX_SENT_BYTES,

@@ -8,7 +8,7 @@ use crate::{
         origin::OriginUrl,
         wants::{Asker, FileClaim},
     },
-    repository::testing::{NOW, Place, adopt, folder, immutable, is_held, name},
+    repository::testing::{NOW, Place, adopt, fetch, folder, follow, immutable, is_held, name},
 };
 
 const DAY: u64 = 86_400;
@@ -35,7 +35,7 @@ impl Set {
     }
 
     fn cleanup(&self, is_enabled: bool) -> Arc<Cleanup> {
-        let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None };
+        let rules = CleanupRules { keep: Keep::InstalledOrNeeded, grace: 0, most_held: None, trash: 3 * DAY };
         let half_past = |hour| jiff::civil::time(hour, 30, 0, 0);
         let nights = Nights { from: half_past(2), to: half_past(3), node: 1 };
         let enabled = Box::new(move || is_enabled);
@@ -119,7 +119,39 @@ async fn the_job_runs_on_mains_where_it_is_enabled_and_tells_of_a_night_that_it_
     let wish = CleanupWish { unowned_too: true, ..CleanupWish::default() };
     assert_eq!(cleanup.run_once(wish).await.unwrap().files, 1);
     assert!(!is_held(&set.repository, &file) && set.place.trashed().len() == 1);
-    let below = Place::new();
-    let secondary = Set { repository: Arc::new(below.secondary()), place: below, asked: set.asked.clone() };
-    assert!(secondary.cleanup(true).next(None, now, &zone).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_secondary_empties_its_trash_by_night_of_what_has_rested_and_leaves_alone_what_no_index_names() {
+    let (above, below) = (Place::new(), Place::new());
+    let (main, repository) = (above.main(), Arc::new(below.secondary()));
+    ["a", "b", "c"].iter().for_each(|name| above.write(name, b"abc"));
+    adopt(&main, &["a", "b", "c"]).unwrap();
+    follow(&main, &repository).unwrap();
+    fetch(&main, &repository).unwrap();
+    below.write("own", b"of this site alone");
+    let go = |name: &str, at| {
+        [&above, &below].iter().for_each(|place| place.clock.set(at));
+        main.let_go(&folder(), &[(self::name(name), 3)], 9, true).unwrap();
+        follow(&main, &repository).unwrap();
+    };
+    go("a", NOW + DAY);
+    go("b", NOW + 3 * DAY);
+    assert_eq!(below.trashed().len(), 2);
+    below.clock.set(NOW + 4 * DAY + 1);
+    let asked = Asked::new(below.clock.clone());
+    let set = Set { repository: repository.clone(), place: below, asked };
+    let (cleanup, zone, now) = (set.cleanup(true), TimeZone::UTC, (NOW + 4 * DAY) as i64);
+    assert!(
+        cleanup.next(None, now, &zone).unwrap().is_some()
+            && set.cleanup(false).next(None, now, &zone).unwrap().is_none()
+    );
+    let last = Some(Last { started_at: now - 30 * DAY as i64, failed: false });
+    cleanup.next(last, now, &zone).unwrap();
+    assert!(!repository.attention.stands(&Alarm::CleanupMissed), "nothing is lost where nothing is to be evicted");
+    assert_eq!(cleanup.run().await.unwrap(), "0 files with 0 B were evicted, 1 with 3 B left the trash");
+    assert_eq!(set.place.trashed().len(), 1, "b goes on resting");
+    assert!(is_held(&repository, "c") && set.place.read("own").is_some());
+    let all = cleanup.run_once(CleanupWish::default()).await.unwrap();
+    assert_eq!((all.trash_files, set.place.trashed().len()), (1, 0), "somebody wanted all of it to go");
 }

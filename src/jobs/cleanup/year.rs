@@ -17,6 +17,7 @@ use crate::{
         member::NodeName,
         origin::OriginUrl,
         rules::{Criterion, RuleSet, SetName, UpdatePattern},
+        wants::{Asker, FileClaim},
     },
     policy::due,
     repository::testing::{Place, StandingClock, adopt, folder, immutable, name},
@@ -63,6 +64,21 @@ struct Machine {
     late: Vec<(u64, HostReport, u64)>,
 }
 
+/// What a year has to notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sabotage {
+    /// A cleanup lets a file go, too, that a host needs.
+    DeletesWhatIsNeeded,
+    /// A cleanup lets a file go, too, that a host has installed.
+    DeletesWhatIsInstalled,
+    /// What is forbidden becomes wanted.
+    WantsWhatIsForbidden,
+    /// A cleanup runs twice a night.
+    RunsTwice,
+    /// A night in which the daemon runs has no cleanup.
+    SkipsANight,
+}
+
 struct Year {
     place: Place,
     clock: Arc<StandingClock>,
@@ -78,13 +94,14 @@ struct Year {
     last_scan: Option<Last>,
     nights_run: Vec<civil::Date>,
     nights_down: BTreeSet<civil::Date>,
+    sabotage: Option<Sabotage>,
     let_go: u64,
     withheld: u64,
     fetched: u64,
 }
 
 impl Year {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let place = Place::in_memory();
         place.clock.set(START);
         let clock = place.clock.clone();
@@ -92,7 +109,7 @@ impl Year {
         let core = Core {
             flights: None,
             asked: Asked::new(clock.clone()),
-            rules: CleanupRules { keep: Keep::InstalledOrNeeded, grace: GRACE, most_held: None },
+            rules: CleanupRules { keep: Keep::InstalledOrNeeded, grace: GRACE, most_held: None, trash: GRACE },
         };
         let window = |hour| civil::time(hour, 30, 0, 0);
         Self {
@@ -110,6 +127,7 @@ impl Year {
             last_scan: None,
             nights_run: Vec::new(),
             nights_down: BTreeSet::new(),
+            sabotage,
             let_go: 0,
             withheld: 0,
             fetched: 0,
@@ -168,7 +186,18 @@ impl Year {
                 return;
             }
             self.clock.set(next as u64);
-            if night <= scan { self.night() } else { self.scan() }
+            match self.sabotage {
+                _ if night > scan => self.scan(),
+                Some(Sabotage::SkipsANight) if self.nights_run.len() == 200 => {
+                    self.sabotage = None;
+                    self.last_night = Some(Last { started_at: next, failed: false });
+                }
+                Some(Sabotage::RunsTwice) => {
+                    self.night();
+                    self.night();
+                }
+                _ => self.night(),
+            }
         }
     }
 
@@ -183,6 +212,7 @@ impl Year {
         let force = self.draw.percent(30);
         let wish = CleanupWish { force, ..CleanupWish::default() };
         let cleaned = self.core.work(&self.repository, wish).unwrap();
+        self.delete_by_mistake();
         let after = self.held();
         let is_kept = |what: &str, updates: BTreeSet<UpdateId>| {
             for update in self.updates.iter().filter(|update| updates.contains(&update.id)) {
@@ -210,6 +240,27 @@ impl Year {
         self.withheld += u64::from(cleaned.withheld.is_some());
     }
 
+    fn delete_by_mistake(&self) {
+        let spared = match self.sabotage {
+            Some(Sabotage::DeletesWhatIsNeeded) => self.needed(),
+            Some(Sabotage::DeletesWhatIsInstalled) => self.told(|flags| flags.has(LocalFlags::INSTALLED)),
+            _ => return,
+        };
+        let held = self.held();
+        let files = self.updates.iter().filter(|update| spared.contains(&update.id)).flat_map(|update| &update.files);
+        if let Some((file, bytes)) = files.into_iter().find(|(file, _)| held.contains_key(file)) {
+            self.repository.let_go(&folder(), &[(name(file), bytes.len() as u64)], 1, true).unwrap();
+        }
+    }
+
+    fn want_by_mistake(&self) {
+        let forbidden = self.updates.iter().filter(|update| self.forbidden.contains(&update.id));
+        if let (Some(Sabotage::WantsWhatIsForbidden), Some(update)) = (self.sabotage, forbidden.last()) {
+            let claim = FileClaim::of_url(url(&update.files[0].0));
+            self.repository.ask(&[(folder(), claim)], &Asker::Member { name: node() }).unwrap();
+        }
+    }
+
     /// What hosts need becomes wanted, and most of it comes.
     fn scan(&mut self) {
         self.last_scan = Some(Last { started_at: self.now() as i64, failed: false });
@@ -218,6 +269,7 @@ impl Year {
 
     fn fetch(&mut self) {
         fleet::want_what_hosts_need(&self.repository, &node()).unwrap();
+        self.want_by_mistake();
         let needed = self.needed();
         for row in self.repository.wants_due(self.now(), 99).unwrap() {
             let file = row.file.name.as_str();
@@ -455,19 +507,52 @@ fn edition_file((file, bytes): &(String, Vec<u8>)) -> EditionFile {
     EditionFile { sha1, size: Some(bytes.len() as u64), sha256: None, url: Some(url(file)) }
 }
 
+fn live(seed: u64, sabotage: Option<Sabotage>) {
+    let mut year = Year::new(seed, sabotage);
+    (0..365).for_each(|day| year.day(day));
+    let mut dates = year.nights_run.clone();
+    dates.dedup();
+    assert_eq!(dates, year.nights_run, "a night has one cleanup");
+    let all = (1..365).map(|day| year.date(START + day * DAY + DAY / 2));
+    let left_out: Vec<_> = all.filter(|date| !year.nights_run.contains(date)).collect();
+    // A daemon that is down for a day by UTC misses the night of that date.
+    let is_explained = left_out.iter().all(|date| year.nights_down.contains(date));
+    assert!(is_explained, "nights were left out: {left_out:?} {:?}", year.nights_down);
+    let Year { let_go, withheld, fetched, .. } = year;
+    assert!(let_go > 5 && fetched > 10 && withheld < 100, "{let_go} went, {withheld} withheld, {fetched} fetched");
+}
+
 #[test]
 fn in_a_year_nothing_needed_is_deleted_nothing_forbidden_is_fetched_and_each_job_runs_when_it_is_due() {
-    for seed in [1, 2] {
-        let mut year = Year::new(seed);
-        (0..365).for_each(|day| year.day(day));
-        let mut dates = year.nights_run.clone();
-        dates.dedup();
-        assert_eq!(dates, year.nights_run, "a night has one cleanup");
-        let all = (1..365).map(|day| year.date(START + day * DAY + DAY / 2));
-        let left_out: Vec<_> = all.filter(|date| !year.nights_run.contains(date)).collect();
-        // A daemon that is down for a day by UTC misses the night of that date.
-        assert!(left_out.iter().all(|date| year.nights_down.contains(date)), "{left_out:?} {:?}", year.nights_down);
-        let Year { let_go, withheld, fetched, .. } = year;
-        assert!(let_go > 5 && fetched > 10 && withheld < 100, "{let_go} went, {withheld} withheld, {fetched} fetched");
-    }
+    [1, 2].iter().for_each(|seed| live(*seed, None));
+}
+
+#[test]
+#[should_panic(expected = "what a host needs went")]
+fn a_year_notices_that_a_needed_file_went() {
+    live(1, Some(Sabotage::DeletesWhatIsNeeded));
+}
+
+#[test]
+#[should_panic(expected = "what a host has installed went")]
+fn a_year_notices_that_an_installed_file_went() {
+    live(1, Some(Sabotage::DeletesWhatIsInstalled));
+}
+
+#[test]
+#[should_panic(expected = "is forbidden and wanted")]
+fn a_year_notices_that_a_forbidden_file_is_wanted() {
+    live(1, Some(Sabotage::WantsWhatIsForbidden));
+}
+
+#[test]
+#[should_panic(expected = "a night has one cleanup")]
+fn a_year_notices_two_cleanups_in_one_night() {
+    live(1, Some(Sabotage::RunsTwice));
+}
+
+#[test]
+#[should_panic(expected = "nights were left out")]
+fn a_year_notices_a_night_without_a_cleanup() {
+    live(1, Some(Sabotage::SkipsANight));
 }

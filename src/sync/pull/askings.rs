@@ -1,9 +1,11 @@
 //! A secondary tells its parent what its hosts ask for, one day for each file, so that the main knows what is in use
 //! anywhere.
 //!
-//! Order of events: the parent is there; what was asked for today and not told yet goes out, with the names of everybody
-//! whose askings that covers: this node, and its own children that told it theirs. Nothing to tell is told, too: who is
-//! silent counts as asking for everything.
+//! Order of events: the parent is there; what was asked for since the day of the last telling and not told yet goes out,
+//! with the names of everybody whose askings that covers: this node, and its own children that told it theirs. Only when the
+//! parent has noted it, the ledger has this day as the last. What was asked for while the parent was away counts as asked for
+//! on the day that it is told: files stay too long rather than too short. Nothing to tell is told, too: who is silent counts
+//! as asking for everything.
 
 use super::parent::{PullError, patiently};
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
         bounded::Text,
         frames::{Askings, MAX_ASKED_NAMES},
         shared::Shared,
-        wire::FrameWriter,
+        wire::{FrameReader, FrameWriter},
     },
 };
 use quinn::Connection;
@@ -63,14 +65,16 @@ async fn tell(shared: &Arc<Shared>, connection: &Connection, own: NodeKey, told:
     }
     let repository = shared.repository.clone();
     let known = tasks::blocking(move || {
-        let asked = repository.asked_since(day)?;
+        // This node's own row says when its parent was told last.
+        let last = repository.heard_at(&own)?.map_or(0, |at| at / DAY * DAY);
+        let asked = repository.asked_since(last.min(day))?;
         Ok::<_, RepositoryError>((asked, repository.heard_since(day.saturating_sub(DAY))?))
     });
     let (asked, mut members) = known.await??;
     members.insert(own);
     let news: Vec<_> = asked.into_iter().filter(|place| !told.files.contains(place)).collect();
-    let (send, _receive) = connection.open_bi().await?;
-    let mut writer = FrameWriter::new(send);
+    let (send, receive) = connection.open_bi().await?;
+    let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
     for folder in shared.repository.folder_names() {
         let names = news.iter().filter(|(of, _)| of == folder);
         let names: Vec<_> = names.filter_map(|(_, name)| Text::new(name.as_str())).collect();
@@ -83,8 +87,12 @@ async fn tell(shared: &Arc<Shared>, connection: &Connection, own: NodeKey, told:
     let members = members.into_iter().collect();
     patiently(writer.write_frame(Askings { folder: none, day, names: Vec::new(), members })).await?;
     writer.get_mut().finish().ok();
-    // Read by then, or the connection is gone and all of it is told again.
-    writer.get_mut().stopped().await.ok();
+    // The parent ends the stream once it has noted all of it.
+    if let Some(frame) = patiently(reader.read_frame()).await? {
+        return Err(PullError::OutOfPlace(frame.name()));
+    }
+    let repository = shared.repository.clone();
+    tasks::blocking(move || repository.note_heard(&[own])).await??;
     told.files.extend(news);
     Ok(())
 }

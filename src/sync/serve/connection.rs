@@ -258,7 +258,7 @@ impl Serving {
             }
             Some(Frame::HostReport(report)) => {
                 let Ok(_one) = self.reports.try_acquire() else { return Err(ServeError::OutOfPlace("HostReport")) };
-                reports::serve(&self.shared, report, reader, writer).await
+                reports::serve(&self.shared, member.key, report, reader, writer).await
             }
             Some(Frame::Join(join)) => self.doorkeeper.relay(join, writer).await,
             Some(other) => Err(ServeError::OutOfPlace(other.name())),

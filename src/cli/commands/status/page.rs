@@ -8,8 +8,8 @@ use crate::{
     },
     daemon::{
         api::{
-            AttentionReport, ChildReport, EditionStatus, FolderReport, MirrorReport, ParentReport, RepositoryReport,
-            ScrubState, StatusReport, TransferReport, WantsSummary,
+            AttentionReport, ChildReport, EditionStatus, FolderReport, HostsReport, MirrorReport, ParentReport,
+            RepositoryReport, ScrubState, StatusReport, TransferReport, WantsSummary,
         },
         config::Rate,
     },
@@ -32,6 +32,7 @@ pub(super) fn page(report: &StatusReport, now: u64, style: Style) -> String {
         transfers(report, style),
         report.wants.map(|summary| wants(&summary)).unwrap_or_default(),
         report.edition.as_ref().map(edition).unwrap_or_default(),
+        report.hosts.map(|counts| hosts(&counts)).unwrap_or_default(),
         report.scrub.map(|state| scrub(&state, now, style)).unwrap_or_default(),
     ];
     let filled: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
@@ -208,6 +209,21 @@ fn wants(summary: &WantsSummary) -> String {
     format!("{files} files are wanted, {open} of them not here yet (`wuasync want list`){conflicts}\n")
 }
 
+fn hosts(hosts: &HostsReport) -> String {
+    let HostsReport { known, reported_lately, stale, waiting } = hosts;
+    let mut text = match known {
+        0 => "nothing was ever told of any host (`wuasync hosts enroll`, `wuasync hosts import`)".to_owned(),
+        _ => format!("{known} hosts are known, {reported_lately} of them heard of within a day (`wuasync hosts list`)"),
+    };
+    if *stale > 0 {
+        text += &format!("; {stale} not for 45 days");
+    }
+    if *waiting > 0 {
+        text += &format!("; {waiting} wait for `wuasync hosts approve`");
+    }
+    text + "\n"
+}
+
 fn scrub(state: &ScrubState, now: u64, style: Style) -> String {
     let last = match state.last_ended_at {
         Some(ended) => format!("every file was verified {} ago", age(ended, now)),
@@ -323,6 +339,16 @@ NICE  nice        7 s ago      0            1.0 MiB/s  yes
         );
         let told = self::wants(&WantsSummary { conflicts: 1, ..wants });
         assert_eq!(told, format!("{said}; of 1, several contents were told (`wuasync want list --conflicts`)\n"));
+    }
+
+    #[test]
+    fn hosts_are_counted_and_none_at_all_is_told_apart() {
+        let none = hosts(&HostsReport { waiting: 2, ..HostsReport::default() });
+        assert!(none.starts_with("nothing was ever told of any host"), "{none}");
+        assert!(none.ends_with("; 2 wait for `wuasync hosts approve`\n"), "{none}");
+        let some = HostsReport { known: 9, reported_lately: 5, stale: 1, waiting: 0 };
+        let said = "9 hosts are known, 5 of them heard of within a day (`wuasync hosts list`); 1 not for 45 days\n";
+        assert!(page(&StatusReport { hosts: Some(some), ..report() }, 1, Style::Plain).ends_with(said));
     }
 
     #[test]
