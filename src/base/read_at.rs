@@ -1,6 +1,6 @@
 //! Reads at a position, shared by files on disk and by bytes in memory.
 
-use std::io;
+use std::{io, ops::Range, os::fd::BorrowedFd};
 
 /// Bytes that can be read from any offset by several readers at once. Calls block.
 pub trait ReadAt: Send + Sync {
@@ -11,6 +11,18 @@ pub trait ReadAt: Send + Sync {
     /// told. Fewer bytes than asked for say nothing about where the bytes end.
     fn read_at_once(&self, _buf: &mut [u8], _offset: u64) -> Option<io::Result<usize>> {
         None
+    }
+
+    /// Whether [`ReadAt::send_at`] can send these bytes, and as far as can be told without waiting for a disk.
+    fn is_sendable(&self, _range: &Range<u64>) -> bool {
+        false
+    }
+
+    /// Has the kernel send up to `len` bytes at `offset` to a connected socket, without a copy; 0 means that the
+    /// bytes end at or before `offset`, `WouldBlock` that the socket takes nothing now. `Unsupported` where only
+    /// reading is possible.
+    fn send_at(&self, _socket: BorrowedFd<'_>, _offset: u64, _len: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Fills `buf` from `offset`, or fails with `UnexpectedEof`.

@@ -1,10 +1,11 @@
 //! The bytes of a file as a response body: block by block, never padded.
 //!
-//! A block that lies in memory is read where it is sent, so that it goes from one cache of the processor to the
+//! What lies in memory is not read at all where the connection can send it so ([`FileBody::unread_part`]). Elsewhere
+//! a block that lies in memory is read where it is sent, so that it goes from one cache of the processor to the
 //! other once. What has to come from a disk is read on a thread that may wait, one block ahead. A body holds at
 //! most two blocks; a written block's memory is read into again.
 
-use crate::base::read_at::ReadAt;
+use crate::{base::read_at::ReadAt, supply::reader::Part};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
@@ -19,6 +20,8 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 /// Bytes per read. Large enough that handing work to the blocking threads costs little beside the
 /// copy, small enough that thousands of slow clients fit into memory.
 pub const BLOCK_BYTES: usize = 256 * 1024;
+/// Least bytes that are worth a call of their own: fewer leave together with the head.
+const UNREAD_BYTES: u64 = 64 * 1024;
 
 /// A range of an open file, sent once.
 pub struct FileBody {
@@ -45,8 +48,7 @@ impl FileBody {
     /// Reads the first block, so that a file that can't be read is known before the status is sent
     /// and a small file leaves together with its headers. `range` must not run backwards.
     pub async fn open(file: Arc<dyn ReadAt>, range: Range<u64>) -> io::Result<Self> {
-        let left = range.end.saturating_sub(range.start);
-        let mut body = Self { file, unread: range, next: Next::None, waits: false, lent: None, left };
+        let mut body = Self::unread(file, range);
         body.read_next();
         body.next = match body.next {
             Next::Ready(read) => Next::Ready(Ok(read?)),
@@ -54,6 +56,32 @@ impl FileBody {
             Next::None => Next::None,
         };
         Ok(body)
+    }
+
+    /// As [`FileBody::open`]; what can be sent without being read is left to [`FileBody::unread_part`].
+    pub(super) async fn open_unread(file: Arc<dyn ReadAt>, range: Range<u64>) -> io::Result<Self> {
+        let body = Self::unread(file, range);
+        if body.sendable().is_some() { Ok(body) } else { Self::open(body.file, body.unread).await }
+    }
+
+    fn unread(file: Arc<dyn ReadAt>, range: Range<u64>) -> Self {
+        let left = range.end.saturating_sub(range.start);
+        Self { file, unread: range, next: Next::None, waits: false, lent: None, left }
+    }
+
+    /// The next bytes where they lie, at most a block of them; none where they have to be read.
+    pub(super) fn unread_part(&mut self) -> Option<Part> {
+        let range = self.sendable()?;
+        self.unread.start = range.end;
+        self.left = self.left.saturating_sub(range.end - range.start);
+        Some(Part::Lies(self.file.clone(), range))
+    }
+
+    fn sendable(&self) -> Option<Range<u64>> {
+        let start = self.unread.start;
+        let range = start..self.unread.end.min(start.saturating_add(BLOCK_BYTES as u64));
+        let is_next = matches!(self.next, Next::None) && range.end.saturating_sub(start) >= UNREAD_BYTES;
+        (is_next && self.file.is_sendable(&range)).then_some(range)
     }
 
     /// Reads the next block, if there is one, or begins to; nothing may be on its way.

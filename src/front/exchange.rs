@@ -3,9 +3,16 @@
 //! The exchange travels inside the response body; where the body is dropped, complete or cut, it is
 //! counted, logged, and the connection waits for the next request.
 
-use super::{body::FileBody, counters::FrontCounters, growing::GrowingBody, request::FileRequest};
+use super::{
+    body::FileBody,
+    counters::FrontCounters,
+    growing::GrowingBody,
+    outlet::{Outlet, Piece},
+    request::FileRequest,
+};
 use crate::base::clock::SharedClock;
-use bytes::Bytes;
+use crate::supply::reader::Part;
+use bytes::{Buf, Bytes};
 use http::{Method, StatusCode, request::Parts};
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
@@ -46,6 +53,8 @@ pub(super) struct Exchange {
     clock: SharedClock,
     began: Instant,
     peer: SocketAddr,
+    /// What the kernel sends by itself, where it can.
+    outlet: Option<Arc<Outlet>>,
     /// Method and path; kept only where somebody reads them.
     line: Option<(Method, String)>,
     /// None until there is an answer.
@@ -58,6 +67,7 @@ impl Exchange {
     pub(super) fn begin(
         head: &Parts,
         peer: SocketAddr,
+        outlet: Option<Arc<Outlet>>,
         turn: Arc<Turn>,
         counters: Arc<FrontCounters>,
         clock: SharedClock,
@@ -65,12 +75,26 @@ impl Exchange {
         turn.pass();
         let line = tracing::enabled!(tracing::Level::DEBUG).then(|| (head.method.clone(), head.uri.path().to_owned()));
         let began = clock.monotonic();
-        Self { turn, counters, clock, began, peer, line, status: None, bytes: 0 }
+        Self { turn, counters, clock, began, peer, outlet, line, status: None, bytes: 0 }
     }
 
     /// Who sent the request, as far as the connection tells.
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Whether the connection can send what nobody reads.
+    pub(super) fn is_direct(&self) -> bool {
+        self.outlet.is_some()
+    }
+
+    /// What HTTP sends for a part of a body.
+    fn piece(&self, part: Part) -> io::Result<Piece> {
+        match (&self.outlet, part) {
+            (Some(outlet), part) => Ok(outlet.piece(part)),
+            (None, Part::Read(bytes)) => Ok(Piece::Bytes(bytes)),
+            (None, Part::Lies(..)) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// The body that ends this exchange.
@@ -113,40 +137,47 @@ pub(super) struct AnswerBody {
 }
 
 impl Body for AnswerBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Piece>>>> {
         let Self { content, exchange } = self.get_mut();
-        let frame = match content {
+        let part = match content {
             Content::Bytes(bytes) if bytes.is_empty() => None,
-            Content::Bytes(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Content::Bytes(bytes) => Some(Ok(Part::Read(std::mem::take(bytes)))),
             Content::File(file, body) => {
-                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-                if let Some(Err(error)) = &frame {
+                let part = match exchange.outlet.as_ref().and_then(|_| body.unread_part()) {
+                    Some(part) => Some(Ok(part)),
+                    None => {
+                        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                        frame.map(|frame| frame.map(|frame| Part::Read(frame.into_data().unwrap_or_default())))
+                    }
+                };
+                if let Some(Err(error)) = &part {
                     tracing::warn!(folder = %file.folder, name = %file.name, %error, "a response was cut: the file can't be read");
                 }
-                frame
+                part
             }
             Content::Growing(file, body) => {
-                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-                if let Some(Err(error)) = &frame {
+                let part = std::task::ready!(body.poll_part(cx));
+                if let Some(Err(error)) = &part {
                     tracing::info!(folder = %file.folder, name = %file.name, %error, "a response was cut short");
                 }
-                frame
+                part
             }
         };
-        if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
-            exchange.bytes += data.map_or(0, |data| data.len() as u64);
+        let piece = part.map(|part| part.and_then(|part| exchange.piece(part)));
+        if let Some(Ok(piece)) = &piece {
+            exchange.bytes += piece.remaining() as u64;
         }
-        Poll::Ready(frame)
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Bytes(bytes) => bytes.is_empty(),
             Content::File(_, body) => body.is_end_stream(),
-            Content::Growing(_, body) => body.is_end_stream(),
+            Content::Growing(_, body) => body.left() == 0,
         }
     }
 
@@ -154,7 +185,7 @@ impl Body for AnswerBody {
         match &self.content {
             Content::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::File(_, body) => body.size_hint(),
-            Content::Growing(_, body) => body.size_hint(),
+            Content::Growing(_, body) => SizeHint::with_exact(body.left()),
         }
     }
 }

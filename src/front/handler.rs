@@ -82,7 +82,7 @@ impl Front {
             Ok(Target::File(file)) => {
                 let client = client::of(&head.headers, exchange.peer().ip(), &*self.is_trusted);
                 match self.way(&head, &file, client, exchange.peer().ip(), is_tls).await {
-                    Way::Here => self.file(&head, file, Client::Host(client)).await,
+                    Way::Here => self.file(&head, file, Client::Host(client), exchange.is_direct()).await,
                     Way::Elsewhere(url) => elsewhere(&url),
                     Way::NotNow(wait) => come_back(StatusCode::SERVICE_UNAVAILABLE, wait),
                 }
@@ -136,12 +136,12 @@ impl Front {
         usher.way(passage).await
     }
 
-    async fn file(&self, head: &Parts, file: FileRequest, client: Client) -> Answered {
+    async fn file(&self, head: &Parts, file: FileRequest, client: Client, is_direct: bool) -> Answered {
         let FileRequest { folder, name } = file.clone();
         let ask = Ask { folder, name, client, describe: head.method == Method::HEAD };
         match self.source.find(&ask).await {
-            Answer::Held(held) => self.held(head, file, held).await,
-            Answer::Growing(growing) => self.growing(head, file, growing),
+            Answer::Held(held) => self.held(head, file, held, is_direct).await,
+            Answer::Growing(growing) => self.growing(head, file, growing, is_direct),
             Answer::Unknown => refusal(ReadRequestError::NoFile),
             Answer::NotYet { retry_after } => come_back(StatusCode::SERVICE_UNAVAILABLE, retry_after),
             Answer::OverQuota { retry_after } => come_back(StatusCode::TOO_MANY_REQUESTS, retry_after),
@@ -149,11 +149,12 @@ impl Front {
     }
 
     /// A file that arrives while it is sent: what is not here is waited for.
-    fn growing(&self, head: &Parts, file: FileRequest, growing: GrowingFile) -> Answered {
+    fn growing(&self, head: &Parts, file: FileRequest, growing: GrowingFile, is_direct: bool) -> Answered {
         let meta = self.meta(&file, growing.size, growing.modified, growing.root);
         let Plan { status, headers, range } = respond::plan(&head.method, &head.headers, &meta);
         let reader = if range.is_empty() { None } else { growing.reader(range) };
-        let content = reader.map_or(Content::EMPTY, |reader| Content::Growing(file, GrowingBody::new(reader)));
+        let content =
+            reader.map_or(Content::EMPTY, |reader| Content::Growing(file, GrowingBody::new(reader, is_direct)));
         Answered { status, headers, content }
     }
 
@@ -162,13 +163,17 @@ impl Front {
         Meta { size, modified, root, content_type, now: self.clock.unix_seconds() }
     }
 
-    async fn held(&self, head: &Parts, file: FileRequest, held: HeldFile) -> Answered {
+    async fn held(&self, head: &Parts, file: FileRequest, held: HeldFile, is_direct: bool) -> Answered {
         let meta = self.meta(&file, held.size, Some(held.modified), held.root);
         let Plan { status, headers, range } = respond::plan(&head.method, &head.headers, &meta);
         if range.is_empty() {
             return Answered { status, headers, content: Content::EMPTY };
         }
-        match FileBody::open(held.bytes, range).await {
+        let opened = match is_direct {
+            true => FileBody::open_unread(held.bytes, range).await,
+            false => FileBody::open(held.bytes, range).await,
+        };
+        match opened {
             Ok(body) => Answered { status, headers, content: Content::File(file, body) },
             Err(error) => {
                 tracing::warn!(folder = %file.folder, name = %file.name, %error, "a file can't be read");

@@ -3,8 +3,8 @@
 //! Owns sockets, TLS, requests and responses. Never opens a path, never reads the clock by itself and
 //! never learns where bytes come from. One request goes through the files in this order:
 //! [`server`] accepts, [`tls`] shakes hands, `timed` bounds every wait, [`request`] reads the target,
-//! the source is asked, [`respond`] decides (with `preconditions` and `range`), [`body`] streams, and
-//! `exchange` counts and logs. What is under `/api/v1/` goes to whoever implements [`api::HostsApi`].
+//! the source is asked, [`respond`] decides (with `preconditions` and `range`), [`body`] streams, `outlet` has
+//! the kernel send what need not be read, and `exchange` counts and logs. What is under `/api/v1/` goes to whoever implements [`api::HostsApi`].
 
 pub mod api;
 pub mod body;
@@ -13,6 +13,7 @@ pub mod counters;
 mod exchange;
 mod growing;
 pub mod handler;
+mod outlet;
 mod preconditions;
 mod range;
 pub mod request;

@@ -4,6 +4,7 @@ use super::{
     counters::FrontCounters,
     exchange::{Exchange, Turn},
     handler::Front,
+    outlet::{Direct, Outlet},
     timed::{Patience, Timed},
     tls::TlsReloader,
 };
@@ -180,24 +181,30 @@ impl Shared {
             tracing::debug!(%peer, %error, "a connection ended before it began");
             return;
         }
-        let Some(tls) = tls else { return self.serve(stream, peer, false).await };
+        let Some(tls) = tls else {
+            let outlet = Arc::<Outlet>::default();
+            return self.serve(Direct::new(stream, outlet.clone()), peer, Some(outlet)).await;
+        };
         let handshake = timeout(self.config.handshake_timeout, tls.acceptor().accept(stream));
         match self.shutdown.run_until_cancelled(handshake).await {
             None => {}
-            Some(Ok(Ok(stream))) => self.serve(stream, peer, true).await,
+            Some(Ok(Ok(stream))) => self.serve(stream, peer, None).await,
             Some(Ok(Err(error))) => self.refused(peer, &error),
             Some(Err(error)) => self.refused(peer, &error),
         }
     }
 
-    async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, stream: T, peer: SocketAddr, is_tls: bool) {
+    /// A connection with an outlet is plain, one without is encrypted.
+    async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, stream: T, peer: SocketAddr, outlet: Option<Arc<Outlet>>) {
+        let is_tls = outlet.is_none();
         let turn = Arc::<Turn>::default();
         let asked = Notify::new();
         let stream = TokioIo::new(Timed::new(stream, self.patience(), turn.clone()));
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             asked.notify_one();
             let (head, body) = request.into_parts();
-            let exchange = Exchange::begin(&head, peer, turn.clone(), self.counters.clone(), self.front.clock.clone());
+            let (turn, counters, clock) = (turn.clone(), self.counters.clone(), self.front.clock.clone());
+            let exchange = Exchange::begin(&head, peer, outlet.clone(), turn, counters, clock);
             async move { Ok::<_, Infallible>(self.front.respond(head, body, exchange, is_tls).await) }
         });
         let mut connection = pin!(http().serve_connection(stream, service));

@@ -14,6 +14,8 @@ use crate::{
 use std::{
     collections::BTreeMap,
     io,
+    ops::Range,
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -150,6 +152,14 @@ impl ReadAt for Serving {
 
     fn read_at_once(&self, buf: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
         self.bytes.read_at_once(buf, offset)
+    }
+
+    fn is_sendable(&self, range: &Range<u64>) -> bool {
+        self.bytes.is_sendable(range)
+    }
+
+    fn send_at(&self, socket: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
+        self.bytes.send_at(socket, offset, len)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The blocks of a growing file that were read last, shared by readers that go side by side.
 //!
-//! Fifty hosts that ask for one file at once read it in step: each block is read from the disk once, and all
-//! of them send the same memory. Bounded; a reader that lags reads for itself.
+//! For what the kernel can't send by itself: over TLS, and where bytes have left its memory. Fifty hosts that ask for
+//! one file at once read it in step: each block is read from the disk once, and all of them send the same memory.
+//! Bounded; a reader that lags reads for itself.
 
 use super::sight::Sight;
 use crate::base::{read_at::ReadAt, tasks::blocking};

@@ -4,9 +4,21 @@ use super::{
     flight::Flight,
     sight::{Progress, Sight, Step, next_step},
 };
+use crate::base::read_at::ReadAt;
 use bytes::Bytes;
 use std::{io, ops::Range, sync::Arc};
 use tokio::sync::watch;
+
+/// Most bytes of a part that is not read.
+const PART_BYTES: u64 = 256 * 1024;
+
+/// What comes next of a file.
+pub enum Part {
+    /// Its bytes.
+    Read(Bytes),
+    /// Where they lie: they can be sent without being read.
+    Lies(Arc<dyn ReadAt>, Range<u64>),
+}
 
 /// Reads a range of a file while it arrives.
 pub struct Reader {
@@ -38,16 +50,43 @@ impl Reader {
             return None;
         }
         let read = self.read().await;
-        match &read {
-            Ok(bytes) => self.left.start += bytes.len() as u64,
-            Err(_) => self.left.end = self.left.start,
-        }
+        self.on_taken(read.as_ref().map(|bytes| bytes.len() as u64).ok());
         Some(read)
+    }
+
+    /// As [`Reader::next`], and what can be sent without being read is not read; at most 256 KiB of it.
+    pub async fn next_part(&mut self) -> Option<io::Result<Part>> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let part = self.part().await;
+        self.on_taken(part.as_ref().ok().map(|part| match part {
+            Part::Read(bytes) => bytes.len() as u64,
+            Part::Lies(_, range) => range.end - range.start,
+        }));
+        Some(part)
     }
 
     async fn read(&mut self) -> io::Result<Bytes> {
         let (sight, until) = self.readable().await?;
         self.flight.blocks.read(&sight, self.left.start..until).await
+    }
+
+    async fn part(&mut self) -> io::Result<Part> {
+        let (sight, until) = self.readable().await?;
+        let range = self.left.start..until.min(self.left.start.saturating_add(PART_BYTES));
+        if sight.bytes.is_sendable(&range) {
+            return Ok(Part::Lies(sight.bytes, range));
+        }
+        self.flight.blocks.read(&sight, self.left.start..until).await.map(Part::Read)
+    }
+
+    /// Goes on behind what was taken; after an error there is nothing left.
+    fn on_taken(&mut self, taken: Option<u64>) {
+        match taken {
+            Some(taken) => self.left.start += taken,
+            None => self.left.end = self.left.start,
+        }
     }
 
     /// Reads `range` from here on.

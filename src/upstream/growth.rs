@@ -6,6 +6,8 @@ use crate::{
 };
 use std::{
     io,
+    ops::Range,
+    os::fd::BorrowedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,6 +51,16 @@ impl ReadAt for Growth {
         let here = self.here.run_end(offset) - offset;
         let here = usize::try_from(here).unwrap_or(usize::MAX).min(buf.len());
         if here == 0 { Ok(0) } else { self.bytes.read_at(&mut buf[..here], offset) }
+    }
+
+    fn is_sendable(&self, range: &Range<u64>) -> bool {
+        self.here.contains(range) && self.bytes.is_sendable(range)
+    }
+
+    fn send_at(&self, socket: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
+        let here = self.here.run_end(offset) - offset;
+        let len = usize::try_from(here).unwrap_or(usize::MAX).min(len);
+        if len == 0 { Ok(0) } else { self.bytes.send_at(socket, offset, len) }
     }
 }
 
@@ -94,6 +106,7 @@ impl<'a> Teller<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     fn growth(here: Ranges) -> Growth {
         let origin = Origin { size: 9, modified: None };
@@ -130,5 +143,8 @@ mod tests {
         for beyond in [4, 5, 6, 8, u64::MAX] {
             assert_eq!(growth.read_at(&mut buf, beyond).unwrap(), 0);
         }
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(growth.send_at(socket.as_fd(), 4, 9).unwrap(), 0, "not even asked for");
+        assert!(!growth.is_sendable(&(2..5)));
     }
 }

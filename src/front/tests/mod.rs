@@ -2,6 +2,7 @@
 
 mod api;
 mod curl;
+mod direct;
 mod http;
 mod limits;
 mod site;

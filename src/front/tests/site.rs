@@ -12,11 +12,17 @@ use crate::{
     domain::digest::Root,
     supply::source::{Answer, Ask, HeldFile, Source},
 };
+use rustix::net::{SendFlags, send};
 use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    ops::Range,
+    os::fd::BorrowedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 use tokio::{
@@ -35,22 +41,33 @@ pub(super) const MIB: u64 = 1 << 20;
 /// A file that claims `size` bytes, has `length`, and tells when nobody holds it.
 struct Pattern {
     length: u64,
-    dropped: Option<mpsc::UnboundedSender<()>>,
+    is_sendable: bool,
+    read: Arc<AtomicU64>,
+    dropped: mpsc::UnboundedSender<()>,
 }
 
 impl ReadAt for Pattern {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let n = self.length.saturating_sub(offset).min(buf.len() as u64) as usize;
         buf[..n].iter_mut().zip(offset..).for_each(|(byte, at)| *byte = (at % 251) as u8);
+        self.read.fetch_add(n as u64, SeqCst);
         Ok(n)
+    }
+
+    fn is_sendable(&self, _range: &Range<u64>) -> bool {
+        self.is_sendable
+    }
+
+    /// At most 100,000 bytes at a time.
+    fn send_at(&self, socket: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
+        let end = self.length.min(offset + len.min(100_000) as u64);
+        if offset >= end { Ok(0) } else { Ok(send(socket, &pattern(offset, end), SendFlags::NOSIGNAL)?) }
     }
 }
 
 impl Drop for Pattern {
     fn drop(&mut self) {
-        if let Some(dropped) = &self.dropped {
-            let _ = dropped.send(());
-        }
+        let _ = self.dropped.send(());
     }
 }
 
@@ -60,7 +77,16 @@ pub(super) fn pattern(start: u64, end: u64) -> Vec<u8> {
 }
 
 enum Entry {
-    File { size: u64, length: u64, root: Option<Root> },
+    File {
+        size: u64,
+        length: u64,
+        root: Option<Root>,
+    },
+    /// What the kernel can send by itself.
+    Direct {
+        size: u64,
+        length: u64,
+    },
     NotYet(Duration),
     Stuck,
 }
@@ -68,7 +94,14 @@ enum Entry {
 /// Answers for the folder `waptwua`.
 struct Files {
     entries: BTreeMap<&'static str, Entry>,
+    read: Arc<AtomicU64>,
     dropped: mpsc::UnboundedSender<()>,
+}
+
+impl Files {
+    fn pattern(&self, length: u64, is_sendable: bool) -> Arc<Pattern> {
+        Arc::new(Pattern { length, is_sendable, read: self.read.clone(), dropped: self.dropped.clone() })
+    }
 }
 
 impl Source for Files {
@@ -79,12 +112,16 @@ impl Source for Files {
                 None => Answer::Unknown,
                 Some(Entry::NotYet(retry_after)) => Answer::NotYet { retry_after: *retry_after },
                 Some(Entry::Stuck) => {
-                    let _held = Pattern { length: 0, dropped: Some(self.dropped.clone()) };
+                    let _held = self.pattern(0, false);
                     std::future::pending().await
                 }
                 Some(Entry::File { size, length, root }) => {
-                    let bytes = Arc::new(Pattern { length: *length, dropped: Some(self.dropped.clone()) });
+                    let bytes = self.pattern(*length, false);
                     Answer::Held(HeldFile { size: *size, modified: MODIFIED, root: *root, bytes })
+                }
+                Some(Entry::Direct { size, length }) => {
+                    let bytes = self.pattern(*length, true);
+                    Answer::Held(HeldFile { size: *size, modified: MODIFIED, root: Some(ROOT), bytes })
                 }
             }
         })
@@ -116,6 +153,10 @@ fn files() -> BTreeMap<&'static str, Entry> {
         ("unhashed.msu", Entry::File { size: 4096, length: 4096, root: None }),
         ("short.msu", Entry::File { size: 4096, length: 100, root: Some(ROOT) }),
         ("truncated.msu", Entry::File { size: 3 * MIB, length: MIB, root: Some(ROOT) }),
+        ("direct.msu", Entry::Direct { size: 3 * MIB + 17, length: 3 * MIB + 17 }),
+        ("direct-small.cab", Entry::Direct { size: 4096, length: 4096 }),
+        ("direct-huge.msu", Entry::Direct { size: 1 << 40, length: 1 << 40 }),
+        ("direct-truncated.msu", Entry::Direct { size: 3 * MIB, length: MIB + 5 }),
         ("later.cab", Entry::NotYet(Duration::from_millis(1500))),
         ("soon.cab", Entry::NotYet(Duration::ZERO)),
         ("stuck.cab", Entry::Stuck),
@@ -130,6 +171,7 @@ pub(super) struct Site {
     shutdown: CancellationToken,
     /// One message for every file that was let go.
     pub(super) dropped: mpsc::UnboundedReceiver<()>,
+    read: Arc<AtomicU64>,
 }
 
 impl Site {
@@ -139,8 +181,9 @@ impl Site {
 
     pub(super) fn with(config: FrontConfig, tls: Option<Arc<TlsReloader>>) -> Self {
         let (sender, dropped) = mpsc::unbounded_channel();
+        let read = Arc::<AtomicU64>::default();
         let front = Front {
-            source: Arc::new(Files { entries: files(), dropped: sender }),
+            source: Arc::new(Files { entries: files(), read: read.clone(), dropped: sender }),
             health: Arc::new(serde_json::Map::new),
             apis: Apis::new(vec![Arc::new(Echo)]),
             usher: None,
@@ -151,7 +194,7 @@ impl Site {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start(config, vec![Listener { socket, tls }], front, shutdown.clone()).unwrap();
         let (address, counters) = (server.addresses()[0], server.counters());
-        Self { address, counters, server, shutdown, dropped }
+        Self { address, counters, server, shutdown, dropped, read }
     }
 
     pub(super) async fn connect(&self) -> Client<TcpStream> {
@@ -162,6 +205,11 @@ impl Site {
     pub(super) async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Reply {
         let mut client = self.connect().await;
         client.ask(method, path, headers).await
+    }
+
+    /// How many bytes of files were read since this was asked last.
+    pub(super) fn read(&self) -> u64 {
+        self.read.swap(0, SeqCst)
     }
 
     /// Stops, and fails if anything is left running.

@@ -6,7 +6,7 @@
 use super::{At, Disk, DiskFile, Kind, Open, Replace, RootId, Space, Stat, path};
 use crate::base::read_at::ReadAt;
 use rustix::{
-    fd::OwnedFd,
+    fd::{BorrowedFd, OwnedFd},
     fs::{
         self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
         UTIME_OMIT,
@@ -17,6 +17,7 @@ use std::{
     fs::{DirBuilder, File},
     io::{self, IoSliceMut},
     num::NonZeroU64,
+    ops::Range,
     os::unix::fs::{DirBuilderExt, FileExt},
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -281,6 +282,19 @@ impl ReadAt for RealFile {
             Err(error) => Some(Err(error.into())),
         }
     }
+
+    /// By its last byte: what is read or written in order leaves the kernel's memory in order, too.
+    fn is_sendable(&self, range: &Range<u64>) -> bool {
+        let last = range.end.checked_sub(1).filter(|last| *last >= range.start);
+        last.is_some_and(|last| matches!(self.read_at_once(&mut [0], last), Some(Ok(1))))
+    }
+
+    fn send_at(&self, socket: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
+        match retry_on_intr(|| fs::sendfile(socket, &self.0, Some(&mut { offset }), len)) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
+            sent => Ok(sent?),
+        }
+    }
 }
 
 fn is_memory(file: &File) -> bool {
@@ -332,7 +346,10 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{collections::BTreeMap, os::unix::fs::symlink};
+    use std::{
+        collections::BTreeMap,
+        os::{fd::AsFd, unix::fs::symlink},
+    };
 
     struct Here {
         disk: RealDisk,
@@ -426,6 +443,21 @@ mod tests {
         assert!(!open().try_lock().unwrap());
         drop(first);
         assert!(open().try_lock().unwrap());
+    }
+
+    #[test]
+    fn the_kernel_sends_what_is_there_and_says_where_it_ends() {
+        let here = here();
+        here.write("f", b"0123456789");
+        let file = here.disk.open(here.root.at("f"), Open::Read).unwrap();
+        let (mine, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        for (range, expected) in [(0..10, true), (9..10, true), (0..11, false), (3..3, false), (0..0, false)] {
+            assert_eq!(file.is_sendable(&range), expected, "{range:?}");
+        }
+        assert_eq!((file.send_at(mine.as_fd(), 2, 3).unwrap(), file.send_at(mine.as_fd(), 8, 9).unwrap()), (3, 2));
+        assert_eq!(file.send_at(mine.as_fd(), 10, 5).unwrap(), 0);
+        drop(mine);
+        assert_eq!(std::io::read_to_string(theirs).unwrap(), "23489");
     }
 
     #[test]

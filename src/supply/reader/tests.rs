@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     base::{ranges::Ranges, read_at::ReadAt},
-    domain::name::{FileName, FolderName},
+    domain::{
+        digest::GROUP_BYTES,
+        name::{FileName, FolderName},
+    },
     supply::{
         blocks::{BLOCK_BYTES, LARGE_BLOCKS, LARGE_BYTES, LargeBlocks, REMEMBERED_BYTES},
         flight::Client,
@@ -22,9 +25,14 @@ const SIZE: u64 = 50 * BLOCK_BYTES + 5;
 struct Counted {
     bytes: Vec<u8>,
     read: AtomicU64,
+    is_sendable: bool,
 }
 
 impl ReadAt for Counted {
+    fn is_sendable(&self, range: &Range<u64>) -> bool {
+        self.is_sendable && range.end <= SIZE
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let n = self.bytes.read_at(buf, offset)?;
         self.read.fetch_add(n as u64, Relaxed);
@@ -40,10 +48,14 @@ struct Arriving {
 
 impl Arriving {
     fn new(number: usize, large: &LargeBlocks) -> Self {
+        Self::with(number, large, false)
+    }
+
+    fn with(number: usize, large: &LargeBlocks, is_sendable: bool) -> Self {
         let (folder, name) = (FolderName::new("waptwua").unwrap(), FileName::new(&format!("f{number}")).unwrap());
         let flight = Arc::new(Flight::new(folder, name, Client::Background, 0, large.clone()));
         let bytes = (0..SIZE).map(|at| (at / 251 + at + number as u64) as u8).collect();
-        let counted = Arc::new(Counted { bytes, read: AtomicU64::new(0) });
+        let counted = Arc::new(Counted { bytes, read: AtomicU64::new(0), is_sendable });
         let sight = Sight {
             start: 1,
             size: SIZE,
@@ -147,6 +159,45 @@ async fn slow_readers_hold_a_block_each_and_nobody_back() {
     assert_eq!(at, SIZE);
     drop((reader, slow));
     assert!(arriving.iter().all(|one| one.flight.readers() == 0));
+}
+
+#[tokio::test]
+async fn what_can_be_sent_unread_is_not_read_and_the_last_group_waits_all_the_same() {
+    let one = Arriving::with(3, &LargeBlocks::default(), true);
+    let (mut reader, mut at) = (one.reader(), 0);
+    reader.seek(7..SIZE);
+    one.arrives(300_000);
+    let mut next_range = async || match reader.next_part().await.unwrap().unwrap() {
+        Part::Lies(bytes, range) => {
+            assert!(std::ptr::addr_eq(Arc::as_ptr(&bytes), Arc::as_ptr(&one.counted)));
+            range
+        }
+        Part::Read(bytes) => panic!("{} bytes were read", bytes.len()),
+    };
+    assert_eq!((next_range().await, next_range().await), (7..262_151, 262_151..300_000));
+    one.arrives(SIZE);
+    let held_back = SIZE.saturating_sub(1) / GROUP_BYTES * GROUP_BYTES;
+    while at < held_back {
+        let range = next_range().await;
+        assert!(range.end - range.start <= 262_144 && range.start >= at);
+        at = range.end;
+    }
+    assert_eq!(at, held_back);
+    {
+        let waits = next_range();
+        tokio::select! {
+            biased;
+            _ = waits => panic!("the last group was let go"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    one.flight.tell_verified(&one.sight);
+    assert_eq!(next_range().await, held_back..SIZE);
+    assert!(reader.next_part().await.is_none());
+    assert_eq!(one.read(), 0);
+    let plain = Arriving::new(0, &LargeBlocks::default());
+    plain.arrives(SIZE);
+    assert!(matches!(plain.reader().next_part().await, Some(Ok(Part::Read(_)))));
 }
 
 #[tokio::test]
