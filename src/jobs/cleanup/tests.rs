@@ -123,3 +123,13 @@ async fn the_job_runs_on_mains_where_it_is_enabled_and_tells_of_a_night_that_it_
     let secondary = Set { repository: Arc::new(below.secondary()), place: below, asked: set.asked.clone() };
     assert!(secondary.cleanup(true).next(None, now, &zone).unwrap().is_none());
 }
+
+#[test]
+fn where_a_timer_lets_files_go_the_daemon_does_it_only_a_minute_before_the_windows_end() {
+    let (set, _) = Set::new();
+    let zone = TimeZone::get("Europe/Paris").unwrap();
+    let at = |text: &str| zone.to_timestamp(text.parse().unwrap()).unwrap().as_second();
+    let next = set.cleanup(true).next(None, at("2026-05-05T02:29"), &zone).unwrap().unwrap();
+    assert_eq!((next.from, next.moment(true)), (at("2026-05-05T02:30"), at("2026-05-05T03:29")));
+    assert!((next.from..at("2026-05-05T03:30")).contains(&next.moment(false)), "{next:?}");
+}
