@@ -7,9 +7,10 @@
 mod machine;
 mod processes;
 
-use machine::{Machine, SERVE, THEIRS};
+use machine::{Machine, SERVE, THEIRS, terminal::Terminal};
 use processes::{Node, immutable, noise, wait};
 use std::fs;
+use wuasync::domain::backup::{BackupFile, Passphrase};
 
 const REPO_SYNC: &str = "[global]\nwapt_server = https://wapt.example.org\n[repo-sync]\nenable_remote_repo = True\n\
                          remote_repo_dirs = waptwua,wads\nlocal_repo_time_for_sync_start = 22:30\n\
@@ -114,6 +115,39 @@ fn a_main_that_systemd_runs_seals_its_line_key_and_what_people_wrote_needs_their
     machine.ok("setup --yes --site Lyon --overwrite", "");
     assert!(machine.read("/etc/wuasync/conf.d/setup.toml").contains("site = \"Lyon\"\n"));
     assert!(machine.read("/root/asked").ends_with("restart wuasync.service\n"));
+}
+
+#[test]
+fn a_passphrase_is_typed_twice_and_shown_nowhere_and_the_terminal_is_as_before_also_after_ctrl_c() {
+    const QUESTION: &str = "Passphrase that seals the line key";
+    const AGAIN: &str = "The same once more";
+    let machine = Machine::of_wapt();
+    let options = "/usr/local/bin/wuasync setup --role main --name paris --site Paris --folder waptwua=/var/www/waptwua \
+                   --listen 127.0.0.1:0 --sync-listen 127.0.0.1:0 --advertise paris.example:4443 --cab-url off --limit off";
+    machine.shell(&format!("{options} --yes"));
+    machine.serve();
+    let line = format!("stty -a >/root/before; {options}; echo exit=$?; stty -a >/root/after");
+    let as_before = || assert_eq!(machine.read("/root/after"), machine.read("/root/before"));
+
+    let mut terminal = Terminal::run(&machine, &line);
+    terminal.answer(QUESTION, 1, "Pfirsich\x03");
+    let shown = terminal.end();
+    assert!(shown.contains("exit=5") && !shown.contains("Pfirsich"), "{shown}");
+    as_before();
+
+    let mut terminal = Terminal::run(&machine, &line);
+    terminal.answer(QUESTION, 1, "Pfirsich Melba\n");
+    terminal.answer(AGAIN, 1, "Pfirsich Malba\n");
+    terminal.answer(QUESTION, 2, "Pfirsich Melba\n");
+    terminal.answer(AGAIN, 2, "Pfirsich Melba\n");
+    terminal.answer("Do this?", 1, "yes\n");
+    let shown = terminal.end();
+    assert!(shown.contains("these were two") && shown.contains("exit=0"), "{shown}");
+    assert!(!shown.contains("Pfirsich"), "{shown}");
+    as_before();
+    let sealed = BackupFile::decode(&fs::read(machine.at("/root/wuasync-paris.keys")).unwrap()).unwrap();
+    assert!(sealed.unseal(&Passphrase::new("Pfirsich Malba").unwrap()).is_err());
+    assert!(sealed.unseal(&Passphrase::new("Pfirsich Melba").unwrap()).unwrap().is_some());
 }
 
 #[test]

@@ -69,10 +69,11 @@ fn control(deb: &Table, manifest: &Table, tree: &Path, version: &str) {
     let architecture = Command::new("dpkg").arg("--print-architecture").output().unwrap();
     let architecture = String::from_utf8(architecture.stdout).unwrap();
     let fields = format!(
-        "Package: wuasync\nVersion: {version}\nArchitecture: {}\nMaintainer: {}\nDepends: {depends}\nSection: {}\n\
-         Priority: {}\nDescription: {description}\n",
+        "Package: wuasync\nVersion: {version}\nArchitecture: {}\nMaintainer: {}\nDepends: {depends}\nRecommends: {}\n\
+         Section: {}\nPriority: {}\nDescription: {description}\n",
         architecture.trim(),
         text("maintainer"),
+        text("recommends"),
         text("section"),
         text("priority"),
     );

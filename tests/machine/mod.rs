@@ -5,6 +5,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod terminal;
+
 use crate::processes::{Answer, run, wait};
 use std::{
     collections::BTreeMap,

@@ -155,3 +155,13 @@ async fn a_secondary_empties_its_trash_by_night_of_what_has_rested_and_leaves_al
     let all = cleanup.run_once(CleanupWish::default()).await.unwrap();
     assert_eq!((all.trash_files, set.place.trashed().len()), (1, 0), "somebody wanted all of it to go");
 }
+
+#[test]
+fn where_a_timer_lets_files_go_the_daemon_does_it_only_a_minute_before_the_windows_end() {
+    let (set, _) = Set::new();
+    let zone = TimeZone::get("Europe/Paris").unwrap();
+    let at = |text: &str| zone.to_timestamp(text.parse().unwrap()).unwrap().as_second();
+    let next = set.cleanup(true).next(None, at("2026-05-05T02:29"), &zone).unwrap().unwrap();
+    assert_eq!((next.from, next.moment(true)), (at("2026-05-05T02:30"), at("2026-05-05T03:29")));
+    assert!((next.from..at("2026-05-05T03:30")).contains(&next.moment(false)), "{next:?}");
+}

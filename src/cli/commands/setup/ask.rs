@@ -1,5 +1,6 @@
 //! Questions on a terminal: what is proposed stands in brackets, and an empty answer takes it.
 
+use super::hidden::{self, Typed};
 use crate::{
     cli::{context::Context, error::CliError, out::printable},
     daemon::setup::{self, ChoiceError, Facts, Key},
@@ -9,9 +10,12 @@ use std::{
     io::{self, BufRead, Read},
     path::PathBuf,
 };
+use zeroize::Zeroizing;
 
 /// Longer than any setting.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024;
+/// As much as a terminal takes in one line.
+const MAX_PASSPHRASE_BYTES: usize = 4 * 1024;
 
 /// Asks for every setting that no option gave.
 pub(super) fn every_setting(
@@ -48,22 +52,32 @@ pub(super) fn every_setting(
     Ok(())
 }
 
-/// Asks for what a node of this role may still need.
-pub(super) fn secrets(
-    is_main: bool,
-    token: &mut Option<PathBuf>,
-    passphrase: &mut Option<PathBuf>,
-    context: &Context,
-) -> Result<(), CliError> {
-    if is_main && passphrase.is_none() {
-        let question = "File with a passphrase that seals the line key for safe keeping [none: later]";
-        *passphrase = answer(question, context)?.map(PathBuf::from);
+/// Asks for the file with a secondary's token; `None` leaves joining for later.
+pub(super) fn token_file(context: &Context) -> Result<Option<PathBuf>, CliError> {
+    let question = "File with the token of `wuasync pair invite` [none: later]; - reads it from here";
+    Ok(answer(question, context)?.map(PathBuf::from))
+}
+
+/// Asks for a main's passphrase, which is not shown, until it was typed twice alike; `None` leaves it for later.
+pub(super) fn passphrase(context: &Context) -> Result<Option<Zeroizing<String>>, CliError> {
+    loop {
+        let first = hidden("Passphrase that seals the line key for safe keeping, not shown [none: later]", context)?;
+        if first.trim().is_empty() {
+            return Ok(None);
+        }
+        if hidden("The same once more", context)? == first {
+            return Ok(Some(first));
+        }
+        context.out().note("  these were two");
     }
-    if !is_main && token.is_none() {
-        let question = "File with the token of `wuasync pair invite` [none: later]; - reads it from here";
-        *token = answer(question, context)?.map(PathBuf::from);
+}
+
+fn hidden(question: &str, context: &Context) -> Result<Zeroizing<String>, CliError> {
+    let typed = hidden::read(io::stdin(), MAX_PASSPHRASE_BYTES, || context.out().note(question));
+    match typed.map_err(CliError::Input)? {
+        Typed::Line(line) => Ok(line),
+        Typed::Interrupted => Err(CliError::Interrupted),
     }
-    Ok(())
 }
 
 /// Whether a person types yes.

@@ -104,19 +104,14 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit, CliError> {
     }
     let asks = io::stdin().is_terminal() && !context.out().is_json() && !args.yes && !args.dry_run;
     let mut wishes = wishes(&args);
-    let (mut token, mut passphrase) = (args.token_file.clone(), args.passphrase_file.clone());
     if asks {
         ask::every_setting(&facts, &mut wishes, context)?;
     }
-    if token.is_some() && !wishes.contains_key(&Key::Role) {
+    if args.token_file.is_some() && !wishes.contains_key(&Key::Role) {
         wishes.insert(Key::Role, "secondary".to_owned());
     }
     let choices = setup::choose(&facts, &wishes).map_err(choice_error)?;
-    if asks {
-        ask::secrets(choices.is_main(), &mut token, &mut passphrase, context)?;
-    }
-    let secrets =
-        Secrets { token: secret(token.as_deref(), last_line)?, passphrase: secret(passphrase.as_deref(), whole)? };
+    let secrets = secrets(&args, choices.is_main(), asks, context)?;
     let plan = plan(&args, &facts, &choices, &secrets)?;
     Config::load_with(config, &plan.texts(), &[], &context.host_name())?;
     if args.dry_run {
@@ -131,6 +126,19 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit, CliError> {
         setup::act(&plan, &secrets, on_step).map_err(act_error)?;
     }
     done(&choices, &plan, context)
+}
+
+/// From files, or from whoever can be asked.
+fn secrets(args: &Args, is_main: bool, asks: bool, context: &Context) -> Result<Secrets, CliError> {
+    let token_file = match &args.token_file {
+        None if asks && !is_main => ask::token_file(context)?,
+        given => given.clone(),
+    };
+    let passphrase = match &args.passphrase_file {
+        None if asks && is_main => ask::passphrase(context)?,
+        given => secret(given.as_deref(), whole)?,
+    };
+    Ok(Secrets { token: secret(token_file.as_deref(), last_line)?, passphrase })
 }
 
 fn plan(args: &Args, facts: &Facts, choices: &Choices, secrets: &Secrets) -> Result<SetupPlan, CliError> {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod command;
+mod hidden;
 mod page;
 
 pub(crate) use command::{Args, run};
