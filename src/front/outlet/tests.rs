@@ -96,7 +96,8 @@ async fn bytes_and_ranges_leave_in_their_order_whether_or_not_the_kernel_can_sen
 
 #[tokio::test]
 async fn whoever_takes_a_blank_for_bytes_or_lets_it_go_sends_nothing_more() {
-    let misuses: [fn(&Arc<Outlet>, Piece) -> Vec<u8>; 3] = [
+    type Misuse = fn(&Arc<Outlet>, Piece) -> Vec<u8>;
+    let misuses: [Misuse; 3] = [
         |_, mut piece| piece.copy_to_bytes(50).to_vec(),
         |_, piece| {
             drop(piece);

@@ -71,8 +71,7 @@ async fn a_file_that_ends_early_ends_the_answer_short_and_is_never_padded() {
 
 #[tokio::test]
 async fn who_takes_nothing_of_what_the_kernel_sends_is_let_go_and_so_is_who_leaves() {
-    let mut config = FrontConfig::default();
-    config.write_timeout = Duration::from_millis(100);
+    let config = FrontConfig { write_timeout: Duration::from_millis(100), ..FrontConfig::default() };
     let mut site = Site::with(config, None);
     let mut silent = site.connect().await;
     silent.send(&request("GET", "/waptwua/direct-huge.msu", &[])).await;
@@ -96,8 +95,7 @@ async fn a_shutdown_finishes_what_the_kernel_sends_and_waits_no_longer_than_the_
         assert!(busy.rest().await == pattern(0, SIZE));
     });
     stopped.unwrap();
-    let mut config = FrontConfig::default();
-    config.drain_timeout = Duration::from_millis(100);
+    let config = FrontConfig { drain_timeout: Duration::from_millis(100), ..FrontConfig::default() };
     let site = Site::with(config, None);
     let mut client = site.connect().await;
     client.send(&request("GET", "/waptwua/direct-huge.msu", &[])).await;
