@@ -53,8 +53,9 @@ fn a_main_and_a_secondary_are_installed_as_the_readme_says_and_lose_nothing_howe
     }
     let old = lay_out_wapt(&paris);
 
-    follow_readme(&paris, &lyon, &old);
+    let token = follow_readme(&paris, &lyon, &old);
     users_and_rights(&paris, &lyon, &old);
+    journals_have_fields_and_no_secret(&paris, &lyon, &token);
     let update = drop_update(&paris, "new", 3_000_000);
     arrives(&paris, &lyon, &update);
     where_no_setting_listens_nobody_waits(&lyon);
@@ -88,7 +89,9 @@ fn drop_update(machine: &Machine, stem: &str, size: u64) -> String {
 
 /// Every command of the README's five minutes, on the machine that it is for, unchanged but for the update's name and
 /// what people paste.
-fn follow_readme(paris: &Machine, lyon: &Machine, update: &str) {
+///
+/// The token that was pasted.
+fn follow_readme(paris: &Machine, lyon: &Machine, update: &str) -> String {
     let commands = readme::five_minutes();
     assert!(commands.len() <= MOST_COMMANDS, "{commands:?}");
     assert!(commands.iter().any(|(on, _)| *on == On::Main) && commands.iter().any(|(on, _)| *on == On::Secondary));
@@ -103,6 +106,32 @@ fn follow_readme(paris: &Machine, lyon: &Machine, update: &str) {
         let said = machine.said(&command, &machine.sh_with(&command, &token));
         if command.starts_with("wuasync pair invite") {
             token = format!("{}\n", said.trim().lines().last().unwrap());
+        }
+    }
+    token.trim().to_owned()
+}
+
+/// The journal has what happened with its fields, and no secret: neither the token nor a part of it, nor a passphrase.
+fn journals_have_fields_and_no_secret(paris: &Machine, lyon: &Machine, token: &str) {
+    paris.ok("echo 'correct horse battery' >phrase && wuasync backup sealed --passphrase-file phrase && rm phrase");
+    paris.ok("wuasync jobs run copy-ledger");
+    for (machine, field, value) in [
+        (paris, "WUASYNC_MEMBER", "lyon"),
+        (paris, "WUASYNC_JOB", "copy-ledger"),
+        (lyon, "WUASYNC_NAME", "paris"),
+        (lyon, "WUASYNC_FOLDER", "waptwua"),
+    ] {
+        let found = machine.until(&format!("{field}={value} is in the journal"), || {
+            journal(machine, &format!("{field}={value}")).into_iter().next()
+        });
+        assert_eq!((&found[field], &found["SYSLOG_IDENTIFIER"]), (&json!(value), &json!("wuasync")), "{found}");
+        assert!(found["PRIORITY"].is_string() && found["MESSAGE"].is_string(), "{found}");
+    }
+    for machine in [paris, lyon] {
+        let everything = machine.ok("journalctl -o json --all");
+        assert!(everything.lines().count() > 20);
+        for secret in [token, &token[token.len() - 24..], "horse battery"] {
+            assert!(!everything.contains(secret), "{secret:?} is in the journal");
         }
     }
 }

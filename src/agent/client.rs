@@ -68,21 +68,9 @@ pub struct Rest {
 }
 
 impl AgentClient {
-    /// Believes the machine's certificates and those of `authorities` (PEM). Reads files, and blocks for that.
+    /// Believes whom [`trusting`] does. Reads files, and blocks for that.
     pub fn new(authorities: &[Vec<u8>]) -> Result<Self, ClientSetupError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for pem in authorities {
-            let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
-            if certificates.is_empty() {
-                return Err(rustls_pki_types::pem::Error::NoItemsFound.into());
-            }
-            for certificate in certificates {
-                roots.add(certificate)?;
-            }
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let tls = builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth();
+        let tls = trusting(authorities)?;
         let direct = client(&tls, None)?;
         Ok(Self { tls, direct, proxied: Mutex::default() })
     }
@@ -153,6 +141,23 @@ impl AgentClient {
         proxied.insert(proxy.clone(), made.clone());
         Ok(made)
     }
+}
+
+/// TLS that believes the machine's certificates and those of `authorities` (PEM). Reads files, and blocks for that.
+pub fn trusting(authorities: &[Vec<u8>]) -> Result<ClientConfig, ClientSetupError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for pem in authorities {
+        let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() {
+            return Err(rustls_pki_types::pem::Error::NoItemsFound.into());
+        }
+        for certificate in certificates {
+            roots.add(certificate)?;
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn client(tls: &ClientConfig, proxy: Option<&str>) -> Result<Client, reqwest::Error> {

@@ -18,7 +18,7 @@ use std::sync::{
 /// The newest form of both databases.
 pub(super) const VERSION: u64 = 1;
 /// redb's page cache; its default of 1 GiB would be most of a small machine.
-pub(super) const CACHE_BYTES: usize = 24 << 20;
+pub(super) const CACHE_BYTES: usize = 8 << 20;
 const VERSION_KEY: &str = "version";
 
 /// The index. One writer; readers see whole commits.

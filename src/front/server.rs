@@ -15,14 +15,14 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -97,8 +97,8 @@ impl Server {
         let counters = Arc::<FrontCounters>::default();
         let tasks = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-        let shared =
-            Arc::new(Shared { config, front, counters: counters.clone(), slots, shutdown, tasks: tasks.clone() });
+        let (counted, tracked, ends) = (counters.clone(), tasks.clone(), OnceLock::new());
+        let shared = Arc::new(Shared { config, front, counters: counted, slots, shutdown, tasks: tracked, ends });
         let mut addresses = Vec::with_capacity(listeners.len());
         let mut sockets = Vec::with_capacity(listeners.len());
         for Listener { socket, tls } in listeners {
@@ -143,6 +143,8 @@ struct Shared {
     slots: Arc<Semaphore>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    /// When what is still open is cut; set by whoever sees the shutdown first.
+    ends: OnceLock<Instant>,
 }
 
 impl Shared {
@@ -186,12 +188,27 @@ impl Shared {
             return self.serve(Direct::new(stream, outlet.clone()), peer, Some(outlet)).await;
         };
         let handshake = timeout(self.config.handshake_timeout, tls.acceptor().accept(stream));
-        match self.shutdown.run_until_cancelled(handshake).await {
-            None => {}
+        // Who was accepted before the shutdown is answered, as without TLS.
+        let shaken = tokio::select! {
+            shaken = handshake => Some(shaken),
+            () = self.drained() => None,
+        };
+        match shaken {
+            None => self.cut(peer),
             Some(Ok(Ok(stream))) => self.serve(stream, peer, None).await,
             Some(Ok(Err(error))) => self.refused(peer, &error),
             Some(Err(error)) => self.refused(peer, &error),
         }
+    }
+
+    /// Waits for the shutdown; when what is open then is cut.
+    async fn told_to_end(&self) -> Instant {
+        self.shutdown.cancelled().await;
+        *self.ends.get_or_init(|| Instant::from_std(self.front.clock.monotonic()) + self.config.drain_timeout)
+    }
+
+    async fn drained(&self) {
+        sleep_until(self.told_to_end().await).await;
     }
 
     /// A connection with an outlet is plain, one without is encrypted.
@@ -211,14 +228,14 @@ impl Shared {
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = self.shutdown.cancelled() => tokio::select! {
+            ends = self.told_to_end() => tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
                 // A connection without any question would be closed before its first one is read.
                 _ = timeout(FIRST_QUESTION, asked.notified()) => {
                     connection.as_mut().graceful_shutdown();
-                    timeout(self.config.drain_timeout, connection).await.unwrap_or_else(|_| {
-                        tracing::warn!(%peer, "a connection was cut: it did not end in time");
+                    timeout_at(ends, connection).await.unwrap_or_else(|_| {
+                        self.cut(peer);
                         Ok(())
                     })
                 }
@@ -234,6 +251,10 @@ impl Shared {
     fn patience(&self) -> Patience {
         let FrontConfig { idle_timeout, head_timeout, write_timeout, .. } = self.config;
         Patience { idle: idle_timeout, head: head_timeout, write: write_timeout }
+    }
+
+    fn cut(&self, peer: SocketAddr) {
+        tracing::warn!(%peer, "a connection was cut: it did not end in time");
     }
 
     fn refused(&self, peer: SocketAddr, error: &dyn std::error::Error) {

@@ -8,7 +8,7 @@ use super::{
     layout,
 };
 use crate::domain::name::{FileName, MAX_COMPONENTS, NameError};
-use std::io;
+use std::{io, ops::Range};
 
 /// Something that a walk came by.
 #[derive(Debug)]
@@ -65,29 +65,45 @@ fn walk_from(
     each: &mut dyn FnMut(Walked),
 ) -> io::Result<()> {
     while let Some(directory) = directories.pop() {
-        let names = match names_in(disk, root, &directory) {
-            Ok(names) => names,
+        let listing = match Listing::of(disk, root, &directory) {
+            Ok(listing) => listing,
             Err(e) if directory.is_empty() => return Err(e),
             Err(e) => {
                 refuse_unless_gone(directory, e, each);
                 continue;
             }
         };
-        for (name, kind) in names {
-            if !(directory.is_empty() && layout::is_reserved(&name)) {
-                directories.extend(visit(disk, root, &directory, &name, kind, each));
+        for (place, kind) in &listing.entries {
+            let name = &listing.names[place.clone()];
+            if !(directory.is_empty() && layout::is_reserved(name)) {
+                directories.extend(visit(disk, root, &directory, name, *kind, each));
             }
         }
     }
     Ok(())
 }
 
-/// Sorted, so that equal trees are walked in equal order.
-fn names_in(disk: &dyn Disk, root: RootId, directory: &str) -> io::Result<Vec<(Box<[u8]>, Kind)>> {
-    let mut names = Vec::new();
-    disk.list(root.at(directory), &mut |name, kind| names.push((name.into(), kind)))?;
-    names.sort_unstable_by(|(a, _): &(Box<[u8]>, Kind), (b, _)| a.cmp(b));
-    Ok(names)
+/// What is in one directory, sorted, so that equal trees are walked in equal order.
+///
+/// All names are one piece of memory, which goes back to the system as a whole; a hundred thousand pieces stay with
+/// the process long after the walk.
+struct Listing {
+    names: Vec<u8>,
+    /// Where each name stands in `names`.
+    entries: Vec<(Range<usize>, Kind)>,
+}
+
+impl Listing {
+    fn of(disk: &dyn Disk, root: RootId, directory: &str) -> io::Result<Self> {
+        let (mut names, mut entries) = (Vec::new(), Vec::new());
+        disk.list(root.at(directory), &mut |name, kind| {
+            let start = names.len();
+            names.extend_from_slice(name);
+            entries.push((start..names.len(), kind));
+        })?;
+        entries.sort_unstable_by(|(a, _): &(Range<usize>, Kind), (b, _)| names[a.clone()].cmp(&names[b.clone()]));
+        Ok(Self { names, entries })
+    }
 }
 
 /// Reports one entry; a directory that is to be seen is given back.

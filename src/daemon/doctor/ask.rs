@@ -1,6 +1,9 @@
 //! Asks around: names, proxies, the parent over UDP, and listeners as a stock WAPT agent asks them.
 
-use super::gather::{DaemonFacts, reachable};
+use super::{
+    gather::{DaemonFacts, reachable},
+    https::{Https, NoAnswer},
+};
 use crate::{
     base::{
         chain::chain,
@@ -27,7 +30,11 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// Who does not answer within it is away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,15 +48,18 @@ const MAX_BODY_BYTES: usize = 4 * 1024;
 pub(super) struct Site {
     /// Whose it is: `the daemon`.
     pub(super) who: &'static str,
-    pub(super) address: SocketAddr,
+    /// An address, or that of the web where it is asked over HTTPS.
+    pub(super) place: String,
+    /// When the certificate ends that it shows, in seconds since 1970 UTC.
+    pub(super) ends: Option<u64>,
     /// HEAD `/wapt/Packages`: whether an agent takes the repository for one.
-    pub(super) packages: Result<Answer, String>,
+    pub(super) packages: Result<Answer, NoAnswer>,
     /// HEAD of the edition.
-    pub(super) cab: Result<Answer, String>,
+    pub(super) cab: Result<Answer, NoAnswer>,
     /// Its first byte.
-    pub(super) first_byte: Result<Answer, String>,
+    pub(super) first_byte: Result<Answer, NoAnswer>,
     /// GET of its `.sha1`.
-    pub(super) sidecar: Result<Answer, String>,
+    pub(super) sidecar: Result<Answer, NoAnswer>,
     /// The edition on this disk: its bytes, and its date as HTTP writes it.
     pub(super) on_disk: Option<(u64, String)>,
 }
@@ -64,7 +74,20 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// The daemon's own listener, and whoever has port 80 before it.
+/// What is asked, and of whom.
+pub(super) struct Asked {
+    /// As `Host` says it.
+    pub(super) host: String,
+    pub(super) path: String,
+}
+
+/// How a web server is asked.
+enum Way {
+    Plain(SocketAddr),
+    Https(Https),
+}
+
+/// The daemon's own listener, whoever has port 80 before it, and where hosts are sent if that is HTTPS.
 pub(super) async fn sites(config: &Config, daemon: &DaemonFacts, sockets: &Sockets) -> Vec<Site> {
     let own = config.http.listen.iter().find(|address| address.port() != 0).map(reachable);
     let own = own.filter(|_| daemon.is_there());
@@ -73,12 +96,26 @@ pub(super) async fn sites(config: &Config, daemon: &DaemonFacts, sockets: &Socke
     let mut sites = Vec::new();
     for (who, address) in own.map(|own| ("the daemon", own)).into_iter().chain(before.map(|it| ("the web server", it)))
     {
-        sites.push(site(who, address, config).await);
+        sites.push(site(who, address.to_string(), &Way::Plain(address), config).await);
+    }
+    const PUBLIC: &str = "the public address";
+    match Https::of(config).filter(|_| daemon.is_there()) {
+        None => {}
+        Some(Ok(https)) => sites.push(site(PUBLIC, https.url().to_owned(), &Way::Https(https), config).await),
+        Some(Err(error)) => sites.push(Site::unasked(PUBLIC, NoAnswer::Tls(error))),
     }
     sites
 }
 
-async fn site(who: &'static str, address: SocketAddr, config: &Config) -> Site {
+impl Site {
+    fn unasked(who: &'static str, why: NoAnswer) -> Self {
+        let none = || Err(why.clone());
+        let (packages, cab, first_byte, sidecar) = (none(), none(), none(), none());
+        Self { who, place: "http.public_url".to_owned(), ends: None, packages, cab, first_byte, sidecar, on_disk: None }
+    }
+}
+
+async fn site(who: &'static str, place: String, way: &Way, config: &Config) -> Site {
     let folder = config.folders.iter().find(|folder| folder.name.as_str() == "waptwua").or(config.folders.first());
     let name = folder.map_or("waptwua", |folder| folder.name.as_str());
     let cab = format!("/{name}/wsusscn2.cab");
@@ -88,45 +125,77 @@ async fn site(who: &'static str, address: SocketAddr, config: &Config) -> Site {
         let modified = found.modified().ok().filter(|at| *at >= SystemTime::UNIX_EPOCH)?;
         Some((found.len(), httpdate::fmt_http_date(modified)))
     });
+    let ends = match way {
+        Way::Plain(_) => None,
+        Way::Https(https) => timeout(PATIENCE, https.certificate_ends()).await.ok().flatten(),
+    };
     Site {
         who,
-        address,
-        packages: ask(address, Method::HEAD, "/wapt/Packages", None).await,
-        cab: ask(address, Method::HEAD, &cab, None).await,
-        first_byte: ask(address, Method::GET, &cab, Some("bytes=0-0")).await,
-        sidecar: ask(address, Method::GET, &format!("{cab}.sha1"), None).await,
+        place,
+        ends,
+        packages: ask(way, Method::HEAD, "/wapt/Packages", None).await,
+        cab: ask(way, Method::HEAD, &cab, None).await,
+        first_byte: ask(way, Method::GET, &cab, Some("bytes=0-0")).await,
+        sidecar: ask(way, Method::GET, &format!("{cab}.sha1"), None).await,
         on_disk,
     }
 }
 
 /// One request on a connection of its own.
-async fn ask(address: SocketAddr, method: Method, path: &str, range: Option<&str>) -> Result<Answer, String> {
-    let asking = async {
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
-        let connection = tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, address.to_string());
-        if let Some(range) = range {
-            request = request.header(header::RANGE, range);
+async fn ask(way: &Way, method: Method, path: &str, range: Option<&str>) -> Result<Answer, NoAnswer> {
+    match way {
+        Way::Plain(address) => {
+            let asked = Asked { host: address.to_string(), path: path.to_owned() };
+            let stream = async { TcpStream::connect(address).await.map_err(|error| NoAnswer::of(&error)) };
+            in_time(async { talk(stream.await?, method, asked, range).await }).await
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-        let answer = requests.send_request(request).await.map_err(|error| chain(&error))?;
-        let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut found = Answer {
-            status: answer.status().as_u16(),
-            length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-            last_modified: text(header::LAST_MODIFIED),
-            content_range: text(header::CONTENT_RANGE),
-            body: Vec::new(),
-        };
-        // A whole cabinet in answer to one byte is not read.
-        if let Ok(body) = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect().await {
-            found.body = body.to_bytes().to_vec();
-        }
-        connection.abort();
-        Ok(found)
+        Way::Https(https) => ask_https(https, method, path, range).await,
+    }
+}
+
+/// The same over TLS.
+pub(super) async fn ask_https(
+    https: &Https,
+    method: Method,
+    path: &str,
+    range: Option<&str>,
+) -> Result<Answer, NoAnswer> {
+    in_time(async { talk(https.connect().await?, method, https.asked(path), range).await }).await
+}
+
+async fn in_time<T>(asking: impl Future<Output = Result<T, NoAnswer>>) -> Result<T, NoAnswer> {
+    timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err(NoAnswer::Silent(late())))
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    method: Method,
+    asked: Asked,
+    range: Option<&str>,
+) -> Result<Answer, NoAnswer> {
+    let failed = |error: hyper::Error| NoAnswer::of(&error);
+    let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let connection = tokio::spawn(connection);
+    let mut request = Request::builder().method(method).uri(asked.path).header(header::HOST, asked.host);
+    if let Some(range) = range {
+        request = request.header(header::RANGE, range);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| NoAnswer::Silent(error.to_string()))?;
+    let answer = requests.send_request(request).await.map_err(failed)?;
+    let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut found = Answer {
+        status: answer.status().as_u16(),
+        length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+        last_modified: text(header::LAST_MODIFIED),
+        content_range: text(header::CONTENT_RANGE),
+        body: Vec::new(),
     };
-    timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err(late()))
+    // A whole cabinet in answer to one byte is not read.
+    if let Ok(body) = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect().await {
+        found.body = body.to_bytes().to_vec();
+    }
+    connection.abort();
+    Ok(found)
 }
 
 /// The addresses of a name.

@@ -4,8 +4,11 @@ use super::{
     ask::{Answer, Site},
     finding::Finding,
     gather::Facts,
+    https::NoAnswer,
+    network::SOON_SECONDS,
 };
-use crate::{daemon::config::Config, domain::member::Role};
+use crate::{base::units, daemon::config::Config, domain::member::Role};
+use std::time::Duration;
 
 /// Whether an edition from Microsoft could be published.
 pub(super) fn trust(config: &Config, facts: &Facts) -> Vec<Finding> {
@@ -47,7 +50,8 @@ pub(super) fn wapt(config: &Config, facts: &Facts) -> Vec<Finding> {
 
 /// Whether a stock agent gets what it asks for, as it needs it.
 pub(super) fn agents(config: &Config, facts: &Facts) -> Vec<Finding> {
-    facts.sites.iter().flat_map(|site| [packages(site, config, facts), cab(site), sidecar(site)]).flatten().collect()
+    let of_site = |site| [packages(site, config, facts), cab(site), sidecar(site), certificate(site, facts.now)];
+    facts.sites.iter().flat_map(of_site).flatten().collect()
 }
 
 const CHECK: &str = "agents";
@@ -128,13 +132,60 @@ fn sidecar(site: &Site) -> Option<Finding> {
     ))
 }
 
-fn unreachable(site: &Site, error: &str) -> Finding {
-    let cure = "see that it runs, and that no firewall of this machine stands between";
-    Finding::wrong(CHECK, format!("{} gives no answer: {error}", whom(site)), cure)
+/// For how long the certificate is good that hosts are shown; that it is good is known by then.
+fn certificate(site: &Site, now: u64) -> Option<Finding> {
+    let left = site.ends?.checked_sub(now)?;
+    let what = format!("the certificate of {} is good for {}", whom(site), units::duration(Duration::from_secs(left)));
+    match left < SOON_SECONDS {
+        true => Some(Finding::note(CHECK, what, NEW_CERTIFICATE)),
+        false => Some(Finding::right(CHECK, what)),
+    }
+}
+
+const NEW_CERTIFICATE: &str =
+    "put a new one in its place, then `systemctl reload wuasync`, or the web server that shows it";
+
+fn unreachable(site: &Site, why: &NoAnswer) -> Finding {
+    let whom = whom(site);
+    let wrong = |what: String, cure: &str| Finding::wrong(CHECK, what, cure);
+    match why {
+        NoAnswer::Silent(error) => {
+            let cure = "see that it runs, that its name leads to it, and that no firewall stands between";
+            wrong(format!("{whom} gives no answer: {error}"), cure)
+        }
+        NoAnswer::Nameless(error) => {
+            let cure = "give the name an address in DNS or /etc/hosts, or correct `http.public_url`";
+            wrong(format!("{whom} can't be looked up: {error}"), cure)
+        }
+        NoAnswer::Untrusted => {
+            let cure = "show the whole chain (`http.tls.cert`: its own certificate first); where the authority is your own, name \
+                        its file in `nearest.ca` here and in `verify_cert` on hosts";
+            wrong(format!("{whom} shows a certificate that nobody signed who is believed here"), cure)
+        }
+        NoAnswer::OtherName(names) => {
+            let names = if names.is_empty() { "another name".to_owned() } else { names.join(", ") };
+            let cure = "have a certificate made for the name in `http.public_url`, or correct that";
+            wrong(format!("{whom} shows a certificate for {names}"), cure)
+        }
+        NoAnswer::Ended => wrong(format!("{whom} shows a certificate that has ended"), NEW_CERTIFICATE),
+        NoAnswer::NotBegun => {
+            let cure = "set the clock right (`timedatectl`), or put a certificate there that counts already";
+            wrong(format!("{whom} shows a certificate that does not count yet"), cure)
+        }
+        NoAnswer::WantsCertificate => {
+            let cure = "ask as a host does: `curl --cert FILE --key FILE -I ADDRESS/wapt/Packages`";
+            Finding::note(CHECK, format!("{whom} answers only hosts that show a certificate: it was not asked"), cure)
+        }
+        NoAnswer::Tls(error) => {
+            let cure = "`openssl s_client -connect HOST:443 -servername HOST` shows what is sent there; see `http.tls` and \
+                        `nearest.ca`";
+            wrong(format!("{whom} speaks no TLS that hosts could use: {error}"), cure)
+        }
+    }
 }
 
 fn whom(site: &Site) -> String {
-    format!("{} at {}", site.who, site.address)
+    format!("{} at {}", site.who, site.place)
 }
 
 fn status(answer: &Answer) -> String {
@@ -159,7 +210,7 @@ mod tests {
     fn each_thing_that_an_agent_needs_is_missed_by_itself() {
         type Change = fn(&mut Site);
         let changes: [(Change, &str); 7] = [
-            (|site| site.packages = Err("refused".to_owned()), "gives no answer: refused"),
+            (|site| site.packages = Err(NoAnswer::Silent("refused".to_owned())), "gives no answer: refused"),
             (|site| site.cab.as_mut().unwrap().last_modified = None, "without length or Last-Modified"),
             (|site| site.cab.as_mut().unwrap().status = 503, "HEAD of wsusscn2.cab gives status 503"),
             (|site| site.cab.as_mut().unwrap().length = Some(7), "has 7 bytes"),
@@ -173,6 +224,30 @@ mod tests {
             let all = agents(&config(), &facts);
             let found = wrong(&all);
             assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_https_has_its_words_and_its_cure_and_certificates_end() {
+        let mut facts = facts();
+        for (why, level, words, cure) in [
+            (NoAnswer::Nameless("x".to_owned()), Level::Wrong, "can't be looked up: x", "in DNS"),
+            (NoAnswer::Untrusted, Level::Wrong, "nobody signed who is believed", "nearest.ca"),
+            (NoAnswer::OtherName(vec!["a".to_owned()]), Level::Wrong, "a certificate for a", "made for the name"),
+            (NoAnswer::Ended, Level::Wrong, "has ended", "put a new one"),
+            (NoAnswer::NotBegun, Level::Wrong, "does not count yet", "timedatectl"),
+            (NoAnswer::WantsCertificate, Level::Note, "only hosts that show a certificate", "curl --cert"),
+            (NoAnswer::Tls("x".to_owned()), Level::Wrong, "no TLS that hosts could use: x", "s_client"),
+        ] {
+            let site = &mut facts.sites[0];
+            (site.packages, site.cab) = (Err(why.clone()), Err(why));
+            let found = agents(&config(), &facts);
+            assert!(found.len() == 1 && found[0].level == level && found[0].what.contains(words), "{found:?}");
+            assert!(found[0].cure.as_ref().unwrap().contains(cure), "{found:?}");
+        }
+        for (ends, level) in [(NOW + SOON_SECONDS, Level::Right), (NOW + SOON_SECONDS - 1, Level::Note)] {
+            facts.sites[0].ends = Some(ends);
+            assert_eq!(agents(&config(), &facts)[1].level, level);
         }
     }
 

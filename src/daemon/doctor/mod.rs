@@ -1,13 +1,14 @@
 //! `wuasync doctor`: whether this machine, its network and what hosts get of it are as they should be.
 //!
-//! `gather` looks at the machine and asks around: names, proxies, the parent over UDP, and this node's own listeners as a
-//! stock agent asks them. `machine`, `network` and `hosts` turn what was found into findings, each with its cure. Changes
+//! `gather` looks at the machine and asks around: names, proxies, the parent over UDP, and this node's own listeners and
+//! its public address as a stock agent asks them. `machine`, `network` and `hosts` turn what was found into findings, each with its cure. Changes
 //! nothing, and works whether the daemon runs or not.
 
 mod ask;
 mod finding;
 mod gather;
 mod hosts;
+mod https;
 mod machine;
 mod network;
 #[cfg(test)]

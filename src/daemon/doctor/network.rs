@@ -8,7 +8,7 @@ use crate::{base::units, daemon::config::Config};
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 /// Certificates are renewed well before: Let's Encrypt's clients at 30 days.
-const SOON_SECONDS: u64 = 14 * 86_400;
+pub(super) const SOON_SECONDS: u64 = 14 * 86_400;
 /// Where stock agents ask.
 const AGENTS_PORTS: [u16; 2] = [80, 443];
 

@@ -4,6 +4,7 @@ use super::{
     ask::{Answer, Site},
     finding::{Finding, Level},
     gather::{DaemonFacts, Facts, FolderFacts, ParentFacts, Room, Spot, User},
+    https::NoAnswer,
 };
 use crate::{
     daemon::{
@@ -49,7 +50,7 @@ pub(super) fn facts() -> Facts {
         let last_modified = Some(DATE.to_owned());
         Ok(Answer { status, length: Some(1_000), last_modified, content_range: None, body: body.to_vec() })
     };
-    let mut first_byte: Answer = answer(206, b"M").unwrap_or_else(|error: String| panic!("{error}"));
+    let mut first_byte: Answer = answer(206, b"M").unwrap_or_else(|error: NoAnswer| panic!("{error:?}"));
     first_byte.content_range = Some("bytes 0-0/1000".to_owned());
     let listening = |address: &str| address.parse().unwrap();
     Facts {
@@ -85,7 +86,8 @@ pub(super) fn facts() -> Facts {
         is_wapt_server: false,
         sites: vec![Site {
             who: "the daemon",
-            address: listening("127.0.0.1:80"),
+            place: "127.0.0.1:80".to_owned(),
+            ends: None,
             packages: answer(200, b""),
             cab: answer(200, b""),
             first_byte: Ok(first_byte),

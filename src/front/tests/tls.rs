@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -185,4 +188,43 @@ async fn a_stalled_handshake_is_ended_and_meanwhile_holds_up_nobody() {
     assert_eq!(stalled.rest().await, b"");
     assert_eq!(site.counters.read().refused, 1);
     site.stop().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_under_way_at_the_shutdown_ends_and_its_question_is_answered() {
+    let ca = authority();
+    let site = Site::with(FrontConfig::default(), Some(reloader(texts(&identity("site", &ca), None)).0));
+    let (near, mut far) = tokio::io::duplex(64 * 1024);
+    let connector = connector(&ca, None, &BOTH);
+    let shaking = tokio::spawn(async move { connector.connect(ServerName::try_from("site").unwrap(), near).await });
+    let mut wire = site.connect().await.stream;
+    let mut beginning = [0; 9];
+    far.read_exact(&mut beginning).await.unwrap();
+    wire.write_all(&beginning).await.unwrap();
+    while site.counters.read().connections == 0 {
+        tokio::task::yield_now().await;
+    }
+    let asking = async {
+        tokio::spawn(async move { copy_bidirectional(&mut far, &mut wire).await });
+        let mut client = Client { stream: soon(shaking).await.unwrap().unwrap(), unread: Vec::new() };
+        assert_eq!(client.ask("GET", "/waptwua/small.cab", &[]).await.body, pattern(0, 4096));
+    };
+    // The shutdown comes first.
+    tokio::join!(biased; site.stop(), asking);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_cut_when_the_time_to_drain_is_over() {
+    let ca = authority();
+    let config = FrontConfig { drain_timeout: Duration::from_millis(50), ..FrontConfig::default() };
+    let site = Site::with(config, Some(reloader(texts(&identity("site", &ca), None)).0));
+    let mut stalled = site.connect().await;
+    stalled.stream.write_all(b"\x16\x03\x01").await.unwrap();
+    while site.counters.read().connections == 0 {
+        tokio::task::yield_now().await;
+    }
+    let counters = site.counters.clone();
+    site.stop().await;
+    assert_eq!(stalled.rest().await, b"");
+    assert_eq!(counters.read().refused, 0, "it was cut before the handshake's own time was over");
 }
