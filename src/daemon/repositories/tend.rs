@@ -101,14 +101,14 @@ impl World {
     /// An alarm for each site that will not hold everything in time, at the rate of the moment.
     fn watch_sites(&self, view: &View) {
         lock(&self.late).retain(|name, _| {
-            let is_member = view.standings.iter().any(|standing| standing.name == *name);
+            let is_member = view.lineup.iter().any(|standing| standing.name == *name);
             if !is_member {
                 self.repository.attention.clear(&Alarm::SiteLate(name.to_string()));
             }
             is_member
         });
         let (attention, within) = (&self.repository.attention, self.complete_within.as_secs());
-        for (at, standing) in view.standings.iter().enumerate().filter(|(at, _)| *at != view.own) {
+        for (at, standing) in view.lineup.iter().enumerate().filter(|(at, _)| *at != view.own) {
             let alarm = Alarm::SiteLate(standing.name.to_string());
             let Some(known) = view.known.get(at).and_then(Option::as_ref) else { continue };
             let is_late = within > 0 && is_late(standing.lag_bytes, known.arriving_bytes, within);
@@ -182,7 +182,7 @@ fn neighbours(members: &[MemberRecord], declared: &Declared, child: &NodeKey, ow
         .filter(|member| member.key != *child)
         .filter_map(|member| {
             let is_always = member.role == Role::Main || member.key == *own;
-            let far = if is_always { Some(0) } else { declared.distance(site, &member.site) };
+            let far = if is_always { Some(0) } else { declared.distances.between(site, &member.site) };
             Some((far?, member.key))
         })
         .collect();
@@ -223,7 +223,7 @@ mod tests {
         ];
         let site = |number: usize| members[number - 1].site.clone();
         let far = |to, far| (SitePair::new(site(3), site(to)), far);
-        let declared = Declared { distances: [far(4, 9), far(5, 2)].into(), ..Declared::default() };
+        let declared = Declared { distances: [far(4, 9), far(5, 2)].into_iter().collect(), ..Declared::default() };
         let told = neighbours(&members, &declared, &NodeKey([3; 32]), &NodeKey([2; 32]));
         assert_eq!(told, [1, 2, 5, 4].map(|number| NodeKey([number; 32])));
         assert!(neighbours(&members, &declared, &NodeKey([9; 32]), &NodeKey([2; 32])).is_empty());
