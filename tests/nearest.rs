@@ -321,7 +321,7 @@ fn a_host_behind_nginx_is_known_by_whom_nginx_names() {
 #[test]
 fn a_secondary_of_a_secondary_is_known_to_the_main_with_what_it_lacks_and_where_it_is_reached() {
     let line = Line::start(Node::main("paris"), vec![Node::secondary("site1")]);
-    let below = Node::secondary("below").start();
+    let mut below = Node::secondary("below").start();
     let at = line.sites[0].ready()["sync"].as_str().unwrap().to_owned();
     let token = line.main.token(&format!("pair invite below --via site1 --address {at}"));
     below.ok(&format!("join {token}"));
@@ -339,6 +339,12 @@ fn a_secondary_of_a_secondary_is_known_to_the_main_with_what_it_lacks_and_where_
     });
     let names: Vec<_> = told["places"].as_array().unwrap().iter().map(|place| place["name"].clone()).collect();
     assert_eq!(names, ["below", "paris", "site1"]);
+
+    // It is reached elsewhere from its next start on; whoever is between only passes on what it signed.
+    below.stop();
+    below.reconfigure("[http]\n", "[http]\npublic_url = \"http://below.example\"\n");
+    below.start_again();
+    line.wait_for_place(&file, 7, |places| places[0]["name"] == "below" && places[0]["url"] == "http://below.example");
     line.main.ok("pair revoke below");
     line.wait_for_place(&file, 7, |places| places.as_array().unwrap().iter().all(|place| place["name"] != "below"));
 }

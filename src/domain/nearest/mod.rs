@@ -9,6 +9,7 @@ mod reply;
 mod rule;
 mod slots;
 mod standing;
+mod word;
 
 pub use address::{RepositoryUrl, RepositoryUrlError};
 pub(crate) use declared::encode;
@@ -19,3 +20,4 @@ pub use reply::{NEAREST_PATH, NearestQuery, NearestReply, PassedOverReply, Place
 pub use rule::{Condition, ConditionError, MAX_RULES, Rule, RuleError, RuleName, Target, Wildcard};
 pub use slots::{MAX_SLOT_BYTES, SLOTS, Slot, SlotSet, SlotsError, slot_of};
 pub use standing::{Holds, Standing};
+pub use word::{UrlWord, UrlWordError};
