@@ -5,6 +5,7 @@ pub mod due;
 pub mod eviction;
 pub mod host_state;
 mod jitter;
+mod lineup;
 pub mod merge;
 pub mod nearest;
 pub mod night;

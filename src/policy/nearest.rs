@@ -7,27 +7,18 @@
 //!    those that fetch it while they serve; the main before any whose distance nobody declared.
 //!
 //! Who is silent, without an address, too far behind, or unable to get a file that it lacks is passed over, and why
-//! is told. Time grows with rules plus members, and the order is found for the first [`MAX_PLACES`] alone.
+//! is told. What many answers share stands in the [`Lineup`]; an answer looks at the rules, at those whose distance
+//! counts, and at as many of the others as it takes to fill [`MAX_PLACES`].
 
+pub use super::lineup::{Fault, Lineup, NearestLimits};
 use crate::domain::{
     member::{Role, SiteName},
-    nearest::{Declared, Holds, Host, RepositoryUrl, Rule, Standing, Target},
+    nearest::{Declared, Holds, Host, RepositoryUrl, Rule, Target},
 };
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 /// Most places in one answer: a host that fails at so many has another trouble.
 pub const MAX_PLACES: usize = 8;
-
-/// From when on a repository is passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NearestLimits {
-    /// Seconds of silence.
-    pub silent_seconds: u64,
-    /// Files that it lacks; `None` for any number.
-    pub lag_files: Option<u64>,
-    /// Bytes that it lacks; `None` for any number.
-    pub lag_bytes: Option<u64>,
-}
 
 /// Why a repository stands where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,36 +49,6 @@ impl fmt::Display for Reason<'_> {
             Self::Distance(far) => write!(f, "at a distance of {far}"),
             Self::Main => f.write_str("the main"),
             Self::Elsewhere => f.write_str("at a site whose distance nobody declared"),
-        }
-    }
-}
-
-/// Why a repository is passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nobody said where hosts reach it.
-    NoUrl,
-    /// It was never heard of.
-    NeverHeard,
-    /// It was not heard of for so many seconds.
-    Silent(u64),
-    /// It lacks too much: files and bytes.
-    Behind(u64, u64),
-    /// It lacks the file, or may, and can't get it.
-    CanNotFetch,
-    /// A rule names it, and it is no member.
-    NoMember,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoUrl => f.write_str("nobody said where hosts reach it"),
-            Self::NeverHeard => f.write_str("it was never heard of"),
-            Self::Silent(seconds) => write!(f, "it was not heard of for {seconds} s"),
-            Self::Behind(files, bytes) => write!(f, "it is {files} files and {bytes} bytes behind"),
-            Self::CanNotFetch => f.write_str("it may lack the file and can't fetch it"),
-            Self::NoMember => f.write_str("it is no member"),
         }
     }
 }
@@ -138,13 +99,11 @@ pub struct Question<'a> {
     /// Rules of another origin, looked at after those that were declared.
     pub further_rules: &'a [Rule],
     /// Every repository.
-    pub standings: &'a [Standing],
+    pub lineup: &'a Lineup,
     /// Which of them was asked.
     pub asked: usize,
     /// Whether a repository has the file; always [`Holds::Yes`] where none is asked for.
     pub holds: &'a dyn Fn(usize) -> Holds,
-    /// Who is passed over.
-    pub limits: NearestLimits,
 }
 
 impl<'a> Question<'a> {
@@ -159,7 +118,7 @@ impl<'a> Question<'a> {
             Some(home) => home,
             None => {
                 self.take_asked(&mut nearest);
-                self.standings.get(self.asked).map(|asked| &asked.site)
+                self.lineup.get(self.asked).map(|asked| &asked.site)
             }
         };
         self.add_others(&mut nearest, home);
@@ -172,8 +131,8 @@ impl<'a> Question<'a> {
         let mut home = None;
         let rules = self.declared.rules.iter().chain(self.further_rules);
         for rule in rules.filter(|rule| rule.matches(self.host)) {
-            let target = self.target(rule);
-            let standing = target.and_then(|at| self.standings.get(at));
+            let target = self.lineup.target(&rule.target);
+            let standing = target.and_then(|at| self.lineup.get(at));
             home.get_or_insert(standing.map(|standing| &standing.site));
             let served = match (&rule.target, target) {
                 (_, Some(at)) => self.usable(at).map(|holds| Served::By(at, holds)),
@@ -191,74 +150,79 @@ impl<'a> Question<'a> {
         (home, false)
     }
 
-    fn target(&self, rule: &Rule) -> Option<usize> {
-        self.standings.iter().position(|standing| match &rule.target {
-            Target::Member(name) => standing.name == *name,
-            Target::Url(url) => standing.url.as_ref() == Some(url),
-        })
-    }
-
     fn take_asked(&self, nearest: &mut Nearest<'a>) {
-        let Some(asked) = self.standings.get(self.asked) else { return };
+        let Some(asked) = self.lineup.get(self.asked) else { return };
         match self.usable(self.asked) {
             Ok(holds) => nearest.add(Place { served: Served::By(self.asked, holds), reason: Reason::Asked }),
             Err(fault) => nearest.pass_over(asked.name.to_string(), fault),
         }
     }
 
-    fn add_others(&self, nearest: &mut Nearest<'a>, home: Option<&SiteName>) {
-        let taken =
-            |at: usize| nearest.places.iter().any(|place| matches!(place.served, Served::By(by, _) if by == at));
-        let far = home.map(|home| self.declared.distances_from(home)).unwrap_or_default();
-        let mut others: Vec<_> = (0..self.standings.len())
-            .filter(|at| !taken(*at))
-            .filter_map(|at| {
-                let standing = self.standings.get(at)?;
-                let holds = self.usable(at).ok()?;
-                let reason = place_of(standing, home, &far);
-                Some((rank(&reason, holds, standing), at, holds))
-            })
-            .collect();
-        let room = MAX_PLACES.saturating_sub(nearest.places.len());
-        if others.len() > room && room > 0 {
-            others.select_nth_unstable_by(room - 1, |a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    /// Those whose distance counts, then the others: of either first those that have the file.
+    fn add_others(&self, nearest: &mut Nearest<'a>, home: Option<&'a SiteName>) {
+        let mut is_seen = vec![false; self.lineup.len()];
+        let mut is_new = |at: usize| is_seen.get_mut(at).is_some_and(|seen| !std::mem::replace(seen, true));
+        for place in &nearest.places {
+            if let Served::By(at, _) = place.served {
+                is_new(at);
+            }
         }
-        others.truncate(room);
-        others.sort_unstable_by_key(|(rank, at, _)| (*rank, *at));
-        for (_, at, holds) in others {
-            let Some(standing) = self.standings.get(at) else { continue };
-            nearest.add(Place { served: Served::By(at, holds), reason: place_of(standing, home, &far) });
+        let near: Vec<_> = self.near(home).into_iter().filter(|at| is_new(*at)).collect();
+        self.add_first(nearest, home, near.into_iter());
+        self.add_first(nearest, home, self.lineup.by_ease().iter().copied().filter(|at| is_new(*at)));
+    }
+
+    /// Those of the host's own site, those at a declared distance from it, and the main, in this order.
+    fn near(&self, home: Option<&SiteName>) -> Vec<usize> {
+        let own = home.map(|home| (home, 0));
+        let declared = home.into_iter().flat_map(|home| self.declared.distances.from(home));
+        let at_sites = own
+            .into_iter()
+            .chain(declared)
+            .flat_map(|(site, far)| self.lineup.at_site(site).iter().map(move |at| (far, self.lineup.ease(*at), *at)));
+        let mains = self.lineup.mains().iter().map(|at| (u32::MAX, self.lineup.ease(*at), *at));
+        let mut near: Vec<_> = at_sites.chain(mains).collect();
+        near.sort_unstable();
+        near.into_iter().map(|(.., at)| at).collect()
+    }
+
+    /// Fills what room is left: those that have the file come before those that have to fetch it.
+    fn add_first(&self, nearest: &mut Nearest<'a>, home: Option<&SiteName>, from: impl Iterator<Item = usize>) {
+        let room = MAX_PLACES.saturating_sub(nearest.places.len());
+        let (mut having, mut fetching) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        for at in from {
+            if having.len() == room {
+                break;
+            }
+            match self.usable(at) {
+                Ok(Holds::Yes) => having.push((at, Holds::Yes)),
+                Ok(holds) if fetching.len() < room => fetching.push((at, holds)),
+                _ => {}
+            }
+        }
+        for (at, holds) in having.into_iter().chain(fetching) {
+            nearest.add(Place { served: Served::By(at, holds), reason: self.reason(at, home) });
+        }
+    }
+
+    fn reason(&self, at: usize, home: Option<&SiteName>) -> Reason<'a> {
+        let Some(standing) = self.lineup.get(at) else { return Reason::Elsewhere };
+        match home.and_then(|home| self.declared.distances.between(home, &standing.site)) {
+            _ if home == Some(&standing.site) => Reason::SameSite,
+            Some(far) => Reason::Distance(far),
+            None if standing.role == Role::Main => Reason::Main,
+            None => Reason::Elsewhere,
         }
     }
 
     /// What the repository has of the file, or why no host is sent there.
     fn usable(&self, at: usize) -> Result<Holds, Fault> {
-        let Some(standing) = self.standings.get(at) else { return Err(Fault::NoMember) };
-        let NearestLimits { silent_seconds, lag_files, lag_bytes } = self.limits;
-        if standing.url.is_none() {
-            return Err(Fault::NoUrl);
-        }
-        match standing.silent_seconds {
-            None => return Err(Fault::NeverHeard),
-            Some(silent) if silent > silent_seconds => return Err(Fault::Silent(silent)),
-            Some(_) => {}
-        }
-        let is_behind = lag_files.is_some_and(|most| standing.lag_files > most)
-            || lag_bytes.is_some_and(|most| standing.lag_bytes > most);
-        if is_behind {
-            return Err(Fault::Behind(standing.lag_files, standing.lag_bytes));
+        if let Some(fault) = self.lineup.fault(at) {
+            return Err(fault);
         }
         let holds = (self.holds)(at);
-        if holds != Holds::Yes && !standing.can_fetch { Err(Fault::CanNotFetch) } else { Ok(holds) }
-    }
-}
-
-fn place_of<'a>(standing: &Standing, home: Option<&SiteName>, far: &HashMap<&SiteName, u32>) -> Reason<'a> {
-    match far.get(&standing.site) {
-        _ if home == Some(&standing.site) => Reason::SameSite,
-        Some(far) => Reason::Distance(*far),
-        None if standing.role == Role::Main => Reason::Main,
-        None => Reason::Elsewhere,
+        let can_fetch = self.lineup.get(at).is_some_and(|standing| standing.can_fetch);
+        if holds != Holds::Yes && !can_fetch { Err(Fault::CanNotFetch) } else { Ok(holds) }
     }
 }
 
@@ -282,26 +246,14 @@ impl<'a> Nearest<'a> {
     }
 }
 
-/// The smaller, the nearer. Whoever has the file comes before those that have to fetch it; loads count in doublings,
-/// so that small differences do not outweigh the round trip.
-fn rank(reason: &Reason<'_>, holds: Holds, standing: &Standing) -> (bool, bool, u32, u32, u32) {
-    let (is_unknown, distance) = match reason {
-        Reason::Rule(_) | Reason::Asked | Reason::SameSite => (false, 0),
-        Reason::Distance(far) => (false, *far),
-        Reason::Main => (false, u32::MAX),
-        Reason::Elsewhere => (true, 0),
-    };
-    let load = u64::BITS - (standing.load_bytes >> 20).leading_zeros();
-    (is_unknown, holds != Holds::Yes, distance, load, standing.round_trip_ms.unwrap_or(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
         member::NodeName,
-        nearest::{Condition, SitePair},
+        nearest::{Condition, SitePair, Standing},
     };
+    use proptest::prelude::*;
 
     const LIMITS: NearestLimits = NearestLimits { silent_seconds: 60, lag_files: Some(100), lag_bytes: None };
 
@@ -348,13 +300,13 @@ mod tests {
 
     fn declared(rules: Vec<Rule>) -> Declared {
         let far = |to: &str, far| (SitePair::new(site("lyon"), site(to)), far);
-        Declared { rules, distances: [far("paris", 1), far("berlin", 5)].into(), ..Declared::default() }
+        Declared { rules, distances: [far("paris", 1), far("berlin", 5)].into_iter().collect(), ..Declared::default() }
     }
 
     fn names(line: &[Standing], declared: &Declared, from: &str, holds: &dyn Fn(usize) -> Holds) -> Vec<String> {
         let host = Host::seen_as(from.parse().unwrap());
-        let question =
-            Question { host: &host, declared, further_rules: &[], standings: line, asked: 0, holds, limits: LIMITS };
+        let lineup = Lineup::new(line.to_vec(), LIMITS);
+        let question = Question { host: &host, declared, further_rules: &[], lineup: &lineup, asked: 0, holds };
         let name = |place: &Place<'_>| match place.served {
             Served::By(at, _) => line[at].name.to_string(),
             Served::At(url) => url.to_string(),
@@ -393,14 +345,14 @@ mod tests {
             let mut line = line();
             hurt(&mut line[1]);
             let holds = |at| if at == 1 { Holds::No } else { Holds::Yes };
+            let lineup = Lineup::new(line, LIMITS);
             let question = Question {
                 host: &host,
                 declared: &declared,
                 further_rules: &[],
-                standings: &line,
+                lineup: &lineup,
                 asked: 0,
                 holds: &holds,
-                limits: LIMITS,
             };
             let nearest = question.answer();
             assert_eq!(nearest.passed_over, [("lyon".to_owned(), fault)]);
@@ -459,5 +411,67 @@ mod tests {
         many.extend((0..1_000).map(|n| standing(&format!("site{n}"), Role::Secondary)));
         let found = names(&many, &declared, "10.1.2.3", &ALL);
         assert_eq!((found.len(), &found[..6]), (MAX_PLACES, &few[..]));
+    }
+
+    /// The order as it is meant, found the long way: everybody is looked at and sorted.
+    fn everybody_sorted(line: &[Standing], declared: &Declared, home: usize, holds: &[Holds]) -> Vec<usize> {
+        let far = |at: usize| declared.distances.between(&line[home].site, &line[at].site);
+        let rank = |at: usize| {
+            let is_main = line[at].role == Role::Main;
+            let far = far(at).or(is_main.then_some(u32::MAX));
+            let load = u64::BITS - (line[at].load_bytes >> 20).leading_zeros();
+            (far.is_none(), holds[at] != Holds::Yes, far, load, line[at].round_trip_ms.unwrap_or(u32::MAX), at)
+        };
+        let is_usable = |at: &usize| {
+            let is_heard = line[*at].silent_seconds.is_some_and(|silent| silent <= 60);
+            is_heard && (holds[*at] == Holds::Yes || line[*at].can_fetch)
+        };
+        let mut others: Vec<_> = (0..line.len()).filter(|at| *at != home).filter(is_usable).collect();
+        others.sort_by_key(|at| rank(*at));
+        let first = Some(home).filter(is_usable);
+        first.into_iter().chain(others).take(MAX_PLACES).collect()
+    }
+
+    fn any_standing() -> impl Strategy<Value = (Standing, Holds, Option<u32>)> {
+        let holds = prop_oneof![Just(Holds::Yes), Just(Holds::Unknown), Just(Holds::No)];
+        let silent = proptest::option::weighted(0.9, 0..70u64);
+        let (load, round_trip) = (0..9u64, proptest::option::of(0..3u32));
+        (0..6u8, 0..8u8, holds, any::<bool>(), silent, load, round_trip, proptest::option::of(0..4u32)).prop_map(
+            |(place, role, holds, can_fetch, silent_seconds, load, round_trip_ms, far)| {
+                let role = if role == 0 { Role::Main } else { Role::Secondary };
+                let load_bytes = load << 20;
+                let site = site(&format!("site{place}"));
+                let standing =
+                    Standing { site, can_fetch, silent_seconds, load_bytes, round_trip_ms, ..standing("x", role) };
+                (standing, holds, far)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_has_the_places_that_sorting_everybody_gives(
+            several in proptest::collection::vec(any_standing(), 1..40),
+        ) {
+            let (mut line, mut holds, mut declared) = (Vec::new(), Vec::new(), Declared::default());
+            for (n, (standing, held, far)) in several.into_iter().enumerate() {
+                let pair = SitePair::new(site("site0"), standing.site.clone());
+                declared.distances.extend(far.map(|far| (pair, far)));
+                line.push(Standing { name: NodeName::new(&format!("n{n}")).unwrap(), ..standing });
+                holds.push(held);
+            }
+            line[0].site = site("site0");
+            let (host, lineup) = (Host::seen_as("192.0.2.1".parse().unwrap()), Lineup::new(line.clone(), LIMITS));
+            let held = |at: usize| holds[at];
+            let (declared, holds_of) = (&declared, &held);
+            let question =
+                Question { host: &host, declared, further_rules: &[], lineup: &lineup, asked: 0, holds: holds_of };
+            let by = |place: &Place<'_>| match place.served {
+                Served::By(at, _) => Some(at),
+                Served::At(_) => None,
+            };
+            let places: Vec<_> = question.answer().places.iter().filter_map(by).collect();
+            prop_assert_eq!(places, everybody_sorted(&line, declared, 0, &holds));
+        }
     }
 }

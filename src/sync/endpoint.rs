@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     base::{clock::SharedClock, throttle::Throttle},
-    domain::key::NodeKey,
+    domain::{
+        key::NodeKey,
+        nearest::{RepositoryUrl, UrlWord},
+    },
 };
 use quinn::{
     AsyncUdpSocket, Connection, ConnectionError, Runtime, TokioRuntime, TransportConfig,
@@ -235,6 +238,11 @@ impl Endpoint {
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.quinn.local_addr()
+    }
+
+    /// Where hosts reach this node, in its own words.
+    pub fn say_url(&self, url: Option<RepositoryUrl>, unix_ms: u64) -> UrlWord {
+        self.key.say_url(url, unix_ms)
     }
 
     /// Who this node is.

@@ -135,6 +135,7 @@ frame_table! {
     0x8052 Askings,
     0x8014 Alive,
     0x8015 Holdings,
+    0x8016 UrlSaid,
 }
 
 fn decode_whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, postcard::Error> {
@@ -238,6 +239,19 @@ pub struct Alive {
     pub arriving_bytes: u64,
     /// Whether it can get what it lacks.
     pub can_fetch: bool,
+}
+
+/// Where hosts reach a member, in its own words (`domain::nearest::UrlWord`), whoever passes them on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UrlSaid {
+    /// Who.
+    pub member: NodeKey,
+    /// Where hosts reach it.
+    pub url: Option<Text<MAX_URL_BYTES>>,
+    /// When it said so, in milliseconds since 1970 UTC.
+    pub said_at: u64,
+    /// Its signature, of 64 bytes.
+    pub signature: Vec<u8>,
 }
 
 /// What a member lacks of a folder, in slots (`domain::nearest::SlotSet`): all of them, or those that changed

@@ -8,7 +8,10 @@
 //! key, so that a revoked node would come in again.
 
 use super::close::CloseCode;
-use crate::domain::key::NodeKey;
+use crate::domain::{
+    key::NodeKey,
+    nearest::{RepositoryUrl, UrlWord},
+};
 use data_encoding::BASE64;
 use ed25519_dalek::{SigningKey, VerifyingKey, pkcs8::DecodePrivateKey};
 use rustls::{
@@ -118,6 +121,11 @@ impl TransportKey {
     /// What others know this node by.
     pub fn public(&self) -> NodeKey {
         NodeKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Where hosts reach this node, said at `unix_ms`.
+    pub(super) fn say_url(&self, url: Option<RepositoryUrl>, unix_ms: u64) -> UrlWord {
+        UrlWord::sign(&self.0, url, unix_ms)
     }
 
     /// A secret for another purpose, which says nothing about the key; the same for the same key.

@@ -359,6 +359,13 @@ mod tests {
                 lacking: vec![5, 0x80, 1],
             }
             .into(),
+            UrlSaid {
+                member: NodeKey([0xee; 32]),
+                url: Text::new("http://a"),
+                said_at: 300,
+                signature: vec![0xdd; 64],
+            }
+            .into(),
         ]
     }
 

@@ -79,19 +79,16 @@ impl World {
         take: impl FnOnce(&Nearest<'_>) -> R,
     ) -> Result<R, RepositoryError> {
         let file = wanted.map(|wanted| Ok::<_, RepositoryError>((wanted, self.file(wanted)?))).transpose()?;
-        let holds = |at: usize| match &file {
-            None => Holds::Yes,
-            Some((wanted, (root, is_here))) => view.holds(at, wanted, root.is_some(), *is_here),
-        };
+        let held = file.map(|(wanted, (root, is_here))| view.holds(wanted, root.is_some(), is_here));
+        let holds = |at: usize| held.as_ref().map_or(Holds::Yes, |held| held(at));
         let further_rules = self.wapt.used();
         let question = Question {
             host,
             declared: view.declared(),
             further_rules: &further_rules,
-            standings: &view.standings,
+            lineup: &view.lineup,
             asked: view.own,
             holds: &holds,
-            limits: self.limits,
         };
         Ok(take(&question.answer()))
     }
@@ -111,7 +108,7 @@ fn reply(view: &View, wanted: Option<&Wanted>, nearest: &Nearest<'_>) -> Nearest
 
 fn place_reply(view: &View, wanted: Option<&Wanted>, place: &Place<'_>) -> Option<PlaceReply> {
     let (standing, holds) = match place.served {
-        Served::By(at, holds) => (Some(view.standings.get(at)?), holds),
+        Served::By(at, holds) => (Some(view.lineup.get(at)?), holds),
         Served::At(_) => (None, Holds::Unknown),
     };
     let url = match place.served {

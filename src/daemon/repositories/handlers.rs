@@ -39,11 +39,11 @@ pub(in crate::daemon) async fn list(State(api): State<Api>) -> Answer<Vec<Reposi
 pub(in crate::daemon) fn reports(node: &Node) -> Result<Vec<RepositoryReport>, RepositoryError> {
     let view = node.world.view()?;
     let now = node.repository.clock().unix_seconds();
-    Ok((0..view.standings.len()).filter_map(|at| report(&view, at, now)).collect())
+    Ok((0..view.lineup.len()).filter_map(|at| report(&view, at, now)).collect())
 }
 
 fn report(view: &View, at: usize, now: u64) -> Option<RepositoryReport> {
-    let standing = view.standings.get(at)?;
+    let standing = view.lineup.get(at)?;
     let arriving = view.known.get(at)?.as_ref().map_or(0, |known| known.arriving_bytes);
     Some(RepositoryReport {
         name: standing.name.to_string(),
@@ -92,9 +92,7 @@ fn all_rules(world: &World) -> Result<RepositoryRulesReport, RepositoryError> {
         Target::Member(name) if !members.contains(name) => Some(format!("{name} is no member")),
         _ => None,
     };
-    let mut distances: Vec<_> =
-        declared.distances.iter().map(|(pair, distance)| distance_of(pair, Some(*distance))).collect();
-    distances.sort_by(|a, b| (&a.one, &a.other).cmp(&(&b.one, &b.other)));
+    let distances = declared.distances.pairs().map(|(pair, distance)| distance_of(&pair, Some(distance))).collect();
     let rules = declared.rules.iter().map(|rule| RepositoryRuleReport { unused: unused(rule), ..rule_report(rule) });
     Ok(RepositoryRulesReport { rules: rules.collect(), distances, ..world.wapt.report() })
 }

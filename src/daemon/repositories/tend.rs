@@ -33,9 +33,11 @@ const MAX_NEIGHBOURS: usize = 32;
 
 /// Keeps what is known of this node and of others until `cancel`.
 pub(in crate::daemon) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
-    let url = url_of(&node.config, &node.http);
+    // Its own word goes up through any number of tiers.
+    let now = node.repository.clock().unix_ms();
+    let word = Arc::new(node.endpoint.say_url(url_of(&node.config, &node.http), now));
     let about = || About {
-        url: url.clone(),
+        word: word.clone(),
         sent_to_hosts: node.counters.read().bytes,
         // Whoever is told of it over a connection upwards knows that there is one.
         can_fetch: node.flights.is_some(),
@@ -101,14 +103,14 @@ impl World {
     /// An alarm for each site that will not hold everything in time, at the rate of the moment.
     fn watch_sites(&self, view: &View) {
         lock(&self.late).retain(|name, _| {
-            let is_member = view.standings.iter().any(|standing| standing.name == *name);
+            let is_member = view.lineup.iter().any(|standing| standing.name == *name);
             if !is_member {
                 self.repository.attention.clear(&Alarm::SiteLate(name.to_string()));
             }
             is_member
         });
         let (attention, within) = (&self.repository.attention, self.complete_within.as_secs());
-        for (at, standing) in view.standings.iter().enumerate().filter(|(at, _)| *at != view.own) {
+        for (at, standing) in view.lineup.iter().enumerate().filter(|(at, _)| *at != view.own) {
             let alarm = Alarm::SiteLate(standing.name.to_string());
             let Some(known) = view.known.get(at).and_then(Option::as_ref) else { continue };
             let is_late = within > 0 && is_late(standing.lag_bytes, known.arriving_bytes, within);
@@ -147,7 +149,7 @@ impl World {
 }
 
 /// Members are believed where they are reached. Of an address that two claim, the first has it; and what others say
-/// in a member's name is believed once, and changed by its own word alone.
+/// in a member's name is believed once, and changed by its own word alone: told on its own connection, or signed.
 fn changed_urls(
     declared: &BTreeMap<NodeKey, RepositoryUrl>,
     members: &[NodeKey],
@@ -157,9 +159,10 @@ fn changed_urls(
     let mut changed: Vec<_> = gone.map(|key| (*key, None)).collect();
     let mut taken: BTreeSet<_> = members.iter().filter_map(|key| declared.get(key)).collect();
     for (key, known) in members.iter().filter_map(|key| Some((key, known.get(key)?))) {
-        let (before, said) = (declared.get(key), known.url.as_ref());
-        let is_own_word = matches!(known.via, Via::Own) || known.via == Via::Child(*key);
-        let is_believed = is_own_word || before.is_none();
+        let is_here = matches!(known.via, Via::Own) || known.via == Via::Child(*key);
+        let signed = known.word.as_ref().filter(|_| !is_here).map(|word| word.url.as_ref());
+        let (before, said) = (declared.get(key), signed.unwrap_or(known.url.as_ref()));
+        let is_believed = is_here || signed.is_some() || before.is_none();
         if before != said && is_believed && said.is_none_or(|said| taken.insert(said)) {
             changed.push((*key, said.cloned()));
         }
@@ -182,7 +185,7 @@ fn neighbours(members: &[MemberRecord], declared: &Declared, child: &NodeKey, ow
         .filter(|member| member.key != *child)
         .filter_map(|member| {
             let is_always = member.role == Role::Main || member.key == *own;
-            let far = if is_always { Some(0) } else { declared.distance(site, &member.site) };
+            let far = if is_always { Some(0) } else { declared.distances.between(site, &member.site) };
             Some((far?, member.key))
         })
         .collect();
@@ -196,7 +199,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         member::{NodeName, SiteName},
-        nearest::SitePair,
+        nearest::{SitePair, UrlWord},
     };
 
     fn member(number: u8, role: Role) -> MemberRecord {
@@ -223,7 +226,7 @@ mod tests {
         ];
         let site = |number: usize| members[number - 1].site.clone();
         let far = |to, far| (SitePair::new(site(3), site(to)), far);
-        let declared = Declared { distances: [far(4, 9), far(5, 2)].into(), ..Declared::default() };
+        let declared = Declared { distances: [far(4, 9), far(5, 2)].into_iter().collect(), ..Declared::default() };
         let told = neighbours(&members, &declared, &NodeKey([3; 32]), &NodeKey([2; 32]));
         assert_eq!(told, [1, 2, 5, 4].map(|number| NodeKey([number; 32])));
         assert!(neighbours(&members, &declared, &NodeKey([9; 32]), &NodeKey([2; 32])).is_empty());
@@ -236,23 +239,29 @@ mod tests {
         let known = |name: Option<&str>, via| Known {
             heard: std::time::Instant::now(),
             url: name.map(url),
+            word: None,
             load_bytes: 0,
             arriving_bytes: 0,
             can_fetch: true,
             folders: BTreeMap::new(),
             via,
         };
-        let members = [1, 2, 3, 4, 5].map(key);
-        let declared = [(key(1), url("a")), (key(2), url("b")), (key(9), url("gone"))].into();
+        let members = [1, 2, 3, 4, 5, 6].map(key);
+        let declared =
+            [(1, "a"), (2, "b"), (6, "f"), (9, "gone")].map(|(number, name)| (key(number), url(name))).into();
+        // It was proven when it was heard.
+        let word = UrlWord { url: Some(url("f2")), said_at: 1, signature: [0; 64] };
         let told = [
             (key(1), known(Some("a2"), Via::Child(key(1)))),
             (key(2), known(Some("evil"), Via::Child(key(1)))),
             (key(3), known(Some("c"), Via::Child(key(1)))),
             (key(4), known(Some("b"), Via::Child(key(4)))),
             (key(5), known(Some("c"), Via::Child(key(5)))),
+            (key(6), Known { word: Some(Arc::new(word)), ..known(Some("evil"), Via::Child(key(1))) }),
         ];
         let changed = changed_urls(&declared, &members, &told.into());
-        assert_eq!(changed, [(key(9), None), (key(1), Some(url("a2"))), (key(3), Some(url("c")))]);
+        let expected = [(key(1), Some(url("a2"))), (key(3), Some(url("c"))), (key(6), Some(url("f2")))];
+        assert_eq!(changed, [&[(key(9), None)][..], &expected].concat());
     }
 
     #[test]

@@ -126,8 +126,8 @@ impl SiteUsher {
     async fn probe_all(self: Arc<Self>) {
         let world = self.world.clone();
         let Ok(Ok(view)) = tokio::task::spawn_blocking(move || world.view()).await else { return };
-        let others = (0..view.standings.len()).filter(|at| *at != view.own);
-        let urls = others.filter_map(|at| view.standings.get(at)?.url.clone());
+        let others = (0..view.lineup.len()).filter(|at| *at != view.own);
+        let urls = others.filter_map(|at| view.lineup.get(at)?.url.clone());
         let (room, mut probes) = (Arc::new(Semaphore::new(PROBES)), JoinSet::new());
         for url in urls {
             let (usher, room) = (self.clone(), room.clone());
@@ -195,7 +195,7 @@ impl SiteUsher {
             })
         })?;
         let Some((Some((at, holds)), false)) = first else { return Ok(None) };
-        let Some(standing) = view.standings.get(at) else { return Ok(None) };
+        let Some(standing) = view.lineup.get(at) else { return Ok(None) };
         let Some(url) = &standing.url else { return Ok(None) };
         let probes = lock(&self.probes);
         let probe = probes.get(url);

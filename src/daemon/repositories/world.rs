@@ -11,7 +11,7 @@ use crate::{
         nearest::{Declared, Holds, RepositoryUrl, Slot, Standing, slot_of},
         state::Namespace,
     },
-    policy::nearest::NearestLimits,
+    policy::nearest::{Lineup, NearestLimits},
     repository::{Repository, RepositoryError},
     sync::{
         fleet::{Known, Via},
@@ -67,7 +67,7 @@ pub(in crate::daemon) struct View {
     signed: Arc<Signed>,
     made: Instant,
     /// Every member in good standing.
-    pub standings: Vec<Standing>,
+    pub lineup: Lineup,
     /// What was heard of each.
     pub known: Vec<Option<Known>>,
     /// Which of them is this node; beyond the last while it is no member.
@@ -80,24 +80,32 @@ impl View {
         &self.signed.declared
     }
 
-    /// The members, in the order of [`Self::standings`].
+    /// The members, in the order of [`Self::lineup`].
     pub(in crate::daemon) fn members(&self) -> &[MemberRecord] {
         &self.signed.members
     }
 
-    /// Whether each member has a file; `root` is its content where this node's index names it, and `is_here`
+    /// Tells of each member whether it has a file; `is_named` says whether this node's index names it, and `is_here`
     /// whether it lies here.
-    pub(in crate::daemon) fn holds(&self, at: usize, wanted: &Wanted, is_named: bool, is_here: bool) -> Holds {
-        if at == self.own {
-            return if is_here { Holds::Yes } else { Holds::No };
-        }
-        if !is_named {
-            return Holds::No;
-        }
-        let holdings = self.known.get(at).and_then(Option::as_ref).and_then(|known| known.folders.get(&wanted.folder));
+    pub(in crate::daemon) fn holds(
+        &self,
+        wanted: &Wanted,
+        is_named: bool,
+        is_here: bool,
+    ) -> impl Fn(usize) -> Holds + use<'_> {
         let key = (Namespace::folder(&wanted.folder), wanted.name.as_str().as_bytes().to_vec());
         let changed_at = self.signed.recent.get(&key).copied().unwrap_or(self.signed.recent_from);
-        holdings.map_or(Holds::Unknown, |holdings| holdings.holds(wanted.slot, self.signed.at.0, Some(changed_at)))
+        let (folder, slot, epoch) = (wanted.folder.clone(), wanted.slot, self.signed.at.0);
+        move |at| {
+            if at == self.own {
+                return if is_here { Holds::Yes } else { Holds::No };
+            }
+            if !is_named {
+                return Holds::No;
+            }
+            let holdings = self.known.get(at).and_then(Option::as_ref).and_then(|known| known.folders.get(&folder));
+            holdings.map_or(Holds::Unknown, |holdings| holdings.holds(slot, epoch, Some(changed_at)))
+        }
     }
 }
 
@@ -183,14 +191,14 @@ impl World {
     fn look(&self, signed: Arc<Signed>, now: Instant) -> View {
         let mut heard = self.shared.fleet.known();
         let round_trips = self.shared.round_trips();
-        let (mut standings, mut known) = (Vec::new(), Vec::new());
+        let (mut standings, mut known) = (Vec::with_capacity(signed.members.len()), Vec::new());
         for member in &signed.members {
             let heard = heard.remove(&member.key);
             standings.push(self.standing(member, heard.as_ref(), &signed.declared, &round_trips, now));
             known.push(heard);
         }
         let own = signed.members.iter().position(|member| member.key == self.own).unwrap_or(usize::MAX);
-        View { signed, made: now, standings, known, own }
+        View { signed, made: now, lineup: Lineup::new(standings, self.limits), known, own }
     }
 
     fn standing(

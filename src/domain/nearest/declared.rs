@@ -2,35 +2,19 @@
 //!
 //! Keys are `rule/<name>`, `url/<node key>` and `distance/<site>/<site>`; values are a version byte and postcard.
 
-use super::{RepositoryUrl, Rule, RuleName};
+use super::{Distances, RepositoryUrl, Rule, RuleName, SitePair};
 use crate::domain::{
     key::NodeKey,
     member::SiteName,
     versioned::{self, VersionedError},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The version of the values.
 const VERSION: u8 = 1;
 /// The greatest distance between two sites.
 pub const MAX_DISTANCE: u32 = 1_000_000;
-
-/// Two sites, whichever is named first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SitePair(SiteName, SiteName);
-
-impl SitePair {
-    /// The pair of `one` and `other`.
-    pub fn new(one: SiteName, other: SiteName) -> Self {
-        if one <= other { Self(one, other) } else { Self(other, one) }
-    }
-
-    /// Both, in the order of their names.
-    pub fn sites(&self) -> (&SiteName, &SiteName) {
-        (&self.0, &self.1)
-    }
-}
 
 /// A key of the namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +34,10 @@ impl NearestKey {
             Self::Rule(name) => [b"rule/", name.as_str().as_bytes()].concat(),
             Self::Url(key) => [b"url/", &key.0[..]].concat(),
             // No control character is in a site's name.
-            Self::Distance(SitePair(one, other)) => format!("distance/{one}\n{other}").into_bytes(),
+            Self::Distance(pair) => {
+                let (one, other) = pair.sites();
+                format!("distance/{one}\n{other}").into_bytes()
+            }
         }
     }
 
@@ -77,8 +64,8 @@ pub struct Declared {
     pub rules: Vec<Rule>,
     /// Where hosts reach members.
     pub urls: BTreeMap<NodeKey, RepositoryUrl>,
-    /// How far sites are from each other, in whatever unit; smaller is nearer.
-    pub distances: HashMap<SitePair, u32>,
+    /// How far sites are from each other.
+    pub distances: Distances,
 }
 
 impl Declared {
@@ -98,24 +85,6 @@ impl Declared {
     pub fn sorted(mut self) -> Self {
         self.rules.sort_by(|a, b| (a.sequence, &a.name).cmp(&(b.sequence, &b.name)));
         self
-    }
-
-    /// The sites that have a declared distance from one, with it.
-    pub fn distances_from<'d>(&'d self, site: &SiteName) -> HashMap<&'d SiteName, u32> {
-        let others = self.distances.iter().filter_map(|(pair, far)| match pair.sites() {
-            (one, other) if one == site => Some((other, *far)),
-            (other, one) if one == site => Some((other, *far)),
-            _ => None,
-        });
-        others.collect()
-    }
-
-    /// How far two sites are from each other: 0 for one site, `None` where nobody said.
-    pub fn distance(&self, one: &SiteName, other: &SiteName) -> Option<u32> {
-        if one == other {
-            return Some(0);
-        }
-        self.distances.get(&SitePair::new(one.clone(), other.clone())).copied()
     }
 }
 
@@ -191,8 +160,8 @@ mod tests {
         let declared = declared.sorted();
         let names: Vec<_> = declared.rules.iter().map(|rule| rule.name.as_str()).collect();
         assert_eq!(names, ["z", "a", "b"]);
-        assert_eq!(declared.distance(&site("paris"), &site("lyon")), Some(5));
-        assert_eq!(declared.distance(&site("paris"), &site("paris")), Some(0));
-        assert_eq!(declared.distance(&site("paris"), &site("nice")), None);
+        assert_eq!(declared.distances.between(&site("paris"), &site("lyon")), Some(5));
+        assert_eq!(declared.distances.between(&site("paris"), &site("paris")), Some(0));
+        assert_eq!(declared.distances.between(&site("paris"), &site("nice")), None);
     }
 }

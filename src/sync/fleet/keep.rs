@@ -6,7 +6,7 @@ use crate::{
     domain::{
         key::NodeKey,
         name::FolderName,
-        nearest::{RepositoryUrl, SlotSet, slot_of},
+        nearest::{SlotSet, UrlWord, slot_of},
     },
     repository::{Repository, RepositoryError},
     sync::shared::Shared,
@@ -24,10 +24,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const ROWS: usize = 1_000;
 
 /// What a node knows of itself besides rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Where hosts reach it.
-    pub url: Option<RepositoryUrl>,
+    /// Where hosts reach it, in its own words.
+    pub word: Arc<UrlWord>,
     /// Bytes that it has sent to hosts since it started.
     pub sent_to_hosts: u64,
     /// Whether it can get what it lacks.
@@ -57,7 +57,8 @@ pub async fn keep(shared: Arc<Shared>, key: NodeKey, about: impl Fn() -> About, 
         let arrived = shared.received_bytes.load(Relaxed);
         let own = Known {
             heard: now,
-            url: about.url,
+            url: about.word.url.clone(),
+            word: Some(about.word),
             load_bytes: about.sent_to_hosts.saturating_sub(sent) / seconds,
             arriving_bytes: arrived.saturating_sub(received) / seconds,
             can_fetch: about.can_fetch,

@@ -4,11 +4,11 @@ use crate::{
     domain::{
         key::NodeKey,
         name::FolderName,
-        nearest::{Holds, RepositoryUrl, Slot, SlotSet},
+        nearest::{Holds, RepositoryUrl, Slot, SlotSet, UrlWord},
     },
     repository::{Admission, Repository},
     sync::{
-        frames::{Alive, Holdings},
+        frames::{Alive, Holdings, UrlSaid},
         shared::lock,
     },
 };
@@ -61,8 +61,10 @@ impl FolderHoldings {
 pub struct Known {
     /// When it spoke itself.
     pub heard: Instant,
-    /// Where hosts reach it, as it says.
+    /// Where hosts reach it, as is said of it.
     pub url: Option<RepositoryUrl>,
+    /// The same in its own words, where they were heard.
+    pub word: Option<Arc<UrlWord>>,
     /// Bytes per second to its hosts.
     pub load_bytes: u64,
     /// Bytes per second that arrive there.
@@ -144,9 +146,11 @@ impl Fleet {
             return;
         }
         let folders = before.filter(|before| before.via == via).map(|before| before.folders.clone());
+        let word = before.and_then(|before| before.word.clone());
         let told = Known {
             heard,
             url: alive.url.as_ref().and_then(|url| RepositoryUrl::new(url.as_str()).ok()),
+            word,
             load_bytes: alive.load_bytes,
             arriving_bytes: alive.arriving_bytes,
             can_fetch: alive.can_fetch,
@@ -154,6 +158,19 @@ impl Fleet {
             via,
         };
         known.insert(alive.member, told);
+    }
+
+    /// A member said where it is reached. Words that it did not say, and older ones than are known, are passed over.
+    pub(in crate::sync) fn on_url_said(&self, told: &UrlSaid) {
+        let url = told.url.as_ref().map(|url| RepositoryUrl::new(url.as_str()));
+        let (Ok(url), Ok(signature)) = (url.transpose(), told.signature.as_slice().try_into()) else { return };
+        let word = UrlWord { url, said_at: told.said_at, signature };
+        let mut known = lock(&self.known);
+        let Some(known) = known.get_mut(&told.member).filter(|known| known.via != Via::Own) else { return };
+        let is_newer = known.word.as_ref().is_none_or(|before| before.said_at < word.said_at);
+        if is_newer && word.verify(&told.member).is_ok() {
+            known.word = Some(Arc::new(word));
+        }
     }
 
     /// A member lacks something, or does so no longer. What can't be understood is passed over: the next whole
@@ -193,9 +210,46 @@ fn is_way(before: Option<&Known>, member: &NodeKey, via: Via, now: Instant) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::bounded::Text;
+    use ed25519_dalek::SigningKey;
 
     fn known(via: Via, heard: Instant) -> Known {
-        Known { heard, url: None, load_bytes: 0, arriving_bytes: 0, can_fetch: true, folders: BTreeMap::new(), via }
+        Known {
+            heard,
+            url: None,
+            word: None,
+            load_bytes: 0,
+            arriving_bytes: 0,
+            can_fetch: true,
+            folders: BTreeMap::new(),
+            via,
+        }
+    }
+
+    #[test]
+    fn a_member_is_believed_what_it_signed_last_whoever_passes_it_on() {
+        let (signer, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let member = NodeKey(signer.verifying_key().to_bytes());
+        let fleet = Fleet::default();
+        lock(&fleet.known).insert(member, known(Via::Child(NodeKey([9; 32])), Instant::now()));
+        let said = |key: &SigningKey, url: &str, said_at| {
+            let url = RepositoryUrl::new(url).ok();
+            let word = UrlWord::sign(key, url.clone(), said_at);
+            let url = url.and_then(|url| Text::new(url.as_str()));
+            UrlSaid { member, url, said_at, signature: word.signature.to_vec() }
+        };
+        let believed = |told: UrlSaid| {
+            fleet.on_url_said(&told);
+            let word = fleet.known()[&member].word.clone();
+            word.and_then(|word| word.url.as_ref().map(ToString::to_string))
+        };
+        assert_eq!(believed(said(&other, "http://evil", 9)), None);
+        assert_eq!(believed(UrlSaid { signature: vec![1; 63], ..said(&signer, "http://a", 5) }), None);
+        assert_eq!(believed(said(&signer, "http://a", 5)).as_deref(), Some("http://a"));
+        assert_eq!(believed(said(&signer, "http://b", 6)).as_deref(), Some("http://b"));
+        assert_eq!(believed(said(&signer, "http://a", 5)).as_deref(), Some("http://b"), "an older word");
+        fleet.on_url_said(&UrlSaid { member: NodeKey([7; 32]), ..said(&signer, "http://c", 7) });
+        assert_eq!(fleet.known().len(), 1, "nobody becomes known by a word");
     }
 
     #[test]

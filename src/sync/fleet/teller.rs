@@ -5,11 +5,11 @@ use crate::{
     domain::{
         key::NodeKey,
         name::FolderName,
-        nearest::{RepositoryUrl, SlotSet},
+        nearest::{RepositoryUrl, SlotSet, UrlWord},
     },
     sync::{
         bounded::Text,
-        frames::{Alive, Frame, Holdings},
+        frames::{Alive, Frame, Holdings, UrlSaid},
     },
 };
 use std::{
@@ -32,6 +32,8 @@ struct Told {
     heard: Instant,
     url: Option<RepositoryUrl>,
     can_fetch: bool,
+    /// When the member said what was told of where it is reached; `None` where nothing was.
+    said_at: Option<u64>,
     holdings_at: Option<Instant>,
     folders: BTreeMap<FolderName, (Instant, FolderHoldings)>,
 }
@@ -64,12 +66,17 @@ impl Teller {
             heard: known.heard,
             url: known.url.clone(),
             can_fetch: known.can_fetch,
+            said_at: None,
             holdings_at: None,
             folders: BTreeMap::new(),
         });
         if is_due {
             (told.alive_at, told.heard) = (now, known.heard);
             (told.url, told.can_fetch) = (known.url.clone(), known.can_fetch);
+        }
+        if let Some(word) = known.word.as_ref().filter(|word| told.said_at != Some(word.said_at)) {
+            frames.push(url_said(key, word).into());
+            told.said_at = Some(word.said_at);
         }
         if told.holdings_at.is_some_and(|at| now.saturating_duration_since(at) < HOLDINGS_EVERY) {
             return frames;
@@ -101,6 +108,11 @@ fn alive(member: NodeKey, known: &Known, now: Instant) -> Alive {
         arriving_bytes: known.arriving_bytes,
         can_fetch: known.can_fetch,
     }
+}
+
+fn url_said(member: NodeKey, word: &UrlWord) -> UrlSaid {
+    let url = word.url.as_ref().and_then(|url| Text::new(url.as_str()));
+    UrlSaid { member, url, said_at: word.said_at, signature: word.signature.to_vec() }
 }
 
 /// The change from what was told, or the whole where that is no longer.
@@ -140,6 +152,7 @@ mod tests {
         Known {
             heard,
             url: None,
+            word: None,
             load_bytes: 0,
             arriving_bytes: 0,
             can_fetch: true,
@@ -182,6 +195,19 @@ mod tests {
         assert_eq!(told(&mut teller, &moved, start), ["alive 0"]);
         assert_eq!(told(&mut teller, &Known { can_fetch: false, ..moved.clone() }, start), ["alive 0"]);
         assert!(told(&mut teller, &Known { can_fetch: false, ..moved }, start).is_empty());
+    }
+
+    #[test]
+    fn a_members_word_is_passed_on_once() {
+        let start = Instant::now();
+        let mut teller = Teller::default();
+        let said = |said_at| {
+            let word = UrlWord { url: None, said_at, signature: [0; 64] };
+            Known { word: Some(Arc::new(word)), ..known(start, &[]) }
+        };
+        assert_eq!(told(&mut teller, &said(1), start), ["alive 0", "UrlSaid", "whole []"]);
+        assert!(told(&mut teller, &said(1), start).is_empty());
+        assert_eq!(told(&mut teller, &said(2), start), ["UrlSaid"]);
     }
 
     #[test]

@@ -165,6 +165,10 @@ impl Session<'_> {
                 fleet.on_alive(repository, Via::Parent, &alive, self.shared.clock().monotonic());
                 Ok(false)
             }
+            Frame::UrlSaid(told) => {
+                self.shared.fleet.on_url_said(&told);
+                Ok(false)
+            }
             Frame::Holdings(told) => {
                 self.shared.fleet.on_holdings(&self.shared.repository, Via::Parent, &told);
                 Ok(false)

@@ -102,6 +102,7 @@ pub(super) async fn serve(
                 Some(Frame::Alive(alive)) => {
                     shared.fleet.on_alive(&shared.repository, via, &alive, shared.clock().monotonic());
                 }
+                Some(Frame::UrlSaid(told)) => shared.fleet.on_url_said(&told),
                 Some(Frame::Holdings(told)) => shared.fleet.on_holdings(&shared.repository, via, &told),
                 Some(other) => return Err(ServeError::OutOfPlace(other.name())),
                 None => return Ok(()),
