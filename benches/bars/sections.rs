@@ -7,7 +7,10 @@ use crate::{
     plan::Plan,
     processes::{Node, immutable, noise},
 };
-use std::{process::Command, time::Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// An empty secondary, 2 GB in 20 files.
 pub(crate) fn big(plan: &Plan) {
@@ -60,22 +63,49 @@ pub(crate) fn idle(plan: &Plan) {
     let mut lyon = ours::secondary_of(&main, "lyon");
     lyon.start_again();
     ours::mirrored(&lyon, files);
-    let (mut warm, mut cold) = (vec![], vec![]);
+    let (mut warm, mut cold, mut local) = (vec![], vec![], vec![]);
     for _ in 0..plan.runs {
-        let (wire, begun) = (wire_bytes(), Instant::now());
+        let (wire, begun) = (settled_wire_bytes(), Instant::now());
         lyon.ok("sync --wait");
         warm.push(((wire_bytes() - wire) as f64, begun.elapsed().as_secs_f64()));
-        lyon.stop();
-        let (wire, begun) = (wire_bytes(), Instant::now());
-        lyon.start_again();
-        ours::wait(&lyon, "the parent is there", |status| status["parent"]["connected"] == true);
-        cold.push(((wire_bytes() - wire) as f64, begun.elapsed().as_secs_f64()));
+        for (packet, readings) in [(LINE_PACKET, &mut cold), (LOOPBACK_PACKET, &mut local)] {
+            lyon.stop();
+            packets(packet);
+            let (wire, begun) = (settled_wire_bytes(), Instant::now());
+            lyon.start_again();
+            ours::wait(&lyon, "the parent is there", |status| status["parent"]["connected"] == true);
+            let seconds = begun.elapsed().as_secs_f64();
+            readings.push(((settled_wire_bytes() - wire) as f64, seconds));
+        }
     }
     title(plan, &format!("{files} files, nothing changed (bytes of both directions)"));
-    for (name, readings) in [("sync --wait, connected", &warm), ("restart to current", &cold)] {
+    let local_name = "the same, large packets";
+    for (name, readings) in [("sync --wait, connected", &warm), ("restart to current", &cold), (local_name, &local)] {
         let wire = median(readings.iter().map(|(wire, _)| *wire));
         let seconds = median(readings.iter().map(|(_, seconds)| *seconds));
         println!("  {name:<24} {wire:>9.0} bytes {:>8.1} ms", seconds * 1e3);
+    }
+}
+
+/// What a line between sites lets through at once, and what the loopback does, in bytes.
+const LINE_PACKET: u32 = 1_500;
+const LOOPBACK_PACKET: u32 = 65_536;
+
+/// From here on connections of this network carry packets of at most `bytes`.
+fn packets(bytes: u32) {
+    let set = Command::new("ip").args(["link", "set", "lo", "mtu", &bytes.to_string()]).status();
+    assert!(set.unwrap().success(), "the loopback's packets have {bytes} bytes");
+}
+
+/// What the loopback has carried once it carries nothing more for a while: searches for the largest packet go on behind
+/// a connection's beginning.
+fn settled_wire_bytes() -> u64 {
+    loop {
+        let before = wire_bytes();
+        std::thread::sleep(Duration::from_millis(500));
+        if wire_bytes() == before {
+            return before;
+        }
     }
 }
 
@@ -86,6 +116,7 @@ pub(crate) fn away(plan: &Plan) {
     let corpus = corpus::make(files, SIZE, false);
     let main = ours::main_of(corpus.path(), files);
     let mut lyon = ours::secondary_of(&main, "lyon");
+    packets(LINE_PACKET);
     lyon.start_again();
     ours::mirrored(&lyon, files);
     let mut state = vec![];
@@ -101,6 +132,7 @@ pub(crate) fn away(plan: &Plan) {
     }
     title(plan, &format!("{changed} of {files} files changed while away"));
     println!("  wire without content: {:.0} bytes", median(state));
+    packets(LOOPBACK_PACKET);
 }
 
 /// A main adopts a folder from the page cache.

@@ -109,14 +109,15 @@ impl Repository {
         on_differing: &mut dyn FnMut(FileName, Stat),
         walk: &Walk<'_>,
     ) -> Result<ScanSummary, RepositoryError> {
-        let snapshot = self.state.index.read()?;
         let mut summary = ScanSummary::default();
         self.troubles.count_anew(&open.name);
         let mut failed = None;
         let walked = walk(&mut |met| match met {
             Walked::File(name, stat) => {
                 summary.files += 1;
-                match snapshot.holding(&open.name, &name) {
+                // Asked anew each time: whoever waits in `on_differing` with a snapshot in hand keeps the pages of every
+                // commit since.
+                match self.state.index.read().and_then(|index| index.holding(&open.name, &name)) {
                     Ok(Some(holding)) if holds(&stat, &holding) => {}
                     Ok(_) => {
                         summary.differing += 1;

@@ -32,6 +32,10 @@ const STRANGER_STREAMS: u32 = 1;
 /// losses, is still acknowledged twice.
 const UNACKNOWLEDGED_PACKETS: u32 = 4;
 
+/// A search for the largest packet ends where the next step would be shorter: three probes on Ethernet, seven at the
+/// most, each as long as what it tries.
+const PACKET_STEP_BYTES: u16 = 60;
+
 /// Below the 30 s after which many a middlebox forgets a silent UDP flow.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Three keep-alives lost in a row.
@@ -116,7 +120,7 @@ impl Windows {
 
 fn common(congestion: Congestion, payload: u16) -> TransportConfig {
     let mut packets = MtuDiscoveryConfig::default();
-    packets.upper_bound(payload);
+    packets.upper_bound(payload).minimum_change(PACKET_STEP_BYTES);
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED_PACKETS.into());
     let mut transport = TransportConfig::default();

@@ -391,6 +391,32 @@ mod tests {
     }
 
     #[test]
+    fn a_host_lacks_the_files_of_what_it_may_have_and_has_not_and_what_it_asked_for_in_vain() {
+        let locals = [
+            ("1fa1201d-4330-4fa8-8ae9-b877473b6441_1", r#""allowed": true, "installed": false"#),
+            ("2fa1201d-4330-4fa8-8ae9-b877473b6441_1", r#""allowed": true, "installed": true"#),
+            ("3fa1201d-4330-4fa8-8ae9-b877473b6441_1", r#""allowed": true, "downloaded": true"#),
+            ("4fa1201d-4330-4fa8-8ae9-b877473b6441_1", r#""allowed": false"#),
+            ("5fa1201d-4330-4fa8-8ae9-b877473b6441_1", r#""installed": false"#),
+            ("6fa1201d-4330-4fa8-8ae9-b877473b6441_1", r#""allowed": true"#),
+        ];
+        let updates = locals[..5].iter().map(|(id, _)| {
+            let number = &id[..1];
+            format!(r#"{{"update_id": "{id}", "download_urls": ["http://h/{number}.cab", "http://h/all.cab"]}}"#)
+        });
+        let told = locals.iter().map(|(id, says)| format!(r#"{{"update_id": "{id}", {says}}}"#));
+        let report = format!(
+            r#"{{"uuid": "a", "waptwua_status": {{"missing_downloads": ["http://h/404.cab"]}}, "waptwua_updates": [{}],
+                "waptwua_updates_localstatus": [{}]}}"#,
+            updates.collect::<Vec<_>>().join(","),
+            told.collect::<Vec<_>>().join(",")
+        );
+        let report = read_text(&report).unwrap();
+        let lacking: Vec<_> = report.lacking().into_iter().map(|name| name.as_str()).collect();
+        assert_eq!(lacking, ["1.cab", "404.cab", "all.cab"]);
+    }
+
+    #[test]
     fn a_report_of_another_host_or_of_none_is_refused() {
         let of = HostUuid::new("other").unwrap();
         assert!(matches!(read_report(REPORT.as_bytes(), Some(&of), 1), Err(ReadReportError::OtherUuid(_))));

@@ -13,6 +13,7 @@ use crate::{
         name::{FileName, FolderName},
         nearest::{NearestQuery, RepositoryUrl},
     },
+    wapt::host_report::read_report,
 };
 use indicatif::ProgressBar;
 use std::{
@@ -31,7 +32,9 @@ pulled from there, and goes on elsewhere, where it stopped, when that one dies o
 interruption. A name that carries a SHA-1 is given only to bytes that have it; others are compared with the \
 repository's ETag.
 
---wanted FILE reads names, one to a line, and - reads them from standard input; `folder/name` for other folders.
+--wanted FILE reads names, one to a line, and - reads them from standard input; `folder/name` for other folders. It also
+takes what this host reports to its server, as JSON: then the files are wanted of updates that are allowed and neither
+installed nor here, and what was asked for in vain.
 
 Exit codes: 0 all are here; 1 one is not; 2 wrong usage; 5 interrupted.";
 
@@ -47,7 +50,7 @@ pub(crate) struct PullArgs {
     /// The files' names
     #[arg(value_name = "NAME", required_unless_present = "wanted")]
     names: Vec<String>,
-    /// Read the names from a file, or from standard input
+    /// Read the names, or this host's own report, from a file or from standard input
     #[arg(long, value_name = "FILE|-")]
     wanted: Option<PathBuf>,
     /// A repository that knows the others, such as https://wapt.example.org; may be repeated
@@ -146,11 +149,20 @@ fn files(args: &PullArgs) -> Result<Vec<(FolderName, FileName)>, CliError> {
     let mut names = args.names.clone();
     if let Some(path) = &args.wanted {
         let text = read_list(path).map_err(|source| CliError::File { path: path.clone(), source })?;
-        names.extend(
-            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
-        );
+        names.extend(wanted(&text)?);
     }
     names.iter().map(|name| placed(name, &args.folder)).collect()
+}
+
+/// The names in a list, or those of the files that a host's report lacks.
+fn wanted(text: &str) -> Result<Vec<String>, CliError> {
+    if text.trim_start().starts_with('{') {
+        let report = read_report(text.as_bytes(), None, 0)
+            .map_err(|error| CliError::Usage(format!("--wanted: {}", crate::base::chain::chain(&error))))?;
+        return Ok(report.lacking().into_iter().map(ToString::to_string).collect());
+    }
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 fn read_list(path: &PathBuf) -> io::Result<String> {

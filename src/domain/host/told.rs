@@ -1,9 +1,9 @@
 //! What a host tells, as far as it is kept: beside what decisions look at, what people want to see.
 
-use super::{HostFacts, UpdateTraits};
-use crate::domain::{origin::OriginUrl, update::UpdateId};
+use super::{HostFacts, LocalFlags, UpdateTraits};
+use crate::domain::{name::FileName, origin::OriginUrl, update::UpdateId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most addresses of one update that are kept; Microsoft's largest bundles have some hundred files.
 pub const MAX_UPDATE_URLS: usize = 256;
@@ -90,6 +90,20 @@ pub struct HostReport {
     pub updates: BTreeMap<UpdateId, ToldUpdate>,
     /// How many parts of it made no sense and were passed over.
     pub skipped: u32,
+}
+
+impl HostReport {
+    /// Files that the host lacks: of updates that its own rules allow, that are not installed and not on its disk yet, as far
+    /// as it tells where they are; and what it asked repositories for in vain.
+    pub fn lacking(&self) -> BTreeSet<&FileName> {
+        let is_lacking = |flags: LocalFlags| {
+            let is_done = flags.has(LocalFlags::INSTALLED) || flags.has(LocalFlags::DOWNLOADED);
+            flags.allowed() == Some(true) && !is_done
+        };
+        let updates = self.facts.updates.iter().filter(|update| is_lacking(update.flags));
+        let told = updates.filter_map(|update| self.updates.get(&update.id)).flat_map(|update| &update.urls);
+        told.chain(&self.missing_downloads).map(OriginUrl::file_name).collect()
+    }
 }
 
 #[cfg(test)]
