@@ -194,7 +194,7 @@ async fn a_member_whose_time_is_over_is_cut_off_and_stays_out_until_it_is_prolon
     member.expires_at = Some(SystemClock.unix_ms() / 1_000 + 2);
     main.repository.admit(&member).unwrap();
     lyon.raises("revoked").await;
-    assert!(main.shared.children().is_empty());
+    wait("main has no child", || main.shared.children().is_empty().then_some(())).await;
     main_place.write(&immutable("two", &two), &two);
     main.serves(&immutable("two", &two), &two).await;
     let outside = endpoint_at(9, lyon_place.key);

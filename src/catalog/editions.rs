@@ -7,6 +7,7 @@
 use super::{
     error::{CatalogError, OpenCatalogError},
     home::Home,
+    index::CACHE_BYTES,
     ledger::row_of,
     records::{ContentSha1, EditionRecord},
     tables,
@@ -45,7 +46,7 @@ pub struct Editions {
 impl Editions {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let editions = Self { home: Home::open(file)? };
+        let editions = Self { home: Home::open(file, CACHE_BYTES)? };
         editions.write(|transaction| {
             transaction.open_table(tables::EDITION)?;
             for slot in 0..2 {

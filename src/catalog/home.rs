@@ -26,6 +26,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// A database that comes back. Whoever had a failed commit does not know whether it is durable.
 pub(super) struct Home {
     file: Arc<dyn RandomAccess>,
+    cache: usize,
     opened: RwLock<Option<Opened>>,
     /// Grows whenever the database is opened anew.
     openings: AtomicU64,
@@ -45,9 +46,10 @@ enum For {
 }
 
 impl Home {
-    pub(super) fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let opened = Opened::open(file.clone())?;
-        Ok(Self { file, opened: RwLock::new(Some(opened)), openings: AtomicU64::new(0) })
+    /// `cache` is how many bytes of pages the database keeps in memory.
+    pub(super) fn open(file: Arc<dyn RandomAccess>, cache: usize) -> Result<Self, OpenCatalogError> {
+        let opened = Opened::open(file.clone(), cache)?;
+        Ok(Self { file, cache, opened: RwLock::new(Some(opened)), openings: AtomicU64::new(0) })
     }
 
     /// How often the database was opened anew. The same while it is lent.
@@ -100,7 +102,7 @@ impl Home {
         }
         *opened = None; // one opener at a time
         self.openings.fetch_add(1, Ordering::AcqRel);
-        let refused = match Opened::open(self.file.clone()) {
+        let refused = match Opened::open(self.file.clone(), self.cache) {
             Ok(sound) => {
                 *opened = Some(sound);
                 tracing::info!("a database was opened anew after its disk had failed");
@@ -108,7 +110,7 @@ impl Home {
             }
             Err(refused) => refused,
         };
-        *opened = Opened::for_reading(self.file.clone()).ok();
+        *opened = Opened::for_reading(self.file.clone(), self.cache).ok();
         match to {
             For::Reading if opened.is_some() => Ok(()),
             _ => Err(refused.into()),
@@ -131,17 +133,17 @@ fn copy_bytes(from: &dyn RandomAccess, to: &dyn RandomAccess) -> io::Result<()> 
 }
 
 impl Opened {
-    fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
+    fn open(file: Arc<dyn RandomAccess>, cache: usize) -> Result<Self, OpenCatalogError> {
         let failed = Arc::new(AtomicBool::new(false));
-        let database = open_database(Backend::new(file, failed.clone()))?;
+        let database = open_database(Backend::new(file, failed.clone()), cache)?;
         Ok(Self { database, failed, takes_writes: true })
     }
 
     /// What a repair writes stays in memory.
-    fn for_reading(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
+    fn for_reading(file: Arc<dyn RandomAccess>, cache: usize) -> Result<Self, OpenCatalogError> {
         let unread = |error: io::Error| CatalogError::Database(Box::new(redb::Error::Io(error)));
         let overlay = Overlay::over(file).map_err(unread)?;
-        Ok(Self { takes_writes: false, ..Self::open(Arc::new(overlay))? })
+        Ok(Self { takes_writes: false, ..Self::open(Arc::new(overlay), cache)? })
     }
 
     fn is_fit(&self, to: For) -> bool {

@@ -7,6 +7,7 @@
 use super::{
     error::{CatalogError, OpenCatalogError},
     home::Home,
+    index::CACHE_BYTES,
     ledger::row_of,
     records::HostRecord,
     tables,
@@ -62,7 +63,7 @@ pub struct Hosts {
 impl Hosts {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let hosts = Self { home: Home::open(file)? };
+        let hosts = Self { home: Home::open(file, CACHE_BYTES)? };
         hosts.write(|transaction| {
             transaction.open_table(tables::META)?;
             transaction.open_table(tables::TOLD_UPDATES)?;

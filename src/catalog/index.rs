@@ -17,7 +17,9 @@ use std::sync::{
 
 /// The newest form of both databases.
 pub(super) const VERSION: u64 = 1;
-/// redb's page cache; its default of 1 GiB would be most of a small machine.
+/// redb's page cache of the index: with a third of it, 50,000 small files take half as long again to arrive.
+const INDEX_CACHE_BYTES: usize = 24 << 20;
+/// And of what is asked less often; redb's default of 1 GiB would be most of a small machine.
 pub(super) const CACHE_BYTES: usize = 8 << 20;
 const VERSION_KEY: &str = "version";
 
@@ -39,7 +41,8 @@ struct Newest {
 impl Index {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let index = Self { home: Home::open(file)?, writes: AtomicU64::new(0), newest: Mutex::new(None) };
+        let index =
+            Self { home: Home::open(file, INDEX_CACHE_BYTES)?, writes: AtomicU64::new(0), newest: Mutex::new(None) };
         index.write(|_| Ok::<_, CatalogError>(()))?; // opening a table makes it
         Ok(index)
     }
@@ -88,9 +91,9 @@ impl Index {
 }
 
 /// Opens a database, and refuses one of a newer version before anything is written.
-pub(super) fn open_database(backend: Backend) -> Result<Database, OpenCatalogError> {
+pub(super) fn open_database(backend: Backend, cache: usize) -> Result<Database, OpenCatalogError> {
     let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
+        .set_cache_size(cache)
         .create_with_backend(backend)
         .map_err(|error| OpenCatalogError::Database(Box::new(error.into())))?;
     match stored_version(&database)? {

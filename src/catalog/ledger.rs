@@ -4,6 +4,7 @@
 use super::{
     error::{CatalogError, OpenCatalogError},
     home::Home,
+    index::CACHE_BYTES,
     records::{AuditRecord, InviteRecord, JobRecord, RefreshRecord, WithdrawnRecord},
     tables,
 };
@@ -46,7 +47,7 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the database in `file`, or makes one in an empty file.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self, OpenCatalogError> {
-        let ledger = Self { home: Home::open(file)? };
+        let ledger = Self { home: Home::open(file, CACHE_BYTES)? };
         ledger.write(|transaction| {
             transaction.open_table(tables::MEMBERS)?;
             transaction.open_table(tables::SIGNED_ROWS)?;

@@ -1,4 +1,5 @@
-//! A UDP path between two nodes that can be counted, slowed down, cut and led elsewhere.
+//! A UDP path between two nodes that can be counted, slowed down, cut and led elsewhere. As on a line between sites,
+//! what Ethernet does not carry is lost, though both ends' own link would let it through.
 
 use std::time::Duration;
 use std::{
@@ -17,6 +18,9 @@ use tokio::{
 
 /// What a slow link lets through at once after a rest, in time.
 const BURST: Duration = Duration::from_millis(5);
+
+/// A frame of Ethernet, without the heads of IPv4 and UDP.
+const LARGEST_PACKET: usize = 1_472;
 
 struct State {
     target: Mutex<SocketAddr>,
@@ -89,6 +93,9 @@ async fn forward(socket: Arc<UdpSocket>, state: Arc<State>) {
     let mut packet = vec![0; 65_536];
     loop {
         let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
+        if length > LARGEST_PACKET {
+            continue;
+        }
         let target = *state.target.lock().unwrap();
         let generation = state.generation.load(Relaxed);
         let way = match ways.entry((from, target, generation)) {
@@ -112,6 +119,9 @@ async fn send_back(way: Arc<UdpSocket>, socket: Arc<UdpSocket>, to: SocketAddr, 
     let mut free_at = Instant::now();
     loop {
         let Ok(length) = way.recv(&mut packet).await else { continue };
+        if length > LARGEST_PACKET {
+            continue;
+        }
         let rate = state.rate.load(Relaxed);
         if rate > 0 {
             // The socket's own buffer is the queue. Short sleeps last too long, so that a little goes at once.
