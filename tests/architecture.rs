@@ -52,7 +52,7 @@ mod tests {
                 "jobs",
             ],
         ),
-        ("cli", &["base", "domain", "agent", "daemon"]),
+        ("cli", &["base", "domain", "wapt", "agent", "daemon"]),
     ];
     const TOP_LEVEL: [&str; 6] = [".ci", "benches", "fixtures", "src", "systemd", "tests"];
     /// Rooms that decide and never act.
