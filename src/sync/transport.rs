@@ -36,6 +36,10 @@ const UNACKNOWLEDGED_PACKETS: u32 = 4;
 /// most, each as long as what it tries.
 const PACKET_STEP_BYTES: u16 = 60;
 
+/// What may be under way at first, in packets of the largest size (RFC 9002 has ten of 1,472 bytes). quinn sends no
+/// CONNECTION_CLOSE that the window has no room for, and the probes of a search take theirs.
+const INITIAL_PACKETS: u64 = 10;
+
 /// Below the 30 s after which many a middlebox forgets a silent UDP flow.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Three keep-alives lost in a row.
@@ -55,11 +59,19 @@ pub enum Congestion {
 }
 
 impl Congestion {
-    fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+    /// With packets of at most `payload` bytes.
+    fn factory(self, payload: u16) -> Arc<dyn ControllerFactory + Send + Sync> {
+        macro_rules! of {
+            ($config:ty) => {{
+                let mut config = <$config>::default();
+                config.initial_window(u64::from(payload.max(ORDINARY_PAYLOAD_BYTES)) * INITIAL_PACKETS);
+                Arc::new(config)
+            }};
+        }
         match self {
-            Self::Cubic => Arc::new(CubicConfig::default()),
-            Self::NewReno => Arc::new(NewRenoConfig::default()),
-            Self::Bbr => Arc::new(BbrConfig::default()),
+            Self::Cubic => of!(CubicConfig),
+            Self::NewReno => of!(NewRenoConfig),
+            Self::Bbr => of!(BbrConfig),
         }
     }
 }
@@ -133,7 +145,7 @@ fn common(congestion: Congestion, payload: u16) -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .mtu_discovery_config(Some(packets))
         .enable_segmentation_offload(true)
-        .congestion_controller_factory(congestion.factory());
+        .congestion_controller_factory(congestion.factory(payload));
     transport
 }
 
