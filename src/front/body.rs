@@ -1,6 +1,6 @@
 //! The bytes of a file as a response body: block by block, never padded.
 //!
-//! What lies in memory is not read at all where the connection can send it so ([`FileBody::unread_part`]). Elsewhere
+//! What lies in memory is not read at all where the connection can send it so (`FileBody::unread_part`). Elsewhere
 //! a block that lies in memory is read where it is sent, so that it goes from one cache of the processor to the
 //! other once. What has to come from a disk is read on a thread that may wait, one block ahead. A body holds at
 //! most two blocks; a written block's memory is read into again.
