@@ -200,7 +200,8 @@ impl Throttle {
         *self.0.limit.borrow()
     }
 
-    fn is_limited(&self) -> bool {
+    /// Whether there is a ceiling at this moment.
+    pub fn is_limited(&self) -> bool {
         self.0.is_limited.load(Relaxed)
     }
 

@@ -83,12 +83,15 @@ pub(super) struct Welcome {
     pub(super) congestion: Congestion,
     /// The most bytes of a packet to a peer that are worth a try.
     pub(super) payload: fn(SocketAddr) -> u16,
+    /// The most bytes of a packet from here.
+    pub(super) taken: u16,
 }
 
 impl Welcome {
     fn to(&self, peer: SocketAddr) -> Arc<quinn::ServerConfig> {
         let mut server = self.server.clone();
-        server.transport_config(Arc::new(transport::for_stranger(self.congestion, (self.payload)(peer))));
+        let payload = (self.payload)(peer).min(self.taken);
+        server.transport_config(Arc::new(transport::for_stranger(self.congestion, payload)));
         Arc::new(server)
     }
 }

@@ -143,6 +143,8 @@ pub struct Endpoint {
     congestion: Congestion,
     throttle: Throttle,
     payload: fn(SocketAddr) -> u16,
+    /// The most bytes of a packet from here, and to here.
+    taken: u16,
     joining_transport: Arc<TransportConfig>,
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     _acceptor: AbortOnDropHandle<()>,
@@ -195,12 +197,14 @@ impl Endpoint {
         let Carrier { socket, runtime, seed, payload } = carrier;
         let socket = Arc::new(Counted { socket, throttle: throttle.clone() });
         let address = socket.local_addr().map_err(BindError::Address)?;
-        let mut config = reset::endpoint_config(&key);
+        // As it is now: a ceiling that a reload sets later leaves packets as large as they are.
+        let taken = path::taken_payload(throttle.is_limited());
+        let mut config = reset::endpoint_config(&key, taken);
         config.rng_seed(seed);
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server.clone()), socket, runtime)
             .map_err(|source| BindError::Socket { address, source })?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_QUEUE);
-        let welcome = Welcome { server, congestion: settings.congestion, payload };
+        let welcome = Welcome { server, congestion: settings.congestion, payload, taken };
         let gate = Arc::new(Gate::new(settings.admission, settings.clock, throttle.clone(), welcome));
         let acceptor = tokio::spawn(acceptor::run(quinn.clone(), gate, sender, lanes.clone()));
         Ok(Self {
@@ -209,6 +213,7 @@ impl Endpoint {
             congestion: settings.congestion,
             throttle,
             payload,
+            taken,
             joining_transport: Arc::new(transport::for_joining(settings.congestion)),
             accepted: Mutex::new(accepted),
             _acceptor: AbortOnDropHandle::new(acceptor),
@@ -266,9 +271,11 @@ impl Endpoint {
         let quic = QuicClientConfig::try_from(tls).map_err(ConnectError::InitialKeys)?;
         let mut config = quinn::ClientConfig::new(Arc::new(quic));
         config.transport_config(match purpose {
-            Purpose::Member => {
-                Arc::new(transport::for_member(self.congestion, &self.throttle, (self.payload)(address)))
-            }
+            Purpose::Member => Arc::new(transport::for_member(
+                self.congestion,
+                &self.throttle,
+                (self.payload)(address).min(self.taken),
+            )),
             Purpose::Join => self.joining_transport.clone(),
         });
         Ok(config)

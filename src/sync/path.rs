@@ -14,6 +14,15 @@ pub const ORDINARY_PAYLOAD_BYTES: u16 = 1452;
 /// quinn hands up to ten packets to one system call, which takes 65,507 bytes (RFC 768 within RFC 791).
 pub(super) const LARGEST_PAYLOAD_BYTES: u16 = 65_507 / 10;
 
+/// What fits into a frame of Ethernet.
+const FRAME_PAYLOAD_BYTES: u16 = 1_472;
+
+/// The most bytes of UDP payload that a node takes. A line with a ceiling is a thin one: there a few of the largest
+/// packets are all that may be under way, and one that is lost costs as much as many.
+pub(super) const fn taken_payload(has_ceiling: bool) -> u16 {
+    if has_ceiling { FRAME_PAYLOAD_BYTES } else { LARGEST_PAYLOAD_BYTES }
+}
+
 /// Heads of IP without options (RFC 791, RFC 8200) and of UDP (RFC 768).
 const HEADS_IPV4_BYTES: u32 = 20 + 8;
 const HEADS_IPV6_BYTES: u32 = 40 + 8;
@@ -49,6 +58,11 @@ mod tests {
         assert_eq!((within(v4, 1_280), within(v6, 0)), (ORDINARY_PAYLOAD_BYTES, ORDINARY_PAYLOAD_BYTES));
         assert_eq!((within(v4, 4_000), within(v6, 9_000)), (3_972, LARGEST_PAYLOAD_BYTES));
         assert!(usize::from(LARGEST_PAYLOAD_BYTES) * 10 <= 65_507);
+    }
+
+    #[test]
+    fn below_a_ceiling_packets_stay_small() {
+        assert_eq!((taken_payload(true), taken_payload(false)), (1_472, LARGEST_PAYLOAD_BYTES));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Both secrets follow from the transport key, so that they survive the restart.
 
-use super::{path::LARGEST_PAYLOAD_BYTES, tls::TransportKey};
+use super::tls::TransportKey;
 use quinn::{
     EndpointConfig,
     crypto::{CryptoError, HmacKey},
@@ -15,13 +15,14 @@ const RESET_CONTEXT: &str = "wuasync quic stateless reset v1";
 const CONNECTION_ID_CONTEXT: &str = "wuasync quic connection ids v1";
 
 /// The configuration of an endpoint that is recognized after a restart.
-pub(super) fn endpoint_config(key: &TransportKey) -> EndpointConfig {
+/// `payload` is the most bytes that a packet to it may have.
+pub(super) fn endpoint_config(key: &TransportKey, payload: u16) -> EndpointConfig {
     let [a, b, c, d, e, f, g, h, ..] = key.derive(CONNECTION_ID_CONTEXT);
     let ids = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let mut config = EndpointConfig::new(Arc::new(ResetKey(key.derive(RESET_CONTEXT))));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     // Refused only below QUIC's least, 1,200.
-    let _ = config.max_udp_payload_size(LARGEST_PAYLOAD_BYTES);
+    let _ = config.max_udp_payload_size(payload);
     config
 }
 
