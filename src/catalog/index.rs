@@ -17,7 +17,7 @@ use std::sync::{
 
 /// The newest form of both databases.
 pub(super) const VERSION: u64 = 1;
-/// redb's page cache of the index: with a third of it, 50,000 small files take half as long again to arrive.
+/// redb's page cache of the index: with a third of it, 50,000 small files take a sixth longer to arrive.
 const INDEX_CACHE_BYTES: usize = 24 << 20;
 /// And of what is asked less often; redb's default of 1 GiB would be most of a small machine.
 pub(super) const CACHE_BYTES: usize = 8 << 20;

@@ -1,6 +1,5 @@
 //! A UDP socket that tells what goes over the wire. Holds nothing back.
 
-use super::path::LARGEST_PAYLOAD_BYTES;
 use crate::base::{bucket::Way, throttle::Throttle};
 use quinn::{
     AsyncUdpSocket, UdpPoller,
@@ -27,6 +26,8 @@ const JOINED_BYTES: usize = 65_535;
 pub(super) struct Counted {
     pub(super) socket: Arc<dyn AsyncUdpSocket>,
     pub(super) throttle: Throttle,
+    /// The most bytes of a packet to here.
+    pub(super) taken: u16,
 }
 
 impl AsyncUdpSocket for Counted {
@@ -62,13 +63,18 @@ impl AsyncUdpSocket for Counted {
     }
 
     fn max_receive_segments(&self) -> usize {
-        // quinn keeps room for so many of the largest packets, 32 times. The kernel joins what arrives to 64 KiB at most.
-        self.socket.max_receive_segments().min(JOINED_BYTES.div_ceil(usize::from(LARGEST_PAYLOAD_BYTES)))
+        // quinn keeps room for so many of the largest packets, 32 times; what finds no room is cut off and lost.
+        self.socket.max_receive_segments().min(segments(self.taken))
     }
 
     fn may_fragment(&self) -> bool {
         self.socket.may_fragment()
     }
+}
+
+/// How many packets of `taken` bytes have room for all that one receipt can hold.
+fn segments(taken: u16) -> usize {
+    JOINED_BYTES.div_ceil(usize::from(taken.max(1)))
 }
 
 /// Bytes of datagrams that hold `each` of `len` bytes, with their heads.
@@ -80,6 +86,14 @@ fn on_wire(peer: IpAddr, len: usize, each: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_the_kernel_joins_finds_room() {
+        for taken in [1_200, 1_472, 6_550, u16::MAX] {
+            assert!(segments(taken) * usize::from(taken) >= JOINED_BYTES, "{taken}");
+        }
+        assert_eq!((segments(1_472), segments(6_550)), (45, 11));
+    }
 
     #[test]
     fn each_datagram_counts_with_its_heads() {

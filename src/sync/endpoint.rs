@@ -195,10 +195,10 @@ impl Endpoint {
     ) -> Result<Self, BindError> {
         let server = server_config(&key)?;
         let Carrier { socket, runtime, seed, payload } = carrier;
-        let socket = Arc::new(Counted { socket, throttle: throttle.clone() });
-        let address = socket.local_addr().map_err(BindError::Address)?;
         // As it is now: a ceiling that a reload sets later leaves packets as large as they are.
         let taken = path::taken_payload(throttle.is_limited());
+        let socket = Arc::new(Counted { socket, throttle: throttle.clone(), taken });
+        let address = socket.local_addr().map_err(BindError::Address)?;
         let mut config = reset::endpoint_config(&key, taken);
         config.rng_seed(seed);
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server.clone()), socket, runtime)
