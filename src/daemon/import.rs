@@ -13,7 +13,7 @@ use crate::{
         name::FileName,
     },
     repository::{Repository, RepositoryError},
-    store::download::{Download, DownloadKey, Origin},
+    store::download::{Download, DownloadKey, Origin, Shas},
 };
 use axum::{
     Extension, Json,
@@ -84,7 +84,7 @@ fn begin(
 ) -> Result<Option<Download>, RepositoryError> {
     let downloads = repository.staging(&query.folder)?.downloads();
     let origin = Origin { size: query.size, modified: Some(query.modified) };
-    match downloads.begin(DownloadKey::of(name), origin, true) {
+    match downloads.begin(DownloadKey::of(name), origin, Shas::Both) {
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(None),
         begun => begun.map(Some).map_err(RepositoryError::io("beginning to import", name)),
     }
@@ -142,7 +142,8 @@ fn enter(
     download: Download,
 ) -> Result<Result<ImportReply, String>, RepositoryError> {
     let io = |doing| RepositoryError::io(doing, name.clone());
-    let Some(digests) = download.digests() else {
+    let computed = download.digests().and_then(|digests| Some((digests, digests.sha1?)));
+    let Some((digests, sha1)) = computed else {
         download.discard().map_err(io("discarding"))?;
         return Ok(Err("the file was cut short".to_owned()));
     };
@@ -152,16 +153,15 @@ fn enter(
         name: name.to_string(),
         size: digests.size,
         root: digests.root,
-        sha1: digests.sha1,
+        sha1,
         sha256: digests.sha256,
         was_here: held.as_ref().is_some_and(|held| held.root == digests.root),
     };
     let other = held.is_some() && !reply.was_here;
     let why = match name.promised_sha1() {
-        Some(promised) if promised != digests.sha1 => Some(format!(
-            "the name promises SHA-1 {promised}, and the file has {}: choose another with --name",
-            digests.sha1
-        )),
+        Some(promised) if promised != sha1 => {
+            Some(format!("the name promises SHA-1 {promised}, and the file has {sha1}: choose another with --name"))
+        }
         _ if other => Some(format!(
             "{name} is here with other content: choose another name with --name, or remove that one first"
         )),

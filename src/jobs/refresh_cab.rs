@@ -132,7 +132,7 @@ impl RefreshCab {
         let (growth, _) = watch::channel(None);
         let wanted = Wanted::at(url.clone(), &desk.pair.cab, Promise::default());
         let fetched = self.upstream.fetch(&wanted, &downloads, &growth, &Demand::none()).await;
-        let Fetched { download, digests } = fetched.map_err(|error| Refused::by_upstream(&error))?;
+        let Fetched { download, digests, sha1 } = fetched.map_err(|error| Refused::by_upstream(&error))?;
         let origin = download.origin();
         (record.cab_modified, record.cab_size) = (origin.modified, Some(origin.size));
         if published.is_some() && held.as_ref().is_some_and(|held| held.file.root == digests.root) {
@@ -173,7 +173,7 @@ impl RefreshCab {
         let entered = desk.blocking(move |repository| {
             let staged = download.finish(file.modified, &repository.state().outboards);
             let staged = staged.map_err(RepositoryError::io("finishing", &pair.cab))?;
-            let entered = repository.enter_pair(&pair, &staged, file, digests.sha1, before);
+            let entered = repository.enter_pair(&pair, &staged, file, sha1, before);
             if entered.is_err() {
                 let discarded = repository.staging(&pair.folder)?.discard(&staged);
                 discarded.map_err(RepositoryError::io("discarding", &pair.cab))?;

@@ -6,7 +6,6 @@
 //! with what was promised, and never syncs what arrives: there is no record of what has arrived, after a
 //! restart it is as much of the beginning as the hash tree beside the bytes still proves.
 
-pub use super::growing::Digests;
 use super::{
     disk::{DiskFile, Open, RootId, SharedDisk},
     growing::GrowingDigests,
@@ -16,6 +15,7 @@ use super::{
     staging::Staged,
     tree::{GROUP_BYTES, PAIR_BYTES, outboard_len},
 };
+pub use super::{growing::Digests, sha::Shas};
 use crate::{
     base::{ranges::Ranges, read_at::ReadAt},
     domain::{digest::Root, name::FileName, versioned},
@@ -96,9 +96,9 @@ impl Downloads {
     }
 
     /// What an earlier run left of the beginning of a download, as far as it proves itself; none if that is
-    /// nothing. Reads and hashes all of it, `with_sha256` if that is wanted. `ResourceBusy` while somebody
+    /// nothing. Reads and hashes all of it. `ResourceBusy` while somebody
     /// has it.
-    pub fn take_up(&self, key: DownloadKey, with_sha256: bool) -> io::Result<Option<Download>> {
+    pub fn take_up(&self, key: DownloadKey, shas: Shas) -> io::Result<Option<Download>> {
         let only = self.claim_key(key)?;
         let open = |path: &str| match self.disk.open(self.stage.at(path), Open::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -112,7 +112,7 @@ impl Downloads {
             read => read?,
         }
         let Some(origin) = Origin::decode(&header) else { return Ok(None) };
-        let digests = proven(&*data, &*tree, origin.size, with_sha256)?;
+        let digests = proven(&*data, &*tree, origin.size, shas)?;
         let claim_at = digests.position();
         if claim_at == 0 {
             return Ok(None);
@@ -122,17 +122,16 @@ impl Downloads {
         Ok(Some(Download { downloads: self.clone(), only, key, origin, data, tree, here, digests, claim_at }))
     }
 
-    /// Begins a download of which nothing is here, whatever was left of an earlier one. SHA-256 is computed
-    /// only `with_sha256`. Refused with [`NoRoom`](super::room::NoRoom) where it would not fit;
+    /// Begins a download of which nothing is here, whatever was left of an earlier one. Refused with [`NoRoom`](super::room::NoRoom) where it would not fit;
     /// `ResourceBusy` while somebody has it.
-    pub fn begin(&self, key: DownloadKey, origin: Origin, with_sha256: bool) -> io::Result<Download> {
+    pub fn begin(&self, key: DownloadKey, origin: Origin, shas: Shas) -> io::Result<Download> {
         let only = self.claim_key(key)?;
         self.remove(key)?;
         self.room.claim(origin.size)?;
         let create = |path: &str| self.room.note(origin.size, self.disk.open(self.stage.at(path), Open::CreateNew));
         let (data, tree) = (create(&layout::download_data(key.0))?, create(&layout::download_tree(key.0))?);
         self.room.note(origin.size, tree.write_all_at(&origin.encode()?, 0))?;
-        let (here, digests) = (Ranges::default(), GrowingDigests::new(origin.size, with_sha256));
+        let (here, digests) = (Ranges::default(), GrowingDigests::new(origin.size, shas));
         let claim_at = CLAIM_EVERY;
         Ok(Download { downloads: self.clone(), only, key, origin, data, tree, here, digests, claim_at })
     }
@@ -327,9 +326,9 @@ impl ReadAt for Outboard<'_> {
 }
 
 /// Digests of the longest prefix whose tree is the one that was written beside it.
-fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64, with_sha256: bool) -> io::Result<GrowingDigests> {
+fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64, shas: Shas) -> io::Result<GrowingDigests> {
     let (len, stored) = (data.stat()?.size.min(size), Outboard(tree));
-    let (mut digests, mut block) = (GrowingDigests::new(size, with_sha256), Vec::new());
+    let (mut digests, mut block) = (GrowingDigests::new(size, shas), Vec::new());
     let (mut good, mut largest) = (digests.clone(), BLOCK_BYTES);
     while let Some(n) = next_step(digests.position(), len, size, largest) {
         block.resize(n, 0);
@@ -395,11 +394,11 @@ mod tests {
     }
 
     fn begin(place: &Place, size: u64) -> Download {
-        place.staging.downloads().begin(key(), Origin { size, modified: STAMP }, true).unwrap()
+        place.staging.downloads().begin(key(), Origin { size, modified: STAMP }, Shas::Both).unwrap()
     }
 
     fn take_up(place: &Place) -> Option<Download> {
-        place.staging.downloads().take_up(key(), true).unwrap()
+        place.staging.downloads().take_up(key(), Shas::Both).unwrap()
     }
 
     fn data_path(place: &Place) -> PathBuf {
@@ -412,7 +411,7 @@ mod tests {
 
     fn digests_of(data: &[u8]) -> Digests {
         let (sha1, sha256) = (Sha1(sha1::Sha1::digest(data).into()), Sha256(sha2::Sha256::digest(data).into()));
-        Digests { size: data.len() as u64, root: blake3::hash(data).into(), sha1, sha256: Some(sha256) }
+        Digests { size: data.len() as u64, root: blake3::hash(data).into(), sha1: Some(sha1), sha256: Some(sha256) }
     }
 
     #[test]
@@ -490,12 +489,12 @@ mod tests {
         let (place, data) = (place(), blob(9, 300_000));
         let origin = Origin { size: 300_000, modified: STAMP };
         let downloads = place.staging.downloads();
-        let mut download = downloads.begin(key(), origin, false).unwrap();
+        let mut download = downloads.begin(key(), origin, Shas::Sha1).unwrap();
         download.write_at(0, &data).unwrap();
         assert_eq!(download.digests(), Some(Digests { sha256: None, ..digests_of(&data) }));
         drop(download);
         assert_eq!(take_up(&place).unwrap().digests(), Some(digests_of(&data)));
-        let without = downloads.take_up(key(), false).unwrap().unwrap();
+        let without = downloads.take_up(key(), Shas::Sha1).unwrap().unwrap();
         assert_eq!(without.digests().unwrap().sha256, None);
     }
 
@@ -555,9 +554,9 @@ mod tests {
         let mut first = begin(&place, 200_000);
         first.write_at(0, &blob(5, 150_000)).unwrap();
         let downloads = place.staging.downloads();
-        assert_eq!(downloads.take_up(key(), true).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(downloads.take_up(key(), Shas::Both).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
         let origin = Origin { size: 1, modified: None };
-        assert_eq!(downloads.begin(key(), origin, true).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(downloads.begin(key(), origin, Shas::Both).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
         downloads.sweep(&|_| false).unwrap();
         assert_eq!(left(&place), 2, "what somebody has is not swept");
         drop(first);
@@ -597,7 +596,7 @@ mod tests {
         let place = place();
         let available = place.staging.space().unwrap().available;
         place.staging.keep_free(available / 2);
-        let refused = place.staging.downloads().begin(key(), Origin { size: available, modified: STAMP }, true);
+        let refused = place.staging.downloads().begin(key(), Origin { size: available, modified: STAMP }, Shas::Both);
         assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::StorageFull);
         assert_eq!(left(&place), 0);
         let mut download = begin(&place, 40_000_000);

@@ -1,18 +1,17 @@
-//! Digests of bytes in order: SHA-1, SHA-256 where it is asked for, and the BLAKE3 tree from its left edge.
+//! Digests of bytes in order: the BLAKE3 tree from its left edge, and SHA-1 and SHA-256 where they are asked for.
 //!
 //! The length has to be known from the start: it is what the shape of the tree depends on. An inner node
 //! is told as soon as everything beneath it is there.
 
-use super::tree::{GROUP_BYTES, PAIR_BYTES, group_hash, pair_hash, pair_to_bytes};
+use super::{
+    sha::{GrowingShas, Shas},
+    tree::{GROUP_BYTES, PAIR_BYTES, group_hash, pair_hash, pair_to_bytes},
+};
 use crate::domain::digest::{Root, Sha1, Sha256};
 use blake3::{Hash, hazmat::HasherExt};
-use sha1::Digest;
-use std::{
-    io,
-    thread::{self, ScopedJoinHandle},
-};
+use std::{io, thread};
 
-/// From here on a thread for each SHA pays for itself: it takes some 20 µs to begin.
+/// From here on a thread for the SHAs pays for itself: it takes some 20 µs to begin.
 const APART_FROM: usize = 256 << 10;
 
 /// What a whole file's bytes are.
@@ -22,8 +21,8 @@ pub struct Digests {
     pub size: u64,
     /// What names the content here.
     pub root: Root,
-    /// What Microsoft's names promise.
-    pub sha1: Sha1,
+    /// What Microsoft's names promise; where it was asked for.
+    pub sha1: Option<Sha1>,
     /// What Microsoft's metadata promise; where it was asked for.
     pub sha256: Option<Sha256>,
 }
@@ -39,15 +38,14 @@ pub(super) struct GrowingDigests {
     group: blake3::Hasher,
     /// Finished subtrees from the left: the first group of each, and its hash.
     subtrees: Vec<(u64, Hash)>,
-    sha1: sha1::Sha1,
-    sha256: Option<sha2::Sha256>,
+    shas: GrowingShas,
 }
 
 impl GrowingDigests {
-    /// Of no bytes; SHA-256 costs as much as all else, so it is computed only `with_sha256`.
-    pub(super) fn new(size: u64, with_sha256: bool) -> Self {
-        let (sha1, sha256) = (sha1::Sha1::new(), with_sha256.then(sha2::Sha256::new));
-        Self { size, position: 0, group: blake3::Hasher::new(), subtrees: Vec::new(), sha1, sha256 }
+    /// Of no bytes.
+    pub(super) fn new(size: u64, shas: Shas) -> Self {
+        let shas = GrowingShas::new(shas != Shas::Neither, shas == Shas::Both);
+        Self { size, position: 0, group: blake3::Hasher::new(), subtrees: Vec::new(), shas }
     }
 
     /// How many bytes are in.
@@ -68,32 +66,20 @@ impl GrowingDigests {
         }
         if bytes.len() < APART_FROM {
             beside()?;
-            self.sha1.update(bytes);
-            if let Some(sha256) = &mut self.sha256 {
-                sha256.update(bytes);
-            }
+            self.shas.update(bytes);
             return self.grow(bytes, on_pair);
         }
-        let (mut sha1, mut sha256) = (std::mem::take(&mut self.sha1), self.sha256.take());
-        thread::scope(|scope| {
-            let apart = |name: &str| thread::Builder::new().name(name.to_owned());
-            let sha1 = apart("sha1").spawn_scoped(scope, move || {
-                sha1.update(bytes);
-                sha1
+        let mut shas = self.shas.clone();
+        self.shas = thread::scope(|scope| {
+            let apart = thread::Builder::new().name("sha".to_owned()).spawn_scoped(scope, move || {
+                shas.update(bytes);
+                shas
             })?;
-            let sha256 = sha256.take().map(|mut sha256| {
-                apart("sha256").spawn_scoped(scope, move || {
-                    sha256.update(bytes);
-                    sha256
-                })
-            });
             beside()?;
             self.grow(bytes, on_pair)?;
-            let panicked = |_| io::Error::other("a hashing thread panicked");
-            self.sha1 = sha1.join().map_err(panicked)?;
-            self.sha256 = sha256.transpose()?.map(ScopedJoinHandle::join).transpose().map_err(panicked)?;
-            Ok(())
-        })
+            apart.join().map_err(|_| io::Error::other("the hashing thread panicked"))
+        })?;
+        Ok(())
     }
 
     /// None before the last byte.
@@ -104,8 +90,7 @@ impl GrowingDigests {
             (true, [(_, root)]) => *root,
             (true, _) => return None,
         };
-        let sha1 = Sha1(self.sha1.clone().finalize().into());
-        let sha256 = self.sha256.clone().map(|sha256| Sha256(sha256.finalize().into()));
+        let (sha1, sha256) = self.shas.finish();
         Some(Digests { size: self.size, root: root.into(), sha1, sha256 })
     }
 
@@ -185,11 +170,12 @@ mod tests {
     use super::*;
     use crate::store::tree::tests::{blob, outboard_of};
     use proptest::prelude::*;
+    use sha1::Digest;
 
     /// The digests, and the outboard as it was told.
-    fn grown(data: &[u8], pieces: &[usize], with_sha256: bool) -> (Option<Digests>, Vec<u8>) {
+    fn grown(data: &[u8], pieces: &[usize], shas: Shas) -> (Option<Digests>, Vec<u8>) {
         let mut outboard = vec![0xee; outboard_of(data).0.len()];
-        let mut growing = GrowingDigests::new(data.len() as u64, with_sha256);
+        let mut growing = GrowingDigests::new(data.len() as u64, shas);
         let (mut rest, mut pieces) = (data, pieces.iter().cycle());
         while !rest.is_empty() {
             assert_eq!(growing.finish(), None);
@@ -213,12 +199,12 @@ mod tests {
     fn expect_what_others_compute(data: &[u8], pieces: &[usize]) {
         let (outboard, root) = outboard_of(data);
         assert_eq!(root, blake3::hash(data).into());
-        for with_sha256 in [true, false] {
-            let sha256 = with_sha256.then(|| Sha256(sha2::Sha256::digest(data).into()));
-            let sha1 = Sha1(sha1::Sha1::digest(data).into());
+        for shas in [Shas::Neither, Shas::Sha1, Shas::Both] {
+            let sha256 = (shas == Shas::Both).then(|| Sha256(sha2::Sha256::digest(data).into()));
+            let sha1 = (shas != Shas::Neither).then(|| Sha1(sha1::Sha1::digest(data).into()));
             let digests = Digests { size: data.len() as u64, root, sha1, sha256 };
             let expected = (Some(digests), outboard.clone());
-            assert_eq!(grown(data, pieces, with_sha256), expected, "{} in {pieces:?}", data.len());
+            assert_eq!(grown(data, pieces, shas), expected, "{} in {pieces:?}", data.len());
         }
     }
 
@@ -235,7 +221,7 @@ mod tests {
 
     #[test]
     fn more_than_the_length_is_refused() {
-        let mut growing = GrowingDigests::new(5, false);
+        let mut growing = GrowingDigests::new(5, Shas::Neither);
         growing.update(b"1234", || Ok(()), &mut |_, _| Ok(())).unwrap();
         assert!(growing.update(b"56", || panic!("it is done"), &mut |_, _| Ok(())).is_err());
     }
@@ -243,7 +229,7 @@ mod tests {
     #[test]
     fn what_is_done_beside_may_fail() {
         for size in [5, APART_FROM] {
-            let mut growing = GrowingDigests::new(size as u64, true);
+            let mut growing = GrowingDigests::new(size as u64, Shas::Both);
             let failed = || Err(io::ErrorKind::StorageFull.into());
             let error = growing.update(&vec![0; size], failed, &mut |_, _| Ok(())).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -5,6 +5,7 @@
 
 use super::{
     disk::DiskFile,
+    sha::GrowingShas,
     tree::{Positioned, tree},
 };
 use crate::{
@@ -84,17 +85,15 @@ pub fn sha_digests(
     want_sha1: bool,
     want_sha256: bool,
 ) -> io::Result<(Option<Sha1>, Option<Sha256>)> {
-    let (mut sha1, mut sha256) = (want_sha1.then(sha1::Sha1::new), want_sha256.then(sha2::Sha256::new));
+    let mut shas = GrowingShas::new(want_sha1, want_sha256);
     let (mut at, mut block) = (0, Vec::new());
     while at < size && (want_sha1 || want_sha256) {
         block.resize(usize::try_from(BLOCK_BYTES.min(size - at)).unwrap_or(usize::MAX), 0);
         file.read_exact_at(&mut block, at)?;
-        sha1.iter_mut().for_each(|sha1| sha1.update(&block));
-        sha256.iter_mut().for_each(|sha256| sha256.update(&block));
+        shas.update(&block);
         at += block.len() as u64;
     }
-    let (sha1, sha256) = (sha1.map(|sha1| sha1.finalize().into()), sha256.map(|sha256| sha256.finalize().into()));
-    Ok((sha1.map(Sha1), sha256.map(Sha256)))
+    Ok(shas.finish())
 }
 
 fn hash_on_this_thread(

@@ -15,6 +15,7 @@ pub mod partial;
 mod power_cuts;
 pub mod room;
 pub mod segment;
+mod sha;
 pub mod staging;
 pub mod trash;
 mod tree;

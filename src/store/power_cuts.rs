@@ -5,7 +5,7 @@ use super::{
         Disk, Open, Replace, SharedDisk,
         simulated::{EIO, ENOSPC, Lost, SimulatedDisk},
     },
-    download::{DownloadKey, Origin},
+    download::{DownloadKey, Origin, Shas},
     layout,
     outboards::Outboards,
     partial::Partial,
@@ -197,7 +197,7 @@ fn a_download_goes_on_only_with_bytes_that_prove_themselves_after_any_power_cut(
     let key = DownloadKey::of(&name("f"));
     let begin = |disk: &SimulatedDisk, modified| {
         let staging = open(disk, None).map_err(io::Error::other)?;
-        staging.downloads().begin(key, Origin { size: 400_000, modified: Some(modified) }, true)
+        staging.downloads().begin(key, Origin { size: 400_000, modified: Some(modified) }, Shas::Both)
     };
     let outboards = |disk: &SimulatedDisk| {
         let state = disk.open_root(Path::new("/var/lib/wuasync"), true)?;
@@ -225,7 +225,7 @@ fn a_download_goes_on_only_with_bytes_that_prove_themselves_after_any_power_cut(
         let staging = open(left, None).unwrap();
         let found = files(&staging);
         assert!(found.iter().all(|(_, bytes)| *bytes == new) && (found.len() == 1 || !done));
-        let Some(mut download) = staging.downloads().take_up(key, true).unwrap() else { return };
+        let Some(mut download) = staging.downloads().take_up(key, Shas::Both).unwrap() else { return };
         let data = if download.origin().modified == Some(1) { &old } else { &new };
         let mut bytes = vec![0; download.arrived() as usize];
         download.data().read_exact_at(&mut bytes, 0).unwrap();

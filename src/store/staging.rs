@@ -5,7 +5,7 @@
 //! speak of it. Never decides what belongs into the folder, and never syncs on its own.
 
 use super::{
-    disk::{DiskFile, Kind, Open, Replace, RootId, SharedDisk, Space, Stat},
+    disk::{At, DiskFile, Kind, Open, Replace, RootId, SharedDisk, Space, Stat},
     download::Downloads,
     layout,
     room::{NoRoom, Room},
@@ -102,6 +102,8 @@ pub struct Staging {
     disk: SharedDisk,
     folder: RootId,
     stage: RootId,
+    /// A root of its own: every small file passes through it, and would resolve its path three times.
+    incoming: RootId,
     /// The first number of this run: whatever has a smaller one is left from an earlier run.
     first: u64,
     next: AtomicU64,
@@ -176,16 +178,16 @@ impl Staging {
 
     /// Stages an empty file that the caller fills; its `size` is to be set by the caller.
     pub fn stage_new(&self) -> io::Result<(Staged, Arc<dyn DiskFile>)> {
-        let path = self.incoming();
-        let file = self.disk.open(self.stage.at(&path), Open::CreateNew)?;
+        let path = self.next_incoming();
+        let file = self.disk.open(self.staged_at(&path), Open::CreateNew)?;
         Ok((Staged { path, size: 0, companion: None }, file))
     }
 
     /// Stages the content of a file in the folder: the same inode, its time untouched, if it is
     /// `immutable`; else, or where the system refuses a link, a copy with the given time.
     pub fn link_or_copy(&self, from: &FileName, modified: i64, immutable: bool) -> io::Result<Staged> {
-        let path = self.incoming();
-        let (source, target) = (self.folder.at(from.as_str()), self.stage.at(&path));
+        let path = self.next_incoming();
+        let (source, target) = (self.folder.at(from.as_str()), self.staged_at(&path));
         let linked = immutable && self.disk.link(source, target).is_ok();
         if !linked {
             let size = self.disk.stat(source)?.size;
@@ -209,7 +211,7 @@ impl Staging {
         if staged.len() >= SYNC_ALL_FROM {
             return self.disk.sync_all(self.stage);
         }
-        staged.iter().try_for_each(|staged| self.disk.open(self.stage.at(&staged.path), Open::Read)?.sync())
+        staged.iter().try_for_each(|staged| self.disk.open(self.staged_at(&staged.path), Open::Read)?.sync())
     }
 
     /// Makes files in the folder durable where they lie: bytes and names. The program that wrote them
@@ -234,7 +236,7 @@ impl Staging {
     /// Gives a staged file its name, replacing what had it if told so, and makes missing parent directories. The
     /// answer describes the very file that was staged, even if another program replaces it at once.
     pub fn publish(&self, staged: &Staged, name: &FileName, replace: Replace) -> io::Result<Stat> {
-        let (from, to) = (self.stage.at(&staged.path), self.folder.at(name.as_str()));
+        let (from, to) = (self.staged_at(&staged.path), self.folder.at(name.as_str()));
         let stat = self.disk.stat(from)?;
         match self.disk.rename(from, to, replace) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -272,7 +274,7 @@ impl Staging {
 
     /// Opens a staged file for reading.
     pub fn open_staged(&self, staged: &Staged) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(self.stage.at(&staged.path), Open::Read)
+        self.disk.open(self.staged_at(&staged.path), Open::Read)
     }
 
     /// Removes a staged file; `Ok` if it is gone already.
@@ -284,7 +286,7 @@ impl Staging {
     /// Removes whatever earlier runs left in `incoming`.
     pub fn sweep_incoming(&self) -> io::Result<()> {
         let mut left = Vec::new();
-        self.disk.list(self.stage.at(layout::INCOMING), &mut |name, _| {
+        self.disk.list(self.incoming.at(""), &mut |name, _| {
             left.extend(layout::number_of(name).filter(|number| *number < self.first));
         })?;
         left.into_iter().try_for_each(|number| self.remove_if_there(&layout::incoming(number)))
@@ -358,7 +360,7 @@ impl Staging {
     }
 
     pub(super) fn remove_if_there(&self, staged_path: &str) -> io::Result<()> {
-        match self.disk.remove(self.stage.at(staged_path)) {
+        match self.disk.remove(self.staged_at(staged_path)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
@@ -368,8 +370,14 @@ impl Staging {
         staged.companion.as_deref().map_or(Ok(()), |path| self.remove_if_there(path))
     }
 
-    fn incoming(&self) -> String {
+    fn next_incoming(&self) -> String {
         layout::incoming(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Where a path relative to staging is.
+    fn staged_at<'a>(&self, path: &'a str) -> At<'a> {
+        let incoming = path.strip_prefix(layout::INCOMING).and_then(|rest| rest.strip_prefix('/'));
+        incoming.map_or(self.stage.at(path), |name| self.incoming.at(name))
     }
 }
 
@@ -445,11 +453,12 @@ impl Opener<'_> {
         for directory in [layout::INCOMING, layout::PARTIALS, layout::DOWNLOADS, layout::TRASH] {
             self.disk.make_directory(stage.at(directory)).map_err(refused)?;
         }
-        let first = self.first_number(stage).map_err(refused)?;
+        let incoming = self.disk.open_root(&place.join(layout::INCOMING), false).map_err(refused)?;
+        let first = self.first_number(incoming).map_err(refused)?;
         let (disk, folder, next) = (self.disk.clone(), self.folder, AtomicU64::new(first));
         let room = Arc::new(Room::new(disk.clone(), folder));
         let downloads = Downloads::new(disk.clone(), stage, room.clone());
-        Ok(Staging { disk, folder, stage, first, next, room, downloads })
+        Ok(Staging { disk, folder, stage, incoming, first, next, room, downloads })
     }
 
     /// Renames an empty file from staging into the folder and removes it there.
@@ -469,9 +478,9 @@ impl Opener<'_> {
         self.disk.remove(to).map_err(|source| self.refused(self.folder_path, source))
     }
 
-    fn first_number(&self, stage: RootId) -> io::Result<u64> {
+    fn first_number(&self, incoming: RootId) -> io::Result<u64> {
         let mut first = 0;
-        self.disk.list(stage.at(layout::INCOMING), &mut |name, _| {
+        self.disk.list(incoming.at(""), &mut |name, _| {
             first = first.max(layout::number_of(name).map_or(0, |number| number.saturating_add(1)));
         })?;
         Ok(first)

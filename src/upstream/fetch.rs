@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     base::{chain::chain, tasks::blocking},
-    domain::{name::FileName, origin::OriginUrl},
-    store::download::{Digests, Download, DownloadKey, Downloads, Origin},
+    domain::{digest::Sha1, name::FileName, origin::OriginUrl},
+    store::download::{Digests, Download, DownloadKey, Downloads, Origin, Shas},
     supply::course::Course,
 };
 use reqwest::Url;
@@ -50,6 +50,8 @@ pub struct Fetched {
     pub download: Download,
     /// What they are.
     pub digests: Digests,
+    /// Their SHA-1, promised or not.
+    pub sha1: Sha1,
 }
 
 impl Upstream {
@@ -121,9 +123,9 @@ impl Fetch<'_> {
         loop {
             let attempted = self.attempt(&first).await;
             let fault = match attempted.and_then(|()| self.verify()) {
-                Ok(digests) => {
+                Ok((digests, sha1)) => {
                     if let Some(download) = self.held.take() {
-                        return Ok(Fetched { download, digests });
+                        return Ok(Fetched { download, digests, sha1 });
                     }
                     Fault::Changed
                 }
@@ -142,8 +144,8 @@ impl Fetch<'_> {
     }
 
     async fn take_up(&mut self) -> Result<(), Fault> {
-        let (downloads, key, with_sha256) = (self.downloads.clone(), self.wanted.key, self.with_sha256());
-        let take_up = move || downloads.take_up(key, with_sha256);
+        let (downloads, key, shas) = (self.downloads.clone(), self.wanted.key, self.shas());
+        let take_up = move || downloads.take_up(key, shas);
         self.held = on_disk("reading what an earlier run left", take_up).await?;
         self.answers = u32::from(self.held.is_some());
         self.furthest = self.arrived();
@@ -211,8 +213,8 @@ impl Fetch<'_> {
         // Let go of, so that it can be begun again.
         self.held = None;
         self.course.begin_anew();
-        let (downloads, key, with_sha256) = (self.downloads.clone(), self.wanted.key, self.with_sha256());
-        let begin = move || downloads.begin(key, origin, with_sha256);
+        let (downloads, key, shas) = (self.downloads.clone(), self.wanted.key, self.shas());
+        let begin = move || downloads.begin(key, origin, shas);
         self.held = Some(on_disk("beginning a download", begin).await?);
         self.answers = 0;
         if origin.modified.is_none() {
@@ -245,10 +247,11 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    fn verify(&mut self) -> Result<Digests, Fault> {
-        let Some(digests) = self.held.as_ref().and_then(Download::digests) else { return Err(Fault::Changed) };
+    fn verify(&mut self) -> Result<(Digests, Sha1), Fault> {
+        let computed = self.held.as_ref().and_then(Download::digests).and_then(|all| Some((all, all.sha1?)));
+        let Some((digests, sha1)) = computed else { return Err(Fault::Changed) };
         self.wanted.promise.check(&digests)?;
-        Ok(digests)
+        Ok((digests, sha1))
     }
 
     /// What has to go goes; the fault comes back if there may be another attempt.
@@ -285,8 +288,9 @@ impl Fetch<'_> {
         }
     }
 
-    fn with_sha256(&self) -> bool {
-        self.wanted.promise.sha256.is_some()
+    /// SHA-1 always: who fetches an edition writes it beside it.
+    fn shas(&self) -> Shas {
+        if self.wanted.promise.sha256.is_some() { Shas::Both } else { Shas::Sha1 }
     }
 
     /// How many bytes are here, wherever they belong.

@@ -36,13 +36,15 @@ impl Promise {
         self.check_size(found.size)?;
         let wrong = |promised: String, found: String| Err(Fault::WrongDigest { promised, found });
         match (self.sha1, self.sha256) {
-            (Some(sha1), _) if sha1 != found.sha1 => wrong(sha1.to_string(), found.sha1.to_string()),
-            (_, Some(sha256)) if Some(sha256) != found.sha256 => {
-                wrong(sha256.to_string(), found.sha256.map_or("none".to_owned(), |found| found.to_string()))
-            }
+            (Some(sha1), _) if Some(sha1) != found.sha1 => wrong(sha1.to_string(), text(found.sha1)),
+            (_, Some(sha256)) if Some(sha256) != found.sha256 => wrong(sha256.to_string(), text(found.sha256)),
             _ => Ok(()),
         }
     }
+}
+
+fn text(found: Option<impl ToString>) -> String {
+    found.map_or_else(|| "none".to_owned(), |found| found.to_string())
 }
 
 #[cfg(test)]
@@ -52,7 +54,7 @@ mod tests {
 
     #[test]
     fn each_part_of_a_promise_holds_by_itself() {
-        let found = Digests { size: 5, root: Root([0; 32]), sha1: Sha1([1; 20]), sha256: Some(Sha256([2; 32])) };
+        let found = Digests { size: 5, root: Root([0; 32]), sha1: Some(Sha1([1; 20])), sha256: Some(Sha256([2; 32])) };
         let right = Promise { size: Some(5), sha1: Some(Sha1([1; 20])), sha256: Some(Sha256([2; 32])) };
         for promise in [right, Promise::default(), Promise { sha1: None, ..right }, Promise { sha256: None, ..right }] {
             promise.check(&found).unwrap();
@@ -64,7 +66,8 @@ mod tests {
         {
             assert!(matches!(wrong.check(&found), Err(Fault::WrongDigest { .. })), "{wrong:?}");
         }
-        let uncomputed = right.check(&Digests { sha256: None, ..found });
-        assert!(matches!(uncomputed, Err(Fault::WrongDigest { .. })));
+        for uncomputed in [Digests { sha1: None, ..found }, Digests { sha256: None, ..found }] {
+            assert!(matches!(right.check(&uncomputed), Err(Fault::WrongDigest { .. })), "{uncomputed:?}");
+        }
     }
 }

@@ -190,7 +190,7 @@ impl FromUpstream {
     async fn enter(&self, folder: &FolderName, name: &FileName, fetched: Fetched) -> Result<(), RepositoryError> {
         let (folder, name) = (folder.clone(), name.clone());
         let enter = move |repository: &Repository| {
-            let Fetched { download, digests } = fetched;
+            let Fetched { download, digests, .. } = fetched;
             let now = i64::try_from(repository.clock().unix_seconds()).unwrap_or(i64::MAX);
             let modified = download.origin().modified.unwrap_or(now);
             let staged = download.finish(modified, &repository.state().outboards);

@@ -137,7 +137,7 @@ impl Site {
 
     pub fn publish(&self, fetched: Fetched, data: &[u8]) {
         assert_eq!((fetched.digests.size, fetched.digests.root), (data.len() as u64, blake3::hash(data).into()));
-        assert_eq!(fetched.digests.sha1, sha1_of(data));
+        assert_eq!(fetched.sha1, sha1_of(data));
         let staged = fetched.download.finish(STAMP, &self.outboards).unwrap();
         self.staging.sync_staged(&[&staged]).unwrap();
         self.staging.publish(&staged, &FileName::new(NAME).unwrap(), Replace::Yes).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     repository::Arrival,
-    store::download::{Download, DownloadKey, Origin},
+    store::download::{Download, DownloadKey, Origin, Shas},
 };
 
 const LARGE: usize = 400_000;
@@ -14,9 +14,9 @@ const STEP: usize = 90_000;
 fn fly(main: &Repository, child: &Repository, text: &str, bytes: &[u8]) -> Done {
     let (downloads, key) = (child.staging(&folder())?.downloads(), DownloadKey::of(&name(text)));
     let origin = Origin { size: bytes.len() as u64, modified: Some(1_600_000_000) };
-    let mut download = match downloads.take_up(key, false)? {
+    let mut download = match downloads.take_up(key, Shas::Neither)? {
         Some(download) => download,
-        None => downloads.begin(key, origin, false)?,
+        None => downloads.begin(key, origin, Shas::Neither)?,
     };
     is_right(&download, bytes);
     for at in (download.arrived() as usize..bytes.len()).step_by(STEP) {
@@ -60,7 +60,7 @@ fn what_arrives_before_it_is_signed_is_whole_and_held_or_goes_on_from_what_prove
         assert_eq!(files_of(child, &[b"kept", &large]).len(), 2);
         assert!(testing::is_held(child, &kb));
         child.sweep_unasked(&Default::default()).unwrap();
-        let taken = child.staging(&folder()).unwrap().downloads().take_up(DownloadKey::of(&name(&kb)), false);
+        let taken = child.staging(&folder()).unwrap().downloads().take_up(DownloadKey::of(&name(&kb)), Shas::Neither);
         assert!(taken.unwrap().is_none(), "nothing is left behind");
     });
 }

@@ -69,7 +69,9 @@ impl RealDisk {
         path::check(at.path)?;
         let root = self.root(at.root)?;
         let place = if at.path.is_empty() { "." } else { at.path };
-        regular(open_beneath(&root, place, flags(how))?)
+        let opened = open_beneath(&root, place, flags(how))?;
+        // What is made here, and only here, is a regular file.
+        if how == Open::CreateNew { Ok(RealFile(opened.into())) } else { regular(opened) }
     }
 }
 

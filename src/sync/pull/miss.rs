@@ -52,8 +52,8 @@ enum MissError {
     NotNow(Duration),
     #[error("its content is known now")]
     Named,
-    #[error("what arrived is not {0}: it is dropped")]
-    Wrong(&'static str),
+    #[error("what arrived is not what its name promises or the main signed: it is dropped")]
+    Wrong,
     #[error(transparent)]
     Pull(#[from] PullError),
 }
@@ -129,7 +129,7 @@ impl FromParent {
                 MissError::Unknown => return Ending::Unknown,
                 MissError::NotNow(wait) => return later(wait, &MissError::NotNow(wait).to_string()),
                 MissError::Away => return later(AWAY, &MissError::Away.to_string()),
-                error @ (MissError::Old | MissError::Wrong(_)) => {
+                error @ (MissError::Old | MissError::Wrong) => {
                     tracing::warn!(%folder, %name, error = &error as &dyn std::error::Error, "a file can't be had");
                     return later(FAILED, &chain(&error));
                 }

@@ -10,7 +10,8 @@ use crate::{
     base::ranges::Ranges,
     repository::RepositoryError,
     store::{
-        download::{Digests, Download, DownloadKey, Origin},
+        download::{Digests, Download, DownloadKey, Origin, Shas},
+        hash::sha_digests,
         segment::{GROUP_BYTES, GroupSink},
     },
     supply::Sight,
@@ -25,6 +26,9 @@ use std::{io, sync::Arc, time::Duration};
 
 /// For the main's head once all bytes are here: the main has verified them before it let the last ones go.
 const NAMED_WITHIN: Duration = Duration::from_secs(60);
+/// After so long without it the bytes are compared with what the name promises, which costs another reading: nobody
+/// waits on for a head that never comes.
+const NAMED_SOON: Duration = Duration::from_secs(2);
 
 impl Trip<'_> {
     /// The signed state does not name the file yet, or did not when it began to arrive.
@@ -126,7 +130,7 @@ impl Trip<'_> {
             let (folder, name) = self.place();
             let begun = self.blocking(move |repository| {
                 let downloads = repository.staging(&folder)?.downloads();
-                let begun = downloads.begin(DownloadKey::of(&name), origin, false);
+                let begun = downloads.begin(DownloadKey::of(&name), origin, Shas::Neither);
                 begun.map_err(RepositoryError::io("beginning", &name))
             });
             self.download = Some(begun.await?);
@@ -165,14 +169,18 @@ impl Trip<'_> {
                 Ok((download, digests))
             })
             .await?;
-        let Some(Digests { root, size, sha1, .. }) = digests else { return Err(PullError::Ended.into()) };
-        if self.flight.name.promised_sha1().is_some_and(|promised| promised != sha1) {
-            return self.drop_wrong(download, "what its name promises").await;
-        }
-        let named = self.named_within(NAMED_WITHIN).await?;
-        if (named.root, named.size) != (root, size) {
-            return self.drop_wrong(download, "what the main signed").await;
-        }
+        let Some(Digests { root, size, .. }) = digests else { return Err(PullError::Ended.into()) };
+        // What the name promises the main has verified before it signed the root.
+        let named = match self.named_within(NAMED_SOON).await {
+            Err(MissError::NotNow(_)) if !self.is_as_promised(&download).await? => None,
+            Err(MissError::NotNow(_)) => Some(self.named_within(NAMED_WITHIN).await?),
+            named => Some(named?),
+        };
+        let Some(named) = named.filter(|named| (named.root, named.size) == (root, size)) else {
+            self.blocking(move |_| download.discard().map_err(RepositoryError::io("discarding", "wrong bytes")))
+                .await?;
+            return Err(MissError::Wrong);
+        };
         self.flight.tell_verified(&self.plain_sight(&download));
         let staged = self
             .blocking(move |repository| {
@@ -183,9 +191,15 @@ impl Trip<'_> {
         self.receive(named, staged).await
     }
 
-    async fn drop_wrong(&self, download: Download, what: &'static str) -> Result<(), MissError> {
-        self.blocking(move |_| download.discard().map_err(RepositoryError::io("discarding", "wrong bytes"))).await?;
-        Err(MissError::Wrong(what))
+    /// Whether all bytes are what the name promises, if it promises anything.
+    async fn is_as_promised(&self, download: &Download) -> Result<bool, MissError> {
+        let name = self.flight.name.clone();
+        let Some(promised) = name.promised_sha1() else { return Ok(true) };
+        let (bytes, size) = (download.data(), download.origin().size);
+        let found = self.blocking(move |_| {
+            sha_digests(&*bytes, size, true, false).map_err(RepositoryError::io("reading what arrived of", &name))
+        });
+        Ok(found.await?.0 == Some(promised))
     }
 
     fn tell_plain(&self) {

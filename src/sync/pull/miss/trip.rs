@@ -13,7 +13,7 @@ use crate::{
     },
     repository::{Arrival, Repository, RepositoryError},
     store::{
-        download::{Download, DownloadKey},
+        download::{Download, DownloadKey, Shas},
         segment::{DecodeError, GROUP_BYTES},
         staging::Staged,
     },
@@ -81,7 +81,7 @@ impl<'a> Trip<'a> {
     async fn take_up(&self) -> Result<Option<Download>, MissError> {
         let (folder, name) = self.place();
         self.blocking(move |repository| {
-            let taken = repository.staging(&folder)?.downloads().take_up(DownloadKey::of(&name), false);
+            let taken = repository.staging(&folder)?.downloads().take_up(DownloadKey::of(&name), Shas::Neither);
             taken.map_err(RepositoryError::io("reading what arrived of", &name))
         })
         .await
