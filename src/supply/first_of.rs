@@ -35,10 +35,16 @@ impl Supply {
     }
 
     async fn look(&self, ask: &Ask) -> Answer {
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             let indexed = match self.local.look(&ask.folder, &ask.name).await {
                 Here::Held(held) => return Answer::Held(held),
-                Here::NotYet => return Answer::NotYet { retry_after: ASK_AGAIN },
+                // What has just arrived has its name before it has its row.
+                Here::NotYet => match self.landing(ask).await {
+                    Some(Some(answer)) => return answer,
+                    Some(None) => continue,
+                    None if look == 0 => continue,
+                    None => return Answer::NotYet { retry_after: ASK_AGAIN },
+                },
                 Here::Missing(file) => Some(file),
                 Here::Unknown => None,
             };
@@ -67,6 +73,14 @@ impl Supply {
             }
         }
         Answer::NotYet { retry_after: ASK_AGAIN }
+    }
+
+    /// What is said of a file's flight; `None` where it has none.
+    async fn landing(&self, ask: &Ask) -> Option<Option<Answer>> {
+        let flights = self.flights.as_ref()?;
+        let flight = flights.of(&ask.folder, &ask.name)?;
+        flight.on_asked(&ask.client);
+        Some(first_word(flights, flight, ask).await)
     }
 }
 

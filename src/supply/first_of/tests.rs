@@ -9,7 +9,7 @@ use crate::{
     },
     repository::{
         Repository,
-        testing::{OLD, Place, adopt, folder, follow, immutable, name, root_of},
+        testing::{OLD, Place, adopt, folder, follow, immutable, name, rescan, root_of},
     },
     supply::{
         flight::Client,
@@ -240,6 +240,21 @@ async fn a_file_that_was_published_meanwhile_is_looked_for_again_and_not_for_eve
     assert_eq!(in_words(given.ask("f", false).await), "not for 5s, after 0");
     assert_eq!(given.spring.flights.load(Relaxed), LOOKS);
     assert!(given.began.elapsed() < seconds(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_its_name_and_not_yet_its_row_is_read_from_its_flight() {
+    let place = Place::new();
+    let main = place.main();
+    rescan(&main);
+    let given = Given::new(main, arrives(true, 2), 9);
+    assert_eq!(in_words(given.ask("f", false).await), "growing 19 Some(7) to read, after 1");
+    for file in ["f", "written by somebody"] {
+        place.write_at(file, BYTES, OLD);
+    }
+    assert_eq!(in_words(given.ask("f", false).await), "growing 19 Some(7) to read, after 0");
+    assert_eq!(in_words(given.ask("written by somebody", false).await), "not for 5s, after 0");
+    assert_eq!(given.spring.flights.load(Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
