@@ -11,7 +11,7 @@ use crate::daemon::{
 };
 use crate::{
     base::chain::chain,
-    catalog::{FactsFrom, HostRecord, HostStanding, HostTokenRecord, Put},
+    catalog::{FactsFrom, HostRecord, HostStanding, HostTokenRecord},
     domain::{
         host::{EnrolmentToken, HostUuid},
         member::Role,
@@ -303,7 +303,7 @@ fn import_reports(repository: &Repository, json: &[u8]) -> Result<Result<ImportH
     }
     let puts = repository.put_hosts(read, FactsFrom::Import)?;
     reply.hosts = puts.len() as u64;
-    reply.new = puts.iter().filter(|put| **put == Put::Kept { is_new: true }).count() as u64;
+    reply.new = puts.iter().filter(|is_new| **is_new).count() as u64;
     Ok(Ok(reply))
 }
 
