@@ -15,8 +15,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        self, EnrolReply, EnrolRequest, HostStory, HostSummary, HostVerb, HostVerbReply, HostVerbRequest, HostsPage,
-        ImportHostsReply,
+        self, CarriedHosts, EnrolReply, EnrolRequest, HostStory, HostSummary, HostVerb, HostVerbReply, HostVerbRequest,
+        HostsPage, ImportHostsReply,
     },
     domain::host::HostUuid,
 };
@@ -114,6 +114,7 @@ async fn list(args: &ListArgs, context: &Context) -> Result<Exit, CliError> {
         all.hosts.extend(page.hosts);
         all.waiting.extend(page.waiting);
         all.next = page.next;
+        all.carried = page.carried;
         if all.next.is_none() || all.hosts.len() >= args.limit {
             break;
         }
@@ -123,6 +124,9 @@ async fn list(args: &ListArgs, context: &Context) -> Result<Exit, CliError> {
 }
 
 fn listed(page: &HostsPage, style: Style, now: u64) -> String {
+    if let Some(carried) = &page.carried {
+        return self::carried(carried);
+    }
     let mut text = String::new();
     if !page.hosts.is_empty() {
         let mut table =
@@ -156,6 +160,26 @@ fn listed(page: &HostsPage, style: Style, now: u64) -> String {
             &format!("waits for `wuasync hosts approve {}` since {since}: key {}, from {from}\n", host.uuid, host.key);
     }
     text.trim_end().to_owned()
+}
+
+fn carried(carried: &CarriedHosts) -> String {
+    let CarriedHosts { main, waiting, hosts } = carried;
+    let reports = match waiting {
+        0 => "no report waits for the parent".to_owned(),
+        1 => "one report waits for the parent".to_owned(),
+        more => format!("{more} reports wait for the parent"),
+    };
+    let mut uuids: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    let more = waiting.saturating_sub(hosts.len() as u64);
+    if more > 0 {
+        uuids.push(format!("and {more} more"));
+    }
+    let of = if uuids.is_empty() { String::new() } else { format!(": {}", uuids.join(", ")) };
+    let cure = match main {
+        Some(main) => format!("ask the main, {}, with `wuasync hosts list`", printable(main)),
+        None => "it has no main yet: `wuasync join` with a token of the main".to_owned(),
+    };
+    format!("this node is a secondary and keeps no facts of hosts; {cure}\n{reports}{of}")
 }
 
 fn seen(host: &HostSummary, now: u64) -> String {
@@ -307,11 +331,25 @@ mod tests {
             since: 0,
             from: "192.0.2.0/24".to_owned(),
         };
-        let page = HostsPage { known: 1, hosts: vec![summary()], waiting: vec![waiting], next: None };
+        let page = HostsPage { known: 1, hosts: vec![summary()], waiting: vec![waiting], next: None, carried: None };
         let text = listed(&page, style, 1_000 + 86_400 * 50);
         for part in ["pc\u{fffd}1", "50 d 0 h ago, stale", "`wuasync hosts approve w`", "key abc"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_secondary_tells_whose_reports_wait_and_where_to_ask() {
+        let text = |main: Option<&str>, waiting, hosts: &[&str]| {
+            let hosts = hosts.iter().map(|uuid| HostUuid::new(uuid).unwrap()).collect();
+            let carried = CarriedHosts { main: main.map(str::to_owned), waiting, hosts };
+            listed(&HostsPage { carried: Some(carried), ..HostsPage::default() }, Out::new(false).style(), 0)
+        };
+        let three = text(Some("paris"), 3, &["a", "b"]);
+        assert!(three.contains("ask the main, paris, with `wuasync hosts list`"), "{three}");
+        assert!(three.ends_with("3 reports wait for the parent: a, b, and 1 more"), "{three}");
+        let none = text(None, 0, &[]);
+        assert!(none.contains("`wuasync join`") && none.ends_with("no report waits for the parent"), "{none}");
     }
 
     #[test]
