@@ -234,8 +234,8 @@ fn report_some(repository: &Repository, hosts: usize) -> f64 {
                 let json = envelope.unpacked().expect("unpacked");
                 let now = repository.clock().unix_seconds();
                 let report = read_report(&json, Some(&envelope.uuid), now).expect("read");
-                repository.put_host(report, FactsFrom::Report, Some(sequence)).expect("kept");
-                fleet::want_what_host_needs(repository, &node(), &envelope.uuid).expect("wants");
+                let kept = repository.put_host(report, FactsFrom::Report, Some(sequence)).expect("kept").expect("new");
+                fleet::want_what_host_needs(repository, &node(), kept).expect("wants");
                 times += 1;
             }
             cpu += cpu_seconds() - before;

@@ -3,21 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
 
+#[path = "processes/host.rs"]
+mod host;
 mod origin;
 mod processes;
 
-use data_encoding::HEXLOWER;
 use flate2::{Compression, write::GzEncoder};
+use host::send;
 use origin::Nginx;
 use processes::{Node, immutable, noise, wait};
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, io::Write, net::SocketAddr, sync::Arc};
 use wuasync::{
     base::clock::{Clock, SystemClock},
     catalog::{EditionRecord, UseRecord},
@@ -54,9 +50,21 @@ impl Machine {
 
     /// Signs a report of these updates, `(id, file, what the agent says of it)`.
     fn signed(&mut self, updates: &[(&str, &str, Value)], token: Option<&str>) -> HostEnvelope {
+        self.signed_report(&report(self.uuid, updates), token)
+    }
+
+    /// The same, and the host asked for these files in vain.
+    fn in_vain(&mut self, updates: &[(&str, &str, Value)], files: &[&str], token: Option<&str>) -> HostEnvelope {
+        let mut report = report(self.uuid, updates);
+        let urls = files.iter().map(|file| format!("http://{HOST}/c/msdownload/{file}"));
+        report["waptwua_status"]["missing_downloads"] = urls.collect();
+        self.signed_report(&report, token)
+    }
+
+    fn signed_report(&mut self, report: &Value, token: Option<&str>) -> HostEnvelope {
         self.sequence += 1;
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        gzip.write_all(report(self.uuid, updates).to_string().as_bytes()).unwrap();
+        gzip.write_all(report.to_string().as_bytes()).unwrap();
         let token: Option<EnrolmentToken> = token.map(|token| token.parse().unwrap());
         let uuid = HostUuid::new(self.uuid).unwrap();
         let body = gzip.finish().unwrap();
@@ -84,29 +92,6 @@ fn report(uuid: &str, updates: &[(&str, &str, Value)]) -> Value {
         "waptwua_updates": details.collect::<Vec<_>>(),
         "waptwua_updates_localstatus": locals.collect::<Vec<_>>(),
     })
-}
-
-fn send(to: SocketAddr, envelope: &HostEnvelope) -> (u16, Value) {
-    let mut stream = TcpStream::connect(to).unwrap();
-    let mut head = format!(
-        "POST /api/v1/hosts/{}/report HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: \
-         {}\r\nWuasync-Key: {}\r\nWuasync-Sequence: {}\r\nWuasync-Signature: {}\r\n",
-        envelope.uuid,
-        envelope.body.len(),
-        envelope.key,
-        envelope.sequence,
-        HEXLOWER.encode(&envelope.signature)
-    );
-    if let Some(enrolment) = envelope.enrolment {
-        let (token, proof) = (HEXLOWER.encode(&enrolment.token), HEXLOWER.encode(&enrolment.proof));
-        head += &format!("Wuasync-Enrolment: {token}:{proof}\r\n");
-    }
-    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-    stream.write_all(&envelope.body).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap())
 }
 
 fn needs() -> Value {
@@ -159,6 +144,33 @@ fn what_an_enrolled_host_needs_is_fetched_and_what_it_says_is_shown_with_reasons
 }
 
 #[test]
+fn what_a_host_asked_for_in_vain_is_fetched_when_it_reports_unless_rules_forbid_it_or_it_is_another_ones() {
+    let nginx = Nginx::start(HOST, "");
+    let main = main_of(&nginx).start();
+    let contents = [noise(1, 30_000), noise(2, 20_000), noise(3, 10_000), noise(4, 5_000)];
+    let names: Vec<_> = contents.iter().enumerate().map(|(n, bytes)| immutable(&format!("kb{n}"), bytes)).collect();
+    let [own, shared, forbidden, foreign] = [0, 1, 2, 3].map(|n| names[n].as_str());
+    names.iter().zip(&contents).for_each(|(name, bytes)| nginx.put(name, bytes, DATE));
+    let token = main.token("hosts enroll --uses 2");
+    let mut other = Machine::new("pc8", 8);
+    let installed = json!({"installed": true});
+    assert_eq!(other.report(main.http(), &[(C, foreign, installed)], Some(&token)).0, 200);
+    let mut machine = Machine::new("pc9", 9);
+    // Nobody told of the first, the second is of an update that it needs as well, the last is of one that it does not have.
+    let updates = [(A, shared, needs()), (B, forbidden, json!({"allowed": false, "installed": false}))];
+    let in_vain = [own, shared, forbidden, foreign];
+    assert_eq!(send(main.http(), &machine.in_vain(&updates, &in_vain, Some(&token))).0, 200);
+    main.serves(own, &contents[0]);
+    main.serves(shared, &contents[1]);
+    for name in [forbidden, foreign] {
+        assert_eq!(main.get(name).0, 404, "{name}");
+    }
+    assert_eq!(main.json("hosts show pc9")["missing_downloads"].as_array().unwrap().len(), 4);
+    let told: Vec<_> = nginx.asked().into_iter().filter(|line| line.contains("msdownload")).collect();
+    assert!(told.iter().all(|line| line.contains(own) || line.contains(shared)), "{told:?}");
+}
+
+#[test]
 fn a_report_to_a_secondary_waits_on_its_disk_and_reaches_the_main_when_that_is_back() {
     let nginx = Nginx::start(HOST, "");
     let mut main = main_of(&nginx).start();
@@ -176,6 +188,13 @@ fn a_report_to_a_secondary_waits_on_its_disk_and_reaches_the_main_when_that_is_b
     let kb = immutable("kb3", &bytes);
     nginx.put(&kb, &bytes, DATE);
     assert_eq!(machine.report(lyon.http(), &[(A, &kb, needs())], Some(&token)).0, 202);
+    let listed = lyon.ok("hosts list").out;
+    assert!(
+        listed.contains("ask the main, paris") && listed.contains("one report waits for the parent: pc2"),
+        "{listed}"
+    );
+    let shown = lyon.cli("hosts show pc2");
+    assert!(shown.exit == 1 && shown.err.contains("a report of this host waits here"), "{shown:?}");
     lyon.kill();
     lyon.start_again();
     main.start_on_its_ports();
@@ -184,6 +203,7 @@ fn a_report_to_a_secondary_waits_on_its_disk_and_reaches_the_main_when_that_is_b
     assert_eq!(host["counts"]["discarded"], 0);
     lyon.serves(&kb, &bytes);
     assert_eq!(lyon.cli("hosts enroll").exit, 4, "only a main believes hosts");
+    wait("nothing waits", || lyon.ok("hosts list").out.ends_with("no report waits for the parent\n").then_some(()));
 }
 
 #[test]

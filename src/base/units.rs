@@ -12,6 +12,11 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// `1 file`, `2 files`.
+pub fn count(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
 /// `3 d 4 h`, `12 min`, `850 ms`: at most two units.
 pub fn duration(d: Duration) -> String {
     let s = d.as_secs();

@@ -16,27 +16,32 @@ use crate::{
     base::random_access::RandomAccess,
     domain::{
         host::{HostUuid, ToldUpdate},
+        name::FileName,
         update::UpdateId,
     },
 };
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction};
-use std::{collections::BTreeMap, sync::Arc};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Most updates that are remembered; beyond it what is told of new ones is passed over.
 const MAX_TOLD: u64 = 200_000;
+/// Most updates of one file that are looked at.
+const MAX_OF_FILE: usize = 64;
 /// Since when any host is known.
 const KNOWN_SINCE: &str = "known_since";
 
-/// What became of facts that were told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// They are kept; whether the host was unknown before.
-    Kept {
-        /// Whether it was.
-        is_new: bool,
-    },
-    /// A report of this number or a later one is known: nothing was changed.
-    Known,
+/// A host as it is kept from here on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptHost {
+    /// Its row.
+    pub record: HostRecord,
+    /// What is known of its updates, and of those that it told of besides.
+    pub told: BTreeMap<UpdateId, ToldUpdate>,
+    /// Whether it was unknown before.
+    pub is_new: bool,
 }
 
 /// How much waits for the parent.
@@ -68,13 +73,14 @@ impl Hosts {
             transaction.open_table(tables::META)?;
             transaction.open_table(tables::TOLD_UPDATES)?;
             transaction.open_table(tables::OUTBOX)?;
-            see_all(transaction)
+            see_all(transaction)?;
+            name_all(transaction)
         })?;
         Ok(hosts)
     }
 
     /// Keeps what was told of one host at `now` (seconds since 1970 UTC). `complete` makes the row from the one that is
-    /// known; a signed report whose number is not greater than the last one changes nothing.
+    /// known; `None` if a report of this number or a later one is known: nothing is changed then.
     pub fn put(
         &self,
         uuid: &HostUuid,
@@ -82,18 +88,36 @@ impl Hosts {
         told: BTreeMap<UpdateId, ToldUpdate>,
         now: u64,
         complete: impl FnOnce(Option<HostRecord>) -> HostRecord,
-    ) -> Result<Put, CatalogError> {
-        self.write(|transaction| put(transaction, uuid, sequence, told, now, complete))
+    ) -> Result<Option<KeptHost>, CatalogError> {
+        self.write(|transaction| {
+            let known = record_of(&transaction.open_table(tables::HOSTS)?, uuid)?;
+            let last = known.as_ref().and_then(|known| known.sequence);
+            if let (Some(sequence), Some(last)) = (sequence, last)
+                && sequence <= last
+            {
+                return Ok(None);
+            }
+            let is_new = known.is_none();
+            let mut merged = BTreeMap::new();
+            let record = put(transaction, told, now, complete(known), |id, update| drop(merged.insert(id, update)))?;
+            Ok(Some(KeptHost { record, told: merged, is_new }))
+        })
     }
 
-    /// As [`Hosts::put`], of many hosts in one commit; answers in their order. None is kept if one can't be.
+    /// Keeps what was told of many hosts by somebody else, in one commit; answers in their order whether each was unknown
+    /// before. None is kept if one can't be.
     pub fn put_all<F: FnOnce(Option<HostRecord>) -> HostRecord>(
         &self,
         hosts: impl IntoIterator<Item = (HostUuid, BTreeMap<UpdateId, ToldUpdate>, F)>,
         now: u64,
-    ) -> Result<Vec<Put>, CatalogError> {
+    ) -> Result<Vec<bool>, CatalogError> {
         self.write(|transaction| {
-            let each = |(uuid, told, complete)| put(transaction, &uuid, None, told, now, complete);
+            let each = |(uuid, told, complete): (HostUuid, _, F)| {
+                let known = record_of(&transaction.open_table(tables::HOSTS)?, &uuid)?;
+                let is_new = known.is_none();
+                put(transaction, told, now, complete(known), |_, _| {})?;
+                Ok(is_new)
+            };
             hosts.into_iter().map(each).collect()
         })
     }
@@ -103,19 +127,18 @@ impl Hosts {
         let ids: Vec<_> = told.keys().copied().collect();
         let known = self.told_of(ids)?;
         let is_news = |id: &UpdateId, told: &ToldUpdate| {
-            known.get(id).is_none_or(|known| told.clone().merged_into(Some(known), now) != *known)
+            known.get(id).is_none_or(|known| told.clone().merge_into(&mut known.clone(), now))
         };
         let news: BTreeMap<_, _> = told.into_iter().filter(|(id, told)| is_news(id, told)).collect();
         if news.is_empty() {
             return Ok(());
         }
-        self.write(|transaction| merge_told(transaction, std::iter::empty(), news, now))
+        self.write(|transaction| merge_told(transaction, news, now, |_, _| {}))
     }
 
     /// What is known of one host.
     pub fn host(&self, uuid: &HostUuid) -> Result<Option<HostRecord>, CatalogError> {
-        let table = self.reading()?.open_table(tables::HOSTS)?;
-        table.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()).map_err(row_of("hosts"))).transpose()
+        record_of(&self.reading()?.open_table(tables::HOSTS)?, uuid)
     }
 
     /// Tells every host after `after`, by UUID, until `each` answers with `false`.
@@ -177,6 +200,13 @@ impl Hosts {
         Ok(told)
     }
 
+    /// The first updates, by id, that hosts told to have a file of this name.
+    pub fn updates_of(&self, name: &FileName) -> Result<BTreeSet<UpdateId>, CatalogError> {
+        let table = self.reading()?.open_table(tables::TOLD_FILES)?;
+        let rows = table.range((name.as_str(), &[0; 20])..=(name.as_str(), &[0xff; 20]))?;
+        rows.take(MAX_OF_FILE).map(|row| Ok(UpdateId::from_bytes(*row?.0.value().1))).collect()
+    }
+
     /// Tells of every update that any host told of, in ascending order.
     pub fn each_told<E: From<CatalogError>>(
         &self,
@@ -225,6 +255,13 @@ impl Hosts {
         Ok(table.get(uuid.as_str())?.map(|value| value.value().to_vec()))
     }
 
+    /// The first hosts, by UUID, whose reports wait for the parent.
+    pub fn posted_hosts(&self, most: usize) -> Result<Vec<HostUuid>, CatalogError> {
+        let table = self.reading()?.open_table(tables::OUTBOX)?;
+        let uuids = table.iter()?.take(most);
+        uuids.map(|row| HostUuid::new(row?.0.value()).map_err(|_| CatalogError::Damaged("outbox"))).collect()
+    }
+
     /// A report has reached the parent; one that came meanwhile stays.
     pub fn unpost(&self, uuid: &HostUuid, report: &[u8]) -> Result<(), CatalogError> {
         self.write(|transaction| {
@@ -256,33 +293,33 @@ impl Hosts {
     }
 }
 
+fn record_of(
+    hosts: &impl ReadableTable<&'static str, &'static [u8]>,
+    uuid: &HostUuid,
+) -> Result<Option<HostRecord>, CatalogError> {
+    hosts.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()).map_err(row_of("hosts"))).transpose()
+}
+
+/// Writes the row of a host and what it told; `tell` hears what is known of its updates from here on.
 fn put(
     transaction: &WriteTransaction,
-    uuid: &HostUuid,
-    sequence: Option<u64>,
-    told: BTreeMap<UpdateId, ToldUpdate>,
+    mut told: BTreeMap<UpdateId, ToldUpdate>,
     now: u64,
-    complete: impl FnOnce(Option<HostRecord>) -> HostRecord,
-) -> Result<Put, CatalogError> {
+    record: HostRecord,
+    tell: impl FnMut(UpdateId, ToldUpdate),
+) -> Result<HostRecord, CatalogError> {
     let mut hosts = transaction.open_table(tables::HOSTS)?;
-    let known = hosts.get(uuid.as_str())?.map(|value| HostRecord::decode(value.value()));
-    let known = known.transpose().map_err(row_of("hosts"))?;
-    let last = known.as_ref().and_then(|known| known.sequence);
-    if let (Some(sequence), Some(last)) = (sequence, last)
-        && sequence <= last
-    {
-        return Ok(Put::Known);
-    }
     if hosts.is_empty()? {
         transaction.open_table(tables::META)?.insert(KNOWN_SINCE, now.to_be_bytes().as_slice())?;
     }
-    let is_new = known.is_none();
-    let record = complete(known);
-    let ids = record.facts.updates.iter().map(|update| update.id);
-    merge_told(transaction, ids, told, now)?;
-    transaction.open_table(tables::HOSTS_SEEN)?.insert(uuid.as_str(), record.facts.seen_at)?;
-    hosts.insert(uuid.as_str(), record.encode().map_err(row_of("hosts"))?.as_slice())?;
-    Ok(Put::Kept { is_new })
+    for update in &record.facts.updates {
+        told.entry(update.id).or_default();
+    }
+    merge_told(transaction, told, now, tell)?;
+    let uuid = record.facts.uuid.as_str();
+    transaction.open_table(tables::HOSTS_SEEN)?.insert(uuid, record.facts.seen_at)?;
+    hosts.insert(uuid, record.encode().map_err(row_of("hosts"))?.as_slice())?;
+    Ok(record)
 }
 
 /// Hosts of a database that was written before anybody counted them are seen once, too.
@@ -299,28 +336,57 @@ fn see_all(transaction: &WriteTransaction) -> Result<(), CatalogError> {
     Ok(())
 }
 
+/// The files of a database that was written before anybody looked for them by name are named, too.
+fn name_all(transaction: &WriteTransaction) -> Result<(), CatalogError> {
+    let (told, mut names) =
+        (transaction.open_table(tables::TOLD_UPDATES)?, transaction.open_table(tables::TOLD_FILES)?);
+    if !names.is_empty()? {
+        return Ok(());
+    }
+    for row in told.iter()? {
+        let (key, value) = row?;
+        let told = ToldUpdate::decode(value.value()).map_err(row_of("told_updates"))?;
+        name_files(&mut names, key.value(), &told)?;
+    }
+    Ok(())
+}
+
+fn name_files(
+    names: &mut Table<'_, (&'static str, &'static [u8; 20]), ()>,
+    id: &[u8; 20],
+    told: &ToldUpdate,
+) -> Result<(), CatalogError> {
+    for url in &told.urls {
+        names.insert((url.file_name().as_str(), id), ())?;
+    }
+    Ok(())
+}
+
 /// Rows of updates: what was told is merged into what is known, and an update that only stands in a host's list is
 /// known from here on. What is known already is not written again.
 fn merge_told(
     transaction: &WriteTransaction,
-    ids: impl Iterator<Item = UpdateId>,
-    mut told: BTreeMap<UpdateId, ToldUpdate>,
+    told: BTreeMap<UpdateId, ToldUpdate>,
     now: u64,
+    mut tell: impl FnMut(UpdateId, ToldUpdate),
 ) -> Result<(), CatalogError> {
-    for id in ids {
-        told.entry(id).or_default();
-    }
     let mut table = transaction.open_table(tables::TOLD_UPDATES)?;
+    let mut names = transaction.open_table(tables::TOLD_FILES)?;
     for (id, told) in told {
         let known = table.get(&id.to_bytes())?.map(|value| ToldUpdate::decode(value.value()));
-        let known = known.transpose().map_err(row_of("told_updates"))?;
-        if known.is_none() && table.len()? >= MAX_TOLD {
-            continue;
+        let (update, is_news) = match known.transpose().map_err(row_of("told_updates"))? {
+            Some(mut known) => {
+                let is_news = told.merge_into(&mut known, now);
+                (known, is_news)
+            }
+            None if table.len()? >= MAX_TOLD => continue,
+            None => (told.told_first(now), true),
+        };
+        if is_news {
+            table.insert(&id.to_bytes(), update.encode().map_err(row_of("told_updates"))?.as_slice())?;
+            name_files(&mut names, &id.to_bytes(), &update)?;
         }
-        let merged = told.merged_into(known.as_ref(), now);
-        if known.as_ref() != Some(&merged) {
-            table.insert(&id.to_bytes(), merged.encode().map_err(row_of("told_updates"))?.as_slice())?;
-        }
+        tell(id, update);
     }
     Ok(())
 }
@@ -330,7 +396,10 @@ mod tests {
     use super::*;
     use crate::{
         catalog::{FactsFrom, tests::Memory},
-        domain::host::{AgentStatus, HostFacts, HostSettings, LocalFlags, LocalUpdate, Maturity},
+        domain::{
+            host::{AgentStatus, HostFacts, HostSettings, LocalFlags, LocalUpdate, Maturity},
+            origin::OriginUrl,
+        },
     };
 
     fn uuid(text: &str) -> HostUuid {
@@ -358,21 +427,23 @@ mod tests {
         HostRecord { facts, status, missing_downloads: Vec::new(), from: FactsFrom::Report, sequence, first_seen: 5 }
     }
 
-    fn put(hosts: &Hosts, text: &str, updates: &[u8], sequence: Option<u64>, now: u64) -> Put {
+    /// Whether the host was unknown; `None` where nothing was changed.
+    fn put(hosts: &Hosts, text: &str, updates: &[u8], sequence: Option<u64>, now: u64) -> Option<bool> {
         let record = record(text, updates, sequence);
-        hosts.put(&uuid(text), sequence, BTreeMap::new(), now, |_| record).unwrap()
+        let kept = hosts.put(&uuid(text), sequence, BTreeMap::new(), now, |_| record).unwrap();
+        kept.map(|kept| kept.is_new)
     }
 
     #[test]
     fn a_host_is_kept_under_its_last_number_and_older_reports_change_nothing() {
         let hosts = Hosts::open(Arc::new(Memory::default())).unwrap();
         assert_eq!(hosts.known().unwrap(), (0, None));
-        assert_eq!(put(&hosts, "b", &[1], Some(5), 100), Put::Kept { is_new: true });
-        assert_eq!(put(&hosts, "b", &[1, 2], Some(5), 110), Put::Known);
-        assert_eq!(put(&hosts, "b", &[1, 2], Some(4), 110), Put::Known);
+        assert_eq!(put(&hosts, "b", &[1], Some(5), 100), Some(true));
+        assert_eq!(put(&hosts, "b", &[1, 2], Some(5), 110), None);
+        assert_eq!(put(&hosts, "b", &[1, 2], Some(4), 110), None);
         assert_eq!(hosts.host(&uuid("b")).unwrap().unwrap().facts.updates.len(), 1);
-        assert_eq!(put(&hosts, "b", &[1, 2], Some(6), 120), Put::Kept { is_new: false });
-        assert_eq!(put(&hosts, "a", &[3], None, 130), Put::Kept { is_new: true });
+        assert_eq!(put(&hosts, "b", &[1, 2], Some(6), 120), Some(false));
+        assert_eq!(put(&hosts, "a", &[3], None, 130), Some(true));
         assert_eq!(hosts.known().unwrap(), (2, Some(100)));
         let mut seen = Vec::new();
         let mut see = |record: HostRecord| {
@@ -405,7 +476,9 @@ mod tests {
         let id = UpdateId::new([1; 16], 1);
         let title = |title: &str| ToldUpdate { title: Some(title.to_owned()), ..ToldUpdate::default() };
         let told = BTreeMap::from([(id, title("x"))]);
-        hosts.put(&uuid("b"), None, told, 20, |_| record("b", &[1, 2], None)).unwrap();
+        let kept = hosts.put(&uuid("b"), None, told, 20, |_| record("b", &[1, 2], None)).unwrap().unwrap();
+        assert_eq!(kept.told, hosts.told_of([id, UpdateId::new([2; 16], 1)]).unwrap());
+        assert_eq!((kept.record, kept.is_new), (record("b", &[1, 2], None), true));
         let told = hosts.told_of([id, UpdateId::new([2; 16], 1), UpdateId::new([3; 16], 1)]).unwrap();
         assert_eq!((told.len(), told[&id].title.as_deref(), told[&id].traits.known_since), (2, Some("x"), 10));
         let mut count = 0;
@@ -419,6 +492,29 @@ mod tests {
     }
 
     #[test]
+    fn updates_are_found_by_the_names_of_their_files_also_where_nobody_noted_these() {
+        let file = Arc::new(Memory::default());
+        let hosts = Hosts::open(file.clone()).unwrap();
+        let id = |n: u8| UpdateId::new([n; 16], 1);
+        let of = |files: &[&str]| {
+            let url = |file: &&str| OriginUrl::new(&format!("http://h/{file}")).unwrap();
+            ToldUpdate { urls: files.iter().map(url).collect(), ..ToldUpdate::default() }
+        };
+        hosts.put_told(BTreeMap::from([(id(1), of(&["a"])), (id(2), of(&["a", "b"]))]), 1).unwrap();
+        hosts.put_told(BTreeMap::from([(id(1), of(&["c"]))]), 2).unwrap();
+        let is_right = |hosts: &Hosts| {
+            for (name, ids) in [("a", vec![id(1), id(2)]), ("b", vec![id(2)]), ("c", vec![id(1)]), ("", vec![])] {
+                let name = FileName::new(if name.is_empty() { "other" } else { name }).unwrap();
+                assert_eq!(hosts.updates_of(&name).unwrap().into_iter().collect::<Vec<_>>(), ids, "{name}");
+            }
+        };
+        is_right(&hosts);
+        hosts.write(|transaction| Ok(transaction.delete_table(tables::TOLD_FILES).map(drop)?)).unwrap();
+        drop(hosts);
+        is_right(&Hosts::open(file).unwrap());
+    }
+
+    #[test]
     fn reports_for_the_parent_are_one_for_each_host_bounded_and_gone_once_they_arrived() {
         let hosts = Hosts::open(Arc::new(Memory::default())).unwrap();
         let limit = OutboxLimit { hosts: 2, bytes: 1_000 };
@@ -427,6 +523,8 @@ mod tests {
         assert!(hosts.post(&uuid("a"), b"a", limit).unwrap());
         assert!(!hosts.post(&uuid("c"), b"c", limit).unwrap());
         assert!(!hosts.post(&uuid("a"), &[0; 1_000], limit).unwrap());
+        assert_eq!(hosts.posted_hosts(9).unwrap(), [uuid("a"), uuid("b")]);
+        assert_eq!(hosts.posted_hosts(1).unwrap(), [uuid("a")]);
         let (first, report) = hosts.posted_after(None).unwrap().unwrap();
         assert_eq!((first.as_str(), report.as_slice()), ("a", &b"a"[..]));
         assert_eq!(hosts.posted_after(Some(&first)).unwrap().unwrap().1, b"new");

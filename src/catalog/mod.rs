@@ -28,7 +28,7 @@ pub use batch::Batch;
 pub use editions::Editions;
 pub use error::{CatalogError, OpenCatalogError};
 pub use host_keys::Admitted;
-pub use hosts::{Hosts, OutboxLimit, Put};
+pub use hosts::{Hosts, KeptHost, OutboxLimit};
 pub use index::Index;
 pub use ledger::{InviteState, Ledger};
 pub use records::{
@@ -39,4 +39,4 @@ pub use records::{
 };
 pub use snapshot::{KeyAndBody, LogRow, Snapshot};
 pub use tasks::TaskLimit;
-pub use wants::{AskOutcome, FilePlace, Forgotten, WantLimit, WantRow};
+pub use wants::{AskOutcome, FilePlace, Forgotten, WantLimit, WantRow, Wanted};

@@ -84,6 +84,8 @@ pub(super) const HOSTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 pub(super) const HOSTS_SEEN: TableDefinition<'_, &str, u64> = TableDefinition::new("hosts_seen");
 /// What hosts tell of updates, by UpdateID and RevisionNumber.
 pub(super) const TOLD_UPDATES: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("told_updates");
+/// The updates that hosts told of, by the names of their files.
+pub(super) const TOLD_FILES: TableDefinition<'_, (&str, &[u8; 20]), ()> = TableDefinition::new("told_files");
 /// Reports on their way to the parent, by host.
 pub(super) const OUTBOX: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("outbox");
 /// Whose reports are believed, by host.

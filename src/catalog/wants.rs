@@ -13,7 +13,7 @@ use crate::domain::{
     update::UpdateId,
     wants::{Asker, Conflict, FileClaim, FileFacts, KnownFile, MergeError, Want, merge},
 };
-use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 /// Most conflicting contents that are kept of one file; the first stay.
 const FILE_CONFLICTS: usize = 8;
@@ -59,6 +59,18 @@ pub enum AskOutcome {
     Refused(MergeError),
     /// No more files, or wants, are remembered.
     Full,
+}
+
+/// Which files are wanted, as of one commit.
+pub struct Wanted {
+    wants: ReadOnlyTable<FileKey, &'static [u8]>,
+}
+
+impl Wanted {
+    /// Whether somebody wants a file.
+    pub fn has(&self, folder: &FolderName, name: &FileName) -> Result<bool, CatalogError> {
+        Ok(self.wants.get((folder.as_str(), name.as_str()))?.is_some())
+    }
 }
 
 /// A want with what is known of its file.
@@ -183,6 +195,11 @@ impl Ledger {
     pub fn files_of_update(&self, update: UpdateId, most: usize) -> Result<Vec<FilePlace>, CatalogError> {
         let table = self.reading()?.open_table(tables::UPDATE_FILES)?;
         places_of(&table, &update.to_bytes(), "update_files", most)
+    }
+
+    /// Which files are wanted, as of this moment.
+    pub fn wanted(&self) -> Result<Wanted, CatalogError> {
+        Ok(Wanted { wants: self.reading()?.open_table(tables::WANTS)? })
     }
 
     /// The want for a file with what is known of it.

@@ -18,8 +18,8 @@ mod wants;
 
 pub use cleanup::{CLEANUP, CLEANUP_UNDO, CleanupReply, CleanupRequest, LeavingFile, StayingFiles, UndoReply};
 pub use hosts::{
-    EnrolReply, EnrolRequest, HOSTS, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb, HostVerbReply,
-    HostVerbRequest, HostsPage, HostsQuery, HostsReport, ImportHostsReply, WaitingHost,
+    CarriedHosts, EnrolReply, EnrolRequest, HOSTS, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb,
+    HostVerbReply, HostVerbRequest, HostsPage, HostsQuery, HostsReport, ImportHostsReply, WaitingHost,
 };
 pub use import::{IMPORT, ImportQuery, ImportReply};
 pub use jobs::{JOBS, JobReport, JobRunReport, JobsReport, RunJobReply, RunJobRequest};

@@ -18,6 +18,9 @@ const DEVICES: [&str; 22] = [
     "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 ];
 
+/// Bytes of the longest of these.
+const LONGEST_DEVICE: usize = 4;
+
 /// Why a name can't be mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -109,11 +112,14 @@ fn check_component(component: &str) -> Result<(), NameError> {
     if component.ends_with(['.', ' ']) {
         return Err(NameError::TrailingDotOrSpace);
     }
-    if component.chars().any(|c| c.is_control() || matches!(c, '\\' | ':' | '<' | '>' | '"' | '|' | '?' | '*')) {
+    let is_forbidden =
+        |byte| byte < b' ' || matches!(byte, 0x7f | b'\\' | b':' | b'<' | b'>' | b'"' | b'|' | b'?' | b'*');
+    // Beyond ASCII no character has a byte of these, and those of control are few.
+    if component.bytes().any(is_forbidden) || !component.is_ascii() && component.chars().any(char::is_control) {
         return Err(NameError::ForbiddenCharacter);
     }
     let stem = component.split('.').next().unwrap_or(component).trim_end();
-    if DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) {
+    if stem.len() <= LONGEST_DEVICE && DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) {
         return Err(NameError::DeviceName);
     }
     Ok(())

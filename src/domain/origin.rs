@@ -2,7 +2,10 @@
 //! decision; here they are only well formed.
 
 use super::name::{FileName, NameError};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 use std::{fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
 
 /// Most bytes in an address: Microsoft's are below 400, and what is longer passes few proxies.
@@ -36,8 +39,7 @@ pub enum OriginUrlError {
 
 /// The `http` or `https` address of one file. Scheme and host are kept in lower case and a fragment is
 /// dropped, since no server sees it; the rest stays as it was written. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OriginUrl {
     text: Arc<str>,
     name: FileName,
@@ -50,8 +52,7 @@ impl OriginUrl {
             return Err(OriginUrlError::TooLong);
         }
         let (scheme, rest) = text.split_once("://").ok_or(OriginUrlError::NotWeb)?;
-        let scheme = scheme.to_ascii_lowercase();
-        if !matches!(scheme.as_str(), "http" | "https") {
+        if !["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)) {
             return Err(OriginUrlError::NotWeb);
         }
         if !rest.bytes().all(is_of_an_address) {
@@ -63,7 +64,14 @@ impl OriginUrl {
         let path = tail.split('?').next().unwrap_or(tail);
         let base = path.rsplit_once('/').map_or("", |(_, base)| base);
         let name = FileName::new(base).map_err(OriginUrlError::Name)?;
-        Ok(Self { text: format!("{scheme}://{}{tail}", authority.to_ascii_lowercase()).into(), name })
+        let is_lower = |text: &str| !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        // Mostly it is written as it is kept, and copied once.
+        let text = if is_lower(scheme) && is_lower(authority) && scheme.len() + "://".len() + rest.len() == text.len() {
+            text.into()
+        } else {
+            format!("{}://{}{tail}", scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()).into()
+        };
+        Ok(Self { text, name })
     }
 
     /// The whole address.
@@ -77,10 +85,26 @@ impl OriginUrl {
     }
 }
 
-/// What RFC 3986 lets stand in an address, brackets included.
+/// What RFC 3986 lets stand in an address, brackets included. A report has hundreds of addresses.
 pub(super) fn is_of_an_address(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
+    OF_AN_ADDRESS[usize::from(byte)]
 }
+
+const OF_AN_ADDRESS: [bool; 256] = {
+    let signs = b"-._~:/?#[]@!$&'()*+,;=%";
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < signs.len() {
+        table[signs[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 pub(super) fn check_authority(authority: &str) -> Result<(), OriginUrlError> {
     if authority.contains('@') {
@@ -132,18 +156,31 @@ impl FromStr for OriginUrl {
     }
 }
 
-impl TryFrom<String> for OriginUrl {
-    type Error = String;
-
-    /// The cause is part of the text: whoever reads values in bulk shows one line.
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::new(&text).map_err(|error| crate::base::chain::chain(&error))
+impl Serialize for OriginUrl {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.text)
     }
 }
 
-impl From<OriginUrl> for String {
-    fn from(url: OriginUrl) -> Self {
-        url.text.as_ref().to_owned()
+impl<'de> Deserialize<'de> for OriginUrl {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(UrlVisitor)
+    }
+}
+
+/// Reads an address without a copy of its own of the text.
+struct UrlVisitor;
+
+impl Visitor<'_> for UrlVisitor {
+    type Value = OriginUrl;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a web address")
+    }
+
+    /// The cause is part of the text: whoever reads values in bulk shows one line.
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OriginUrl, E> {
+        OriginUrl::new(text).map_err(|error| E::custom(crate::base::chain::chain(&error)))
     }
 }
 
@@ -219,7 +256,7 @@ mod tests {
 
     #[test]
     fn no_refusal_shows_a_password() {
-        let shown = OriginUrl::try_from("http://me:s3cret@h/x.cab".to_owned()).unwrap_err();
+        let shown = serde_json::from_str::<OriginUrl>(r#""http://me:s3cret@h/x.cab""#).unwrap_err().to_string();
         assert!(!shown.contains("s3cret"), "{shown}");
     }
 }

@@ -9,7 +9,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, hea
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use serde_json::Value;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Every path of the API begins with it.
@@ -18,6 +23,9 @@ pub const API_PREFIX: &str = "/api/v1/";
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 /// Most bytes of all bodies that are being read or answered.
 const MAX_ALL_BODIES: usize = 64 << 20;
+/// Most bytes of these from one address, so that whoever sends slowly leaves room for others: a hundred reports at once from
+/// behind one router.
+const MAX_BODIES_OF_ONE: usize = 8 << 20;
 /// From the end of a request's head to the end of its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// When to come back while too many bodies are being read, in seconds.
@@ -92,6 +100,48 @@ pub trait HostsApi: Send + Sync {
 pub struct Apis {
     apis: Arc<[Arc<dyn HostsApi>]>,
     room: Arc<Semaphore>,
+    /// Bytes of bodies by who sends them; nobody stands there who sends none.
+    senders: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// What one body takes of the memory that all share; given back when dropped.
+struct Room {
+    shared: Option<OwnedSemaphorePermit>,
+    senders: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    sender: IpAddr,
+    bytes: usize,
+}
+
+impl Room {
+    /// Whether there was room for so many bytes more.
+    fn take(&mut self, all: &Arc<Semaphore>, bytes: usize) -> bool {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = senders.get(&self.sender).copied().unwrap_or(0);
+        if held + bytes > MAX_BODIES_OF_ONE {
+            return false;
+        }
+        let taken = u32::try_from(bytes).ok().and_then(|bytes| all.clone().try_acquire_many_owned(bytes).ok());
+        match (taken, &mut self.shared) {
+            (None, _) => return false,
+            (Some(taken), Some(shared)) => shared.merge(taken),
+            (taken, shared) => *shared = taken,
+        }
+        senders.insert(self.sender, held + bytes);
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = senders.get(&self.sender).copied().unwrap_or(0);
+        if held > self.bytes {
+            senders.insert(self.sender, held - self.bytes);
+        } else {
+            senders.remove(&self.sender);
+        }
+    }
 }
 
 impl Default for Apis {
@@ -104,7 +154,7 @@ impl Default for Apis {
 impl Apis {
     /// The first that serves a path answers it.
     pub fn new(apis: Vec<Arc<dyn HostsApi>>) -> Self {
-        Self { apis: apis.into(), room: Arc::new(Semaphore::new(MAX_ALL_BODIES)) }
+        Self { apis: apis.into(), room: Arc::new(Semaphore::new(MAX_ALL_BODIES)), senders: Arc::default() }
     }
 
     /// Reads the body and has the one who serves its path answer; `true` if the whole body was read.
@@ -115,7 +165,8 @@ impl Apis {
         let Some(api) = self.apis.iter().find(|api| api.serves(&request.path)) else {
             return (ApiAnswer::refused(StatusCode::NOT_FOUND, "there is no such path"), body.is_end_stream());
         };
-        let mut room = None;
+        let (senders, sender) = (self.senders.clone(), network_of(request.client));
+        let mut room = Room { shared: None, senders, sender, bytes: 0 };
         match tokio::time::timeout(BODY_TIMEOUT, self.read(body, &mut room)).await {
             Err(_) => (ApiAnswer::refused(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"), false),
             Ok(Err(answer)) => (answer, false),
@@ -127,7 +178,7 @@ impl Apis {
     }
 
     /// The whole body; `room` is what it takes of the memory that all share.
-    async fn read<B>(&self, mut body: B, room: &mut Option<OwnedSemaphorePermit>) -> Result<Bytes, ApiAnswer>
+    async fn read<B>(&self, mut body: B, room: &mut Room) -> Result<Bytes, ApiAnswer>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -141,7 +192,7 @@ impl Apis {
             if read.len() + data.len() > MAX_BODY_BYTES {
                 return Err(too_large());
             }
-            if !self.take(data.len(), room) {
+            if !room.take(&self.room, data.len()) {
                 let why = "too many reports arrive at once";
                 return Err(ApiAnswer::come_back(StatusCode::SERVICE_UNAVAILABLE, COME_BACK_SECONDS, why));
             }
@@ -149,19 +200,52 @@ impl Apis {
         }
         Ok(read.freeze())
     }
+}
 
-    /// Whether there is room for so many bytes more.
-    fn take(&self, bytes: usize, room: &mut Option<OwnedSemaphorePermit>) -> bool {
-        let taken = u32::try_from(bytes).ok().and_then(|bytes| self.room.clone().try_acquire_many_owned(bytes).ok());
-        match (taken, room) {
-            (None, _) => return false,
-            (Some(taken), Some(room)) => room.merge(taken),
-            (taken, room) => *room = taken,
-        }
-        true
+/// An IPv4 address, or the first 64 bits of an IPv6 one: whoever has one of these has all.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
     }
 }
 
 fn too_large() -> ApiAnswer {
     ApiAnswer::refused(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 4 MiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn bodies_of_one_sender_leave_room_for_others_and_all_together_are_bounded() {
+        let (all, senders) = (Arc::new(Semaphore::new(MAX_ALL_BODIES)), Arc::default());
+        let room = |n: u8| Room {
+            shared: None,
+            senders: Arc::clone(&senders),
+            sender: IpAddr::V4(Ipv4Addr::new(192, 0, 2, n)),
+            bytes: 0,
+        };
+        let mut one = room(1);
+        assert!(one.take(&all, MAX_BODIES_OF_ONE - 1) && one.take(&all, 1) && !one.take(&all, 1));
+        assert!(!room(1).take(&all, 1), "on another connection");
+        let mut others: Vec<_> = (2..=8).map(room).collect();
+        assert!(others.iter_mut().all(|other| other.take(&all, MAX_BODIES_OF_ONE)));
+        assert!(!room(9).take(&all, 1), "nothing is left");
+        drop(one);
+        assert!(room(1).take(&all, MAX_BODIES_OF_ONE) && room(9).take(&all, 1));
+        drop(others);
+        assert!(senders.lock().unwrap().is_empty() && all.available_permits() == MAX_ALL_BODIES);
+    }
+
+    #[test]
+    fn addresses_that_one_sender_has_by_the_billion_are_one() {
+        let of = |text: &str| network_of(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.2"), of("192.0.2.1"));
+    }
 }

@@ -2,12 +2,13 @@
 //! are to be fetched. Reads rows and lets `policy` decide; writes wants alone.
 
 use crate::{
-    catalog::{AskOutcome, HostRecord},
+    catalog::{AskOutcome, HostRecord, KeptHost, Snapshot, Wanted},
     domain::{
         edition::{CategoryKind, EditionUpdate},
-        host::{HostFacts, HostUuid, KnownUpdates, ToldUpdate, UpdateTraits},
+        host::{HostFacts, KnownUpdates, ToldUpdate, UpdateTraits},
         member::NodeName,
         name::{FileName, FolderName},
+        origin::OriginUrl,
         rules::RuleBook,
         update::UpdateId,
         wants::{Asker, FileClaim},
@@ -54,10 +55,12 @@ pub fn survey(repository: &Repository) -> Result<Option<Survey>, RepositoryError
         told.insert(id, update);
         Ok::<_, RepositoryError>(())
     })?;
-    let known = known_updates(repository, told.iter().map(|(id, told)| (*id, told.traits.clone())))?;
-    let mut by_name: HashMap<&FileName, Vec<UpdateId>> = HashMap::new();
+    let known = known_updates(repository, told.iter().map(|(id, told)| (*id, told.traits.clone())), |_| true)?;
+    let mut by_name: HashMap<&FileName, BTreeSet<UpdateId>> = HashMap::new();
     for (id, update) in &told {
-        update.urls.iter().for_each(|url| by_name.entry(url.file_name()).or_default().push(*id));
+        for url in &update.urls {
+            by_name.entry(url.file_name()).or_default().insert(*id);
+        }
     }
     let mut merged = MergedBook::new(&book);
     let (mut demand, mut in_vain) = (Demand::default(), BTreeMap::new());
@@ -67,9 +70,9 @@ pub fn survey(repository: &Repository) -> Result<Option<Survey>, RepositoryError
         demand.add(&facts, &judge);
         if !missing_downloads.is_empty() && settings.asks_repositories() && !is_stale(&facts, now) {
             for url in missing_downloads {
-                let updates = by_name.get(url.file_name()).map_or(&[][..], Vec::as_slice);
-                if may_have(&facts, updates, &judge) {
-                    let claim = FileClaim { updates: updates.iter().copied().collect(), ..FileClaim::of_url(url) };
+                let updates = by_name.get(url.file_name()).cloned().unwrap_or_default();
+                if may_have(&facts, &updates, &judge) {
+                    let claim = FileClaim { updates, ..FileClaim::of_url(url) };
                     in_vain.entry(claim.name().clone()).or_insert(claim);
                 }
             }
@@ -81,7 +84,7 @@ pub fn survey(repository: &Repository) -> Result<Option<Survey>, RepositoryError
 }
 
 /// Whether rules let a host have a file of these updates: one that belongs to none is not ruled on.
-fn may_have(facts: &HostFacts, updates: &[UpdateId], judge: &Judge<'_>) -> bool {
+fn may_have(facts: &HostFacts, updates: &BTreeSet<UpdateId>, judge: &Judge<'_>) -> bool {
     let needs = |id: &UpdateId| {
         let local = facts.updates.binary_search_by_key(id, |update| update.id).ok().map(|n| &facts.updates[n]);
         local.is_some_and(|local| judge.standing(facts, local, |_| Stock::Absent).need() != Need::No)
@@ -89,14 +92,16 @@ fn may_have(facts: &HostFacts, updates: &[UpdateId], judge: &Judge<'_>) -> bool 
     updates.is_empty() || updates.iter().any(needs)
 }
 
-/// What is known of these updates, from hosts and from the published edition together.
+/// What is known of these updates, from hosts and from the published edition together. Those that nobody judges are not
+/// looked up in the edition: whether they take the place of others stands with the others.
 pub fn known_updates(
     repository: &Repository,
     updates: impl Iterator<Item = (UpdateId, UpdateTraits)>,
+    is_judged: impl Fn(UpdateId) -> bool,
 ) -> Result<KnownUpdates, RepositoryError> {
     let mut known: BTreeMap<UpdateId, UpdateTraits> = updates.collect();
     let mut newer = Vec::new();
-    for (id, traits) in &mut known {
+    for (id, traits) in known.iter_mut().filter(|(id, _)| is_judged(**id)) {
         if let Some(indexed) = repository.edition_update(*id)? {
             complete(traits, &indexed);
             newer.extend(indexed.superseded_by.iter().map(|newer| (newer.guid(), id.guid())));
@@ -225,7 +230,7 @@ impl Sight {
     }
 
     fn with(repository: &Repository, told: BTreeMap<UpdateId, ToldUpdate>) -> Result<Self, RepositoryError> {
-        let known = known_updates(repository, told.iter().map(|(id, told)| (*id, told.traits.clone())))?;
+        let known = known_updates(repository, told.iter().map(|(id, told)| (*id, told.traits.clone())), |_| true)?;
         Ok(Self { book: repository.rules()?, known, told, stocks: HashMap::new() })
     }
 
@@ -283,6 +288,7 @@ pub fn want_what_hosts_need(repository: &Repository, node: &NodeName) -> Result<
     let Ok(folder) = FolderName::new(UPDATES_FOLDER) else { return Ok(NeedsMet::default()) };
     let mut met = NeedsMet { hosts: survey.demand.hosts, ..NeedsMet::default() };
     let asker = Asker::Member { name: node.clone() };
+    let here = Here::new(repository, folder.clone())?;
     let mut claims = Vec::new();
     for (id, tally) in survey.demand.tallies() {
         if !tally.is_asked_for() {
@@ -290,17 +296,18 @@ pub fn want_what_hosts_need(repository: &Repository, node: &NodeName) -> Result<
         }
         for (name, claim) in files_of(repository, id, survey.told.get(&id))? {
             if let Some(claim) = claim
-                && is_unwanted(repository, &folder, &name)?
+                && here.lacks(&name)?
             {
                 claims.push((folder.clone(), claim));
             }
         }
     }
     for (name, claim) in &survey.in_vain {
-        if is_unwanted(repository, &folder, name)? {
+        if here.lacks(name)? {
             claims.push((folder.clone(), claim.clone()));
         }
     }
+    drop(here);
     for claims in claims.chunks(CLAIMS) {
         let outcomes = repository.ask(claims, &asker)?;
         met.wanted += outcomes.iter().filter(|outcome| matches!(outcome, AskOutcome::Wanted { .. })).count() as u64;
@@ -309,11 +316,35 @@ pub fn want_what_hosts_need(repository: &Repository, node: &NodeName) -> Result<
     Ok(met)
 }
 
-/// Neither held, nor named by the index, nor wanted by anybody.
-fn is_unwanted(repository: &Repository, folder: &FolderName, name: &FileName) -> Result<bool, RepositoryError> {
-    let index = repository.state().index.read()?;
-    let is_here = index.holding(folder, name)?.is_some() || index.missing(folder, name)?.is_some();
-    Ok(!is_here && repository.state().ledger.want_row(folder, name)?.is_none())
+/// What is here, named by the index, or wanted by somebody, as of one moment.
+struct Here {
+    index: Arc<Snapshot>,
+    wanted: Wanted,
+    folder: FolderName,
+}
+
+impl Here {
+    fn new(repository: &Repository, folder: FolderName) -> Result<Self, RepositoryError> {
+        let state = repository.state();
+        Ok(Self { index: state.index.read()?, wanted: state.ledger.wanted()?, folder })
+    }
+
+    /// Whether a file is none of that.
+    fn lacks(&self, name: &FileName) -> Result<bool, RepositoryError> {
+        let Self { index, wanted, folder } = self;
+        let is_here = index.holding(folder, name)?.is_some() || index.missing(folder, name)?.is_some();
+        Ok(!is_here && !wanted.has(folder, name)?)
+    }
+
+    /// Whether one of these files is none of that.
+    fn lacks_any(&self, urls: &[OriginUrl]) -> Result<bool, RepositoryError> {
+        for url in urls {
+            if self.lacks(url.file_name())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 fn end_wants(repository: &Repository, survey: &Survey, asker: &Asker) -> Result<u64, RepositoryError> {
@@ -336,35 +367,62 @@ fn end_wants(repository: &Repository, survey: &Survey, asker: &Asker) -> Result<
     Ok(ended.len() as u64)
 }
 
-/// What one host needs and is not here becomes wanted at once; answers with how many files.
-pub fn want_what_host_needs(repository: &Repository, node: &NodeName, uuid: &HostUuid) -> Result<u64, RepositoryError> {
-    let (Some(host), Ok(folder)) = (repository.host(uuid)?, FolderName::new(UPDATES_FOLDER)) else { return Ok(0) };
-    let (facts, now) = (&host.facts, repository.clock().unix_seconds());
-    let told = repository.state().hosts.told_of(facts.updates.iter().map(|update| update.id))?;
-    let known = known_updates(repository, told.iter().map(|(id, told)| (*id, told.traits.clone())))?;
-    let book = repository.rules()?;
+/// What one host needs and is not here becomes wanted at once, and so does what it asked repositories for in vain and may
+/// have; answers with how many files.
+pub fn want_what_host_needs(repository: &Repository, node: &NodeName, host: KeptHost) -> Result<u64, RepositoryError> {
+    let Ok(folder) = FolderName::new(UPDATES_FOLDER) else { return Ok(0) };
+    let KeptHost { record: HostRecord { facts, missing_downloads, .. }, mut told, .. } = host;
+    let (book, now) = (repository.rules()?, repository.clock().unix_seconds());
     let mut merged = MergedBook::new(&book);
-    let (settings, rules) = merged.rules_for(facts);
-    let judge = Judge { settings, rules, known: &known, now };
-    if !settings.asks_repositories() || is_stale(facts, now) {
+    let (settings, rules) = merged.rules_for(&facts);
+    if !settings.asks_repositories() || is_stale(&facts, now) {
         return Ok(0);
     }
+    let here = Here::new(repository, folder.clone())?;
+    // Mostly all is here or wanted already, and nothing has to be judged.
+    let mut open = BTreeMap::new();
+    for update in facts.updates.iter().filter(|update| Standing::by_itself(update.flags).is_none()) {
+        let urls = told.get(&update.id).map_or(&[][..], |told| &told.urls);
+        if urls.is_empty() || here.lacks_any(urls)? {
+            open.insert(update.id, update);
+        }
+    }
+    let mut in_vain = Vec::new();
+    for url in missing_downloads {
+        if here.lacks(url.file_name())? {
+            let updates = repository.state().hosts.updates_of(url.file_name())?;
+            in_vain.push(FileClaim { updates, ..FileClaim::of_url(url) });
+        }
+    }
+    if open.is_empty() && in_vain.is_empty() {
+        return Ok(0);
+    }
+    let of_files = in_vain.iter().flat_map(|claim| &claim.updates);
+    let judged: BTreeSet<UpdateId> = open.keys().chain(of_files).copied().collect();
+    let traits = told.iter_mut().map(|(id, told)| (*id, std::mem::take(&mut told.traits)));
+    let known = known_updates(repository, traits, |id| judged.contains(&id))?;
+    let judge = Judge { settings, rules, known: &known, now };
     let mut claims = Vec::new();
-    for update in &facts.updates {
-        if judge.standing(facts, update, |_| Stock::Absent).need() == Need::No {
+    for (id, update) in open {
+        if judge.standing(&facts, update, |_| Stock::Absent).need() == Need::No {
             continue;
         }
-        for (name, claim) in files_of(repository, update.id, told.get(&update.id))? {
+        for (name, claim) in files_of(repository, id, told.get(&id))? {
             if let Some(claim) = claim
-                && is_unwanted(repository, &folder, &name)?
+                && here.lacks(&name)?
             {
                 claims.push((folder.clone(), claim));
             }
         }
     }
-    if claims.is_empty() {
-        return Ok(0);
+    let in_vain = in_vain.into_iter().filter(|claim| may_have(&facts, &claim.updates, &judge));
+    claims.extend(in_vain.map(|claim| (folder.clone(), claim)));
+    drop(here);
+    let mut wanted = BTreeSet::new();
+    for claims in claims.chunks(CLAIMS) {
+        let outcomes = repository.ask(claims, &Asker::Member { name: node.clone() })?;
+        let made = claims.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, AskOutcome::Wanted { .. }));
+        wanted.extend(made.map(|((_, claim), _)| claim.name()));
     }
-    let outcomes = repository.ask(&claims, &Asker::Member { name: node.clone() })?;
-    Ok(outcomes.iter().filter(|outcome| matches!(outcome, AskOutcome::Wanted { .. })).count() as u64)
+    Ok(wanted.len() as u64)
 }

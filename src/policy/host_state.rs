@@ -109,6 +109,14 @@ pub enum Standing<'r> {
 }
 
 impl Standing<'_> {
+    /// Lines 1 and 2: what the agent says decides by itself.
+    pub fn by_itself(flags: LocalFlags) -> Option<Self> {
+        if flags.has(LocalFlags::INSTALLED) {
+            return Some(Self::Installed);
+        }
+        flags.has(LocalFlags::HIDDEN).then_some(Self::Hidden)
+    }
+
     /// In one of WAPT's words.
     pub fn state(&self) -> HostState {
         match self {
@@ -165,11 +173,8 @@ impl<'r> Judge<'r> {
         update: &LocalUpdate,
         stock: impl FnOnce(UpdateId) -> Stock,
     ) -> Standing<'r> {
-        if update.flags.has(LocalFlags::INSTALLED) {
-            return Standing::Installed;
-        }
-        if update.flags.has(LocalFlags::HIDDEN) {
-            return Standing::Hidden;
+        if let Some(standing) = Standing::by_itself(update.flags) {
+            return standing;
         }
         if let Some(by) = self.superseding(host, update.id) {
             return Standing::Superseded { by };

@@ -2,7 +2,7 @@
 
 use super::{error::RepositoryError, open::Repository};
 use crate::{
-    catalog::{Admitted, FactsFrom, HostRecord, OutboxLimit, Put},
+    catalog::{Admitted, FactsFrom, HostRecord, KeptHost, OutboxLimit},
     domain::host::{
         CarriedReport, HostEnvelope, HostReport, HostUuid,
         waiting::{ReportedFrom, WaitingLimit},
@@ -25,24 +25,26 @@ impl Repository {
     }
 
     /// Keeps what was told of a host. Of a report that says nothing of updates those that were known stay, and a host
-    /// that was heard of later in another way keeps what it told then.
+    /// that was heard of later in another way keeps what it told then. `None` if a report of this number or a later one is
+    /// known: nothing is changed then.
     pub fn put_host(
         &self,
         mut report: HostReport,
         from: FactsFrom,
         sequence: Option<u64>,
-    ) -> Result<Put, RepositoryError> {
+    ) -> Result<Option<KeptHost>, RepositoryError> {
         let now = self.clock.unix_seconds();
         let (uuid, told) = (report.facts.uuid.clone(), std::mem::take(&mut report.updates));
         Ok(self.state.hosts.put(&uuid, sequence, told, now, |known| completed(report, from, sequence, known, now))?)
     }
 
-    /// As [`Repository::put_host`], of hosts whose facts somebody else brings, in few commits; answers in their order.
+    /// As [`Repository::put_host`], of hosts whose facts somebody else brings, in few commits; answers in their order
+    /// whether each was unknown before.
     pub fn put_hosts(
         &self,
         reports: impl IntoIterator<Item = HostReport>,
         from: FactsFrom,
-    ) -> Result<Vec<Put>, RepositoryError> {
+    ) -> Result<Vec<bool>, RepositoryError> {
         let now = self.clock.unix_seconds();
         let mut reports = reports.into_iter();
         let mut puts = Vec::new();
@@ -161,7 +163,7 @@ mod tests {
         let known = main.host(&uuid()).unwrap().unwrap();
         assert_eq!((known.facts.updates.len(), known.facts.seen_at, known.sequence), (1, NOW + 9, Some(2)));
         assert_eq!(known.facts.name.unwrap().as_str(), "pc1");
-        assert_eq!(main.put_host(report(None, Some(8), NOW), FactsFrom::Report, Some(2)).unwrap(), Put::Known);
+        assert_eq!(main.put_host(report(None, Some(8), NOW), FactsFrom::Report, Some(2)).unwrap(), None);
         main.put_host(report(None, Some(8), NOW), FactsFrom::Import, None).unwrap();
         let known = main.host(&uuid()).unwrap().unwrap();
         assert_eq!((known.sequence, known.facts.seen_at, known.from), (Some(2), NOW + 9, FactsFrom::Import));
@@ -180,9 +182,8 @@ mod tests {
         let many = 2 * IN_ONE_COMMIT;
         main.put_host(of(5), FactsFrom::Report, Some(9)).unwrap();
         let puts = main.put_hosts((0..many).chain([5]).map(of), FactsFrom::Import).unwrap();
-        let is_new: Vec<_> = puts.iter().map(|put| *put == Put::Kept { is_new: true }).collect();
         let expected: Vec<_> = (0..=many).map(|n| n != 5 && n != many).collect();
-        assert_eq!(is_new, expected);
+        assert_eq!(puts, expected);
         assert_eq!(main.state().hosts.known().unwrap().0, many as u64);
         let known = main.host(&HostUuid::new("host5").unwrap()).unwrap().unwrap();
         assert_eq!((known.sequence, known.from), (Some(9), FactsFrom::Import));

@@ -5,7 +5,7 @@
 //! told. A report without `waptwua_updates_localstatus` says nothing of the host's updates, which is another thing
 //! than that it has none.
 
-use super::loose::{Objects, Text, Texts};
+use super::loose::{MOST_TEXTS, Objects, Packages, Text, Texts};
 use crate::{
     base::units,
     domain::{
@@ -20,7 +20,7 @@ use crate::{
         update::UpdateId,
     },
 };
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{fmt::temporal::Pieces, tz::Offset};
 use serde::Deserialize;
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
@@ -28,8 +28,6 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 const MAX_LABELS: usize = 64;
 /// Most characters of a text that is shown to people.
 const MAX_TEXT: usize = 500;
-/// Most addresses in vain, and most packages, of one host.
-const MAX_LIST: usize = 1_000;
 
 /// A text that is no report.
 #[derive(Debug, thiserror::Error)]
@@ -49,100 +47,82 @@ pub enum ReadReportError {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct Raw {
-    uuid: Text,
-    name: Text,
-    computer_name: Text,
-    computer_fqdn: Text,
-    site: Text,
-    maturity: Text,
-    last_seen_on: Text,
-    host_info: Option<Identity>,
-    waptwua_status: Option<Status>,
-    waptwua_settings: Option<Settings>,
-    waptwua_updates: Objects<Update>,
-    waptwua_updates_localstatus: Objects<Local>,
+#[serde(default, bound(deserialize = "'de: 'a"))]
+struct Raw<'a> {
+    uuid: Text<'a>,
+    name: Text<'a>,
+    computer_name: Text<'a>,
+    computer_fqdn: Text<'a>,
+    site: Text<'a>,
+    maturity: Text<'a>,
+    last_seen_on: Text<'a>,
+    host_info: Option<Identity<'a>>,
+    waptwua_status: Option<Status<'a>>,
+    waptwua_settings: Option<Settings<'a>>,
+    waptwua_updates: Objects<Told, MAX_HOST_UPDATES>,
+    waptwua_updates_localstatus: Objects<Stands, MAX_HOST_UPDATES>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct Identity {
-    computer_name: Text,
-    computer_fqdn: Text,
-    site: Text,
-    maturity: Text,
+#[serde(default, bound(deserialize = "'de: 'a"))]
+struct Identity<'a> {
+    computer_name: Text<'a>,
+    computer_fqdn: Text<'a>,
+    site: Text<'a>,
+    maturity: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct Settings {
-    enabled: Text,
-    direct_download: Text,
-    default_allow: Text,
-    include_potentially_superseded_updates: Text,
-    install_delay: Text,
+#[serde(default, bound(deserialize = "'de: 'a"))]
+struct Settings<'a> {
+    enabled: Text<'a>,
+    direct_download: Text<'a>,
+    default_allow: Text<'a>,
+    include_potentially_superseded_updates: Text<'a>,
+    install_delay: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct Status {
-    enabled: Text,
-    status: Text,
-    wsusscn2cab_date: Text,
-    last_scan_date: Text,
-    last_scan_duration: Text,
-    last_install_date: Text,
-    last_install_result: Text,
-    last_install_reboot_required: Text,
-    missing_downloads: Texts,
-    rules_packages: Rules,
-    last_error: Text,
-}
-
-/// Names, or objects with a name.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Rules {
-    Names(Vec<RulePackage>),
-    #[default]
-    Nothing,
-    Else(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RulePackage {
-    Name(String),
-    Object { package: String },
-    Else(serde::de::IgnoredAny),
+#[serde(default, bound(deserialize = "'de: 'a"))]
+struct Status<'a> {
+    enabled: Text<'a>,
+    status: Text<'a>,
+    wsusscn2cab_date: Text<'a>,
+    last_scan_date: Text<'a>,
+    last_scan_duration: Text<'a>,
+    last_install_date: Text<'a>,
+    last_install_result: Text<'a>,
+    last_install_reboot_required: Text<'a>,
+    missing_downloads: Texts<'a>,
+    rules_packages: Packages<'a>,
+    last_error: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct Update {
-    update_id: Text,
-    title: Text,
-    kbids: Texts,
-    severity: Text,
-    changetime: Text,
-    product: Texts,
-    classification: Texts,
-    download_urls: Texts,
-    superseded_update_ids: Texts,
+#[serde(default, bound(deserialize = "'de: 'a"))]
+struct Update<'a> {
+    update_id: Text<'a>,
+    title: Text<'a>,
+    kbids: Texts<'a>,
+    severity: Text<'a>,
+    changetime: Text<'a>,
+    product: Texts<'a>,
+    classification: Texts<'a>,
+    download_urls: Texts<'a>,
+    superseded_update_ids: Texts<'a>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct Local {
-    update_id: Text,
-    allowed: Text,
-    installed: Text,
-    present: Text,
-    hidden: Text,
-    downloaded: Text,
-    delayed: Text,
-    install_date: Text,
+#[serde(default, bound(deserialize = "'de: 'a"))]
+struct Local<'a> {
+    update_id: Text<'a>,
+    allowed: Text<'a>,
+    installed: Text<'a>,
+    present: Text<'a>,
+    hidden: Text<'a>,
+    downloaded: Text<'a>,
+    delayed: Text<'a>,
+    install_date: Text<'a>,
 }
 
 /// Reads one report that came in at `seen_at` (seconds since 1970 UTC), unless it says itself when the host was seen
@@ -163,37 +143,35 @@ pub fn read_reports(json: &[u8], seen_at: u64) -> Result<Vec<Result<HostReport, 
         File::Many(values) => values,
         File::One(value) => vec![value],
     };
-    let read = |value| read(serde_json::from_value(value)?, None, seen_at);
-    Ok(values.into_iter().map(read).collect())
+    Ok(values.iter().map(|value| read(Raw::deserialize(value)?, None, seen_at)).collect())
 }
 
 /// Reads a list of what is told of updates, as the details of a report have it.
 pub fn read_details(json: &[u8]) -> Result<BTreeMap<UpdateId, ToldUpdate>, ReadReportError> {
-    let details: Vec<Update> = serde_json::from_slice(json)?;
-    Ok(told_updates(&details, &mut 0))
+    Ok(told_updates(serde_json::from_slice(json)?, &mut 0))
 }
 
-fn read(raw: Raw, of: Option<&HostUuid>, seen_at: u64) -> Result<HostReport, ReadReportError> {
+fn read(raw: Raw<'_>, of: Option<&HostUuid>, seen_at: u64) -> Result<HostReport, ReadReportError> {
     let told = raw.uuid.said().and_then(|text| HostUuid::new(text).ok());
     let uuid = match (told, of) {
         (Some(told), Some(of)) if told != *of => return Err(ReadReportError::OtherUuid(told)),
         (told, of) => told.or_else(|| of.cloned()).ok_or(ReadReportError::NoUuid)?,
     };
-    let (details, locals) = (raw.waptwua_updates.0, raw.waptwua_updates_localstatus.0);
-    let most = details.as_ref().map_or(0, Vec::len).max(locals.as_ref().map_or(0, Vec::len));
-    if most > MAX_HOST_UPDATES {
+    let (details, locals) = (raw.waptwua_updates, raw.waptwua_updates_localstatus);
+    if details.is_more || locals.is_more {
         return Err(ReadReportError::TooMany);
     }
     let mut skipped = 0;
-    let updates = locals.map(|locals| local_updates(&locals, &mut skipped));
-    let told = details.map_or_else(BTreeMap::new, |details| told_updates(&details, &mut skipped));
+    let has_updates = locals.list.is_some();
+    let updates = local_updates(locals.list.unwrap_or_default(), &mut skipped);
+    let told = told_updates(details.list.unwrap_or_default(), &mut skipped);
     let (info, status) = (&raw.host_info.unwrap_or_default(), &raw.waptwua_status.unwrap_or_default());
     let texts = [&raw.computer_fqdn, &info.computer_fqdn, &raw.computer_name, &info.computer_name, &raw.name];
     let name = texts.into_iter().filter_map(Text::said).find_map(|text| HostName::new(text).ok());
     let site = [&raw.site, &info.site].into_iter().filter_map(Text::said).find_map(|text| SiteName::new(text).ok());
     let maturity =
         [&raw.maturity, &info.maturity].into_iter().filter_map(Text::said).find_map(|text| text.parse().ok());
-    let missing_downloads = urls(&status.missing_downloads, MAX_LIST, &mut skipped);
+    let missing_downloads = urls(&status.missing_downloads, MOST_TEXTS, &mut skipped);
     let facts = HostFacts {
         uuid,
         name,
@@ -203,13 +181,12 @@ fn read(raw: Raw, of: Option<&HostUuid>, seen_at: u64) -> Result<HostReport, Rea
         rule_packages: rule_packages(&status.rules_packages),
         scanned_at: moment(&status.last_scan_date).map(|at| at.min(seen_at)),
         seen_at: moment(&raw.last_seen_on).map_or(seen_at, |at| at.min(seen_at)),
-        updates: updates.clone().unwrap_or_default(),
+        updates,
     };
-    let has_updates = updates.is_some();
     Ok(HostReport { facts, has_updates, status: agent_status(status), missing_downloads, updates: told, skipped })
 }
 
-fn settings(raw: &Settings, status: &Status) -> HostSettings {
+fn settings(raw: &Settings<'_>, status: &Status<'_>) -> HostSettings {
     let delay = raw.install_delay.said().and_then(units::parse_duration);
     HostSettings {
         enabled: raw.enabled.flag().or_else(|| status.enabled.flag()),
@@ -220,7 +197,7 @@ fn settings(raw: &Settings, status: &Status) -> HostSettings {
     }
 }
 
-fn agent_status(raw: &Status) -> AgentStatus {
+fn agent_status(raw: &Status<'_>) -> AgentStatus {
     AgentStatus {
         status: shown(&raw.status),
         edition_at: moment(&raw.wsusscn2cab_date),
@@ -232,64 +209,76 @@ fn agent_status(raw: &Status) -> AgentStatus {
     }
 }
 
-fn rule_packages(raw: &Rules) -> Option<Vec<Arc<str>>> {
-    let Rules::Names(packages) = raw else { return None };
-    let names = packages.iter().filter_map(|package| match package {
-        RulePackage::Name(name) | RulePackage::Object { package: name } => Some(name.trim()),
-        RulePackage::Else(_) => None,
-    });
-    Some(names.filter(|name| !name.is_empty()).take(MAX_LIST).map(Arc::from).collect())
+fn rule_packages(raw: &Packages<'_>) -> Option<Vec<Arc<str>>> {
+    let names = raw.0.as_ref()?.iter().map(|name| name.trim());
+    Some(names.filter(|name| !name.is_empty()).map(Arc::from).collect())
 }
 
-fn local_updates(raw: &[Local], skipped: &mut u32) -> Vec<LocalUpdate> {
-    let mut updates = Vec::with_capacity(raw.len());
-    for local in raw {
-        let Some(id) = update_id(&local.update_id) else {
-            *skipped += 1;
-            continue;
-        };
-        let is = |text: &Text| text.flag() == Some(true);
-        let flags = LocalFlags::default()
-            .with_if(LocalFlags::INSTALLED, is(&local.installed))
-            .with_if(LocalFlags::PRESENT, is(&local.present))
-            .with_if(LocalFlags::HIDDEN, is(&local.hidden))
-            .with_if(LocalFlags::DOWNLOADED, is(&local.downloaded))
-            .with_if(LocalFlags::DELAYED, is(&local.delayed))
-            .with_if(LocalFlags::ALLOWED, is(&local.allowed))
-            .with_if(LocalFlags::NOT_ALLOWED, local.allowed.flag() == Some(false));
-        let installed_at = moment(&local.install_date).and_then(|at| u32::try_from(at).ok()).and_then(NonZeroU32::new);
-        updates.push(LocalUpdate { id, flags, installed_at });
-    }
+fn local_updates(read: Vec<Stands>, skipped: &mut u32) -> Vec<LocalUpdate> {
+    let all = read.len();
+    let mut updates: Vec<_> = read.into_iter().filter_map(|Stands(update)| update).collect();
+    *skipped += (all - updates.len()) as u32;
     HostFacts::sort_updates(&mut updates);
     updates
 }
 
-fn told_updates(raw: &[Update], skipped: &mut u32) -> BTreeMap<UpdateId, ToldUpdate> {
-    let mut told = BTreeMap::new();
-    for update in raw {
-        let Some(id) = update_id(&update.update_id) else {
-            *skipped += 1;
-            continue;
-        };
-        let labels = |texts: &Texts| texts.0.iter().take(MAX_LABELS).map(|text| Arc::from(text.trim())).collect();
-        let kbs = update.kbids.0.iter().take(MAX_LABELS).filter_map(|kb| kb.parse::<Kb>().ok());
-        let superseded = update.superseded_update_ids.0.iter().filter_map(|text| text.trim().parse::<Guid>().ok());
-        let traits = UpdateTraits {
-            kbs: kbs.collect(),
-            products: labels(&update.product),
-            classifications: labels(&update.classification),
-            severity: update.severity.said().and_then(|text| text.parse().ok()),
-            supersedes: superseded.take(MAX_LIST).collect(),
-            changed_at: moment(&update.changetime),
-            known_since: 0,
-        };
-        let urls = urls(&update.download_urls, MAX_UPDATE_URLS, skipped);
-        told.insert(id, ToldUpdate { traits, title: shown(&update.title), urls });
-    }
-    told
+fn told_updates(read: Vec<Told>, skipped: &mut u32) -> BTreeMap<UpdateId, ToldUpdate> {
+    *skipped += read.iter().map(|told| told.skipped).sum::<u32>();
+    read.into_iter().filter_map(|told| told.update).collect()
 }
 
-fn urls(raw: &Texts, most: usize, skipped: &mut u32) -> Vec<OriginUrl> {
+/// What is told of one update, as soon as it is read: a report holds one of them as its text says it at a time.
+#[derive(Deserialize)]
+#[serde(from = "Update<'_>")]
+struct Told {
+    update: Option<(UpdateId, ToldUpdate)>,
+    skipped: u32,
+}
+
+impl From<Update<'_>> for Told {
+    fn from(raw: Update<'_>) -> Self {
+        let Some(id) = update_id(&raw.update_id) else { return Self { update: None, skipped: 1 } };
+        let labels = |texts: &Texts<'_>| texts.0.iter().take(MAX_LABELS).map(|text| Arc::from(text.trim())).collect();
+        let kbs = raw.kbids.0.iter().take(MAX_LABELS).filter_map(|kb| kb.parse::<Kb>().ok());
+        let superseded = raw.superseded_update_ids.0.iter().filter_map(|text| text.trim().parse::<Guid>().ok());
+        let traits = UpdateTraits {
+            kbs: kbs.collect(),
+            products: labels(&raw.product),
+            classifications: labels(&raw.classification),
+            severity: raw.severity.said().and_then(|text| text.parse().ok()),
+            supersedes: superseded.collect(),
+            changed_at: moment(&raw.changetime),
+            known_since: 0,
+        };
+        let mut skipped = 0;
+        let urls = urls(&raw.download_urls, MAX_UPDATE_URLS, &mut skipped);
+        Self { update: Some((id, ToldUpdate { traits, title: shown(&raw.title), urls })), skipped }
+    }
+}
+
+/// Where one update stands, as soon as it is read; nothing where that makes no sense.
+#[derive(Deserialize)]
+#[serde(from = "Local<'_>")]
+struct Stands(Option<LocalUpdate>);
+
+impl From<Local<'_>> for Stands {
+    fn from(raw: Local<'_>) -> Self {
+        let Some(id) = update_id(&raw.update_id) else { return Self(None) };
+        let is = |text: &Text<'_>| text.flag() == Some(true);
+        let flags = LocalFlags::default()
+            .with_if(LocalFlags::INSTALLED, is(&raw.installed))
+            .with_if(LocalFlags::PRESENT, is(&raw.present))
+            .with_if(LocalFlags::HIDDEN, is(&raw.hidden))
+            .with_if(LocalFlags::DOWNLOADED, is(&raw.downloaded))
+            .with_if(LocalFlags::DELAYED, is(&raw.delayed))
+            .with_if(LocalFlags::ALLOWED, is(&raw.allowed))
+            .with_if(LocalFlags::NOT_ALLOWED, raw.allowed.flag() == Some(false));
+        let installed_at = moment(&raw.install_date).and_then(|at| u32::try_from(at).ok()).and_then(NonZeroU32::new);
+        Self(Some(LocalUpdate { id, flags, installed_at }))
+    }
+}
+
+fn urls(raw: &Texts<'_>, most: usize, skipped: &mut u32) -> Vec<OriginUrl> {
     let mut urls = Vec::new();
     for text in raw.0.iter().take(most) {
         match OriginUrl::new(text.trim()) {
@@ -302,27 +291,24 @@ fn urls(raw: &Texts, most: usize, skipped: &mut u32) -> Vec<OriginUrl> {
     urls
 }
 
-fn update_id(text: &Text) -> Option<UpdateId> {
+fn update_id(text: &Text<'_>) -> Option<UpdateId> {
     text.said()?.parse().ok()
 }
 
 /// A text for people: one line without control characters.
-fn shown(text: &Text) -> Option<String> {
-    let shown: String = text.said()?.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
-    Some(shown)
+fn shown(text: &Text<'_>) -> Option<String> {
+    let text = text.said()?;
+    let is_plain = text.len() <= MAX_TEXT && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    Some(if is_plain { text.to_owned() } else { text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect() })
 }
 
 /// A time as agents write it: with an offset, or without one and then in UTC; a date alone; or seconds since 1970.
-fn moment(text: &Text) -> Option<u64> {
+fn moment(text: &Text<'_>) -> Option<u64> {
     let text = text.said()?;
-    let with_offset = || text.parse::<Timestamp>().ok();
-    let without = || {
-        let wall = text.parse::<civil::DateTime>().ok();
-        let wall = wall.or_else(|| text.parse::<civil::Date>().ok().map(civil::DateTime::from));
-        wall.and_then(|wall| TimeZone::UTC.to_timestamp(wall).ok())
-    };
-    let at = with_offset().or_else(without).map(|at| at.as_second()).or_else(|| text.parse().ok());
-    at.and_then(|at: i64| u64::try_from(at).ok())
+    let Ok(pieces) = Pieces::parse(text) else { return text.parse().ok() };
+    let wall = pieces.date().to_datetime(pieces.time().unwrap_or_default());
+    let at = pieces.to_numeric_offset().unwrap_or(Offset::UTC).to_timestamp(wall).ok()?;
+    u64::try_from(at.as_second()).ok()
 }
 
 #[cfg(test)]

@@ -61,11 +61,11 @@ async fn clean_up(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let reply = client.post(api::CLEANUP, &CleanupRequest { dry_run, force, free, unknown }).await;
     spinner.finish_and_clear();
     let reply: CleanupReply = reply?;
-    context.out().answer(&reply, |style| page(&reply, style, SystemClock.unix_seconds()))?;
+    context.out().answer(&reply, |style| page(&reply, free, style, SystemClock.unix_seconds()))?;
     Ok(if reply.withheld.is_some() { Exit::Refused } else { Exit::Done })
 }
 
-fn page(reply: &CleanupReply, style: Style, now: u64) -> String {
+fn page(reply: &CleanupReply, free: Option<u64>, style: Style, now: u64) -> String {
     let mut page = String::new();
     if !reply.leaving.is_empty() {
         let mut table = Table::new(&[">SIZE", "LAST USE", "FILE", "WHY"]);
@@ -82,37 +82,41 @@ fn page(reply: &CleanupReply, style: Style, now: u64) -> String {
         page.push('\n');
     }
     for staying in &reply.staying {
-        page += &format!("{} files with {} stay: {}\n", staying.files, units::bytes(staying.bytes), staying.why);
+        let stay = if staying.files == 1 { "stays" } else { "stay" };
+        page += &format!("{} {stay}: {}\n", files(staying.files, staying.bytes), staying.why);
     }
     match reply.hosts {
         None if reply.staying.is_empty() && reply.leaving.is_empty() => {}
         None => page += "nothing was ever told of any host: only what nobody asked for may go\n",
+        Some(1) => page += "1 host is known\n",
         Some(hosts) => page += &format!("{hosts} hosts are known\n"),
     }
-    let (many, bytes) = (reply.leaving.len(), units::bytes(reply.leaving.iter().map(|file| file.size).sum()));
+    let (many, bytes) = (reply.leaving.len() as u64, reply.leaving.iter().map(|file| file.size).sum());
+    let trash = files(reply.trash_files, reply.trash_bytes);
     page += &match (reply.dry_run, reply.withheld) {
         (true, _) if reply.trash_files > 0 => {
-            format!("{} files with {} would leave the trash", reply.trash_files, units::bytes(reply.trash_bytes))
+            format!("{} would go, and {trash} would leave the trash", files(many, bytes))
         }
-        (true, _) => format!("{many} files with {bytes} would go"),
+        (true, _) => format!("{} would go", files(many, bytes)),
         (false, Some(allowed)) => format!(
             "nothing went: {many} files are more than the {allowed} that the cap lets go at once; `wuasync cleanup --force` \
              lets them go"
         ),
-        (false, None) if reply.trash_files > 0 => format!(
-            "{} files with {} went to the trash, and {} with {} left it for good",
-            reply.files,
-            units::bytes(reply.bytes),
-            reply.trash_files,
-            units::bytes(reply.trash_bytes)
-        ),
-        (false, None) => format!(
-            "{} files with {} went to the trash; `wuasync cleanup undo` brings them back",
-            reply.files,
-            units::bytes(reply.bytes)
-        ),
+        (false, None) if reply.trash_files > 0 => {
+            format!("{} went to the trash, and {trash} left it for good", files(reply.files, reply.bytes))
+        }
+        (false, None) => {
+            format!("{} went to the trash; `wuasync cleanup undo` brings them back", files(reply.files, reply.bytes))
+        }
     };
+    if let Some(free) = free.filter(|free| reply.withheld.is_none() && bytes + reply.trash_bytes < *free) {
+        page += &format!("; there is nothing more to let go, and {} were asked for", units::bytes(free));
+    }
     page
+}
+
+fn files(many: u64, bytes: u64) -> String {
+    format!("{} with {}", units::count(many, "file"), units::bytes(bytes))
 }
 
 async fn undo(context: &Context) -> Result<Exit, CliError> {
@@ -160,13 +164,15 @@ mod tests {
             staying: vec![StayingFiles { why: "needed by a host".to_owned(), files: 2, bytes: 10 }],
             ..CleanupReply::default()
         };
-        let text = page(&reply, Out::new(false).style(), 100 + 86_400);
+        let text = page(&reply, None, Out::new(false).style(), 100 + 86_400);
         for part in ["a\u{fffd}.cab", "no host has it", "1 d 0 h ago", "2 files with 10 B stay: needed by a host"] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(text.ends_with("3 hosts are known\n1 files with 2.0 KiB would go"), "{text}");
+        assert!(text.ends_with("3 hosts are known\n1 file with 2.0 KiB would go"), "{text}");
+        let short = page(&reply, Some(1 << 30), Out::new(false).style(), 100);
+        assert!(short.ends_with("would go; there is nothing more to let go, and 1.0 GiB were asked for"), "{short}");
         let withheld = CleanupReply { dry_run: false, withheld: Some(0), hosts: None, ..reply };
-        let text = page(&withheld, Out::new(false).style(), 100);
+        let text = page(&withheld, None, Out::new(false).style(), 100);
         assert!(text.contains("nothing was ever told of any host") && text.contains("--force"), "{text}");
     }
 }

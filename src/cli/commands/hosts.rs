@@ -15,8 +15,8 @@ use crate::{
         table::Table,
     },
     daemon::api::{
-        self, EnrolReply, EnrolRequest, HostStory, HostSummary, HostVerb, HostVerbReply, HostVerbRequest, HostsPage,
-        ImportHostsReply,
+        self, CarriedHosts, EnrolReply, EnrolRequest, HostStory, HostSummary, HostVerb, HostVerbReply, HostVerbRequest,
+        HostsPage, ImportHostsReply,
     },
     domain::host::HostUuid,
 };
@@ -33,8 +33,8 @@ pub(crate) enum Hosts {
     Show {
         /// Its UUID, or its name
         host: String,
-        /// Only updates in this state: ok, missing, pending or discarded
-        #[arg(long)]
+        /// Only updates in this state
+        #[arg(long, value_parser = ["ok", "missing", "pending", "discarded"], ignore_case = true)]
         state: Option<String>,
     },
     /// Make a token that lets hosts enrol themselves
@@ -114,15 +114,19 @@ async fn list(args: &ListArgs, context: &Context) -> Result<Exit, CliError> {
         all.hosts.extend(page.hosts);
         all.waiting.extend(page.waiting);
         all.next = page.next;
+        all.carried = page.carried;
         if all.next.is_none() || all.hosts.len() >= args.limit {
             break;
         }
     }
-    context.out().answer(&all, |style| listed(&all, style, SystemClock.unix_seconds()))?;
+    context.out().answer(&all, |style| listed(&all, args.site.as_deref(), style, SystemClock.unix_seconds()))?;
     Ok(Exit::Done)
 }
 
-fn listed(page: &HostsPage, style: Style, now: u64) -> String {
+fn listed(page: &HostsPage, site: Option<&str>, style: Style, now: u64) -> String {
+    if let Some(carried) = &page.carried {
+        return self::carried(carried);
+    }
     let mut text = String::new();
     if !page.hosts.is_empty() {
         let mut table =
@@ -146,6 +150,9 @@ fn listed(page: &HostsPage, style: Style, now: u64) -> String {
     if page.known == 0 {
         text += "nothing was ever told of any host; `wuasync hosts enroll` lets hosts report, `wuasync hosts import` takes a file\n";
     }
+    if let Some(site) = site.filter(|_| page.known > 0 && page.hosts.is_empty()) {
+        text += &format!("no host of site {} is known\n", printable(site));
+    }
     if page.next.is_some() {
         text += "there are more: --limit\n";
     }
@@ -156,6 +163,26 @@ fn listed(page: &HostsPage, style: Style, now: u64) -> String {
             &format!("waits for `wuasync hosts approve {}` since {since}: key {}, from {from}\n", host.uuid, host.key);
     }
     text.trim_end().to_owned()
+}
+
+fn carried(carried: &CarriedHosts) -> String {
+    let CarriedHosts { main, waiting, hosts } = carried;
+    let reports = match waiting {
+        0 => "no report waits for the parent".to_owned(),
+        1 => "one report waits for the parent".to_owned(),
+        more => format!("{more} reports wait for the parent"),
+    };
+    let mut uuids: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    let more = waiting.saturating_sub(hosts.len() as u64);
+    if more > 0 {
+        uuids.push(format!("and {more} more"));
+    }
+    let of = if uuids.is_empty() { String::new() } else { format!(": {}", uuids.join(", ")) };
+    let cure = match main {
+        Some(main) => format!("ask the main, {}, with `wuasync hosts list`", printable(main)),
+        None => "it has no main yet: `wuasync join` with a token of the main".to_owned(),
+    };
+    format!("this node is a secondary and keeps no facts of hosts; {cure}\n{reports}{of}")
 }
 
 fn seen(host: &HostSummary, now: u64) -> String {
@@ -199,11 +226,15 @@ fn shown(story: &HostStory, style: Style, now: u64) -> String {
         line("asked in vain", url.clone());
     }
     let counts = host.counts;
+    let held_back = match counts.delayed {
+        0 => String::new(),
+        delayed => format!(" ({delayed} of these held back for a while)"),
+    };
     line(
         "updates",
         format!(
-            "{} OK, {} MISSING, {} PENDING, {} DISCARDED ({} of these held back for a while)",
-            counts.ok, counts.missing, counts.pending, counts.discarded, counts.delayed
+            "{} OK, {} MISSING, {} PENDING, {} DISCARDED{}",
+            counts.ok, counts.missing, counts.pending, counts.discarded, held_back
         ),
     );
     if story.updates.is_empty() {
@@ -265,9 +296,9 @@ async fn import(file: &PathBuf, context: &Context) -> Result<Exit, CliError> {
 }
 
 fn imported(reply: &ImportHostsReply) -> String {
-    let mut text = format!("facts of {} hosts are known, {} of them new", reply.hosts, reply.new);
+    let mut text = format!("facts of {} were taken, {} of them new", units::count(reply.hosts, "host"), reply.new);
     if reply.skipped > 0 {
-        text += &format!("; {} parts made no sense and were passed over", reply.skipped);
+        text += &format!("; passed over, for it made no sense: {}", units::count(reply.skipped, "part"));
     }
     reply.refused.iter().for_each(|why| text += &format!("\n{}", printable(why)));
     text
@@ -299,7 +330,7 @@ mod tests {
     #[test]
     fn no_host_at_all_is_told_apart_from_hosts_and_those_that_wait_have_their_cure() {
         let style = Out::new(false).style();
-        let none = listed(&HostsPage::default(), style, 0);
+        let none = listed(&HostsPage::default(), None, style, 0);
         assert!(none.starts_with("nothing was ever told of any host"), "{none}");
         let waiting = WaitingHost {
             uuid: HostUuid::new("w").unwrap(),
@@ -307,11 +338,31 @@ mod tests {
             since: 0,
             from: "192.0.2.0/24".to_owned(),
         };
-        let page = HostsPage { known: 1, hosts: vec![summary()], waiting: vec![waiting], next: None };
-        let text = listed(&page, style, 1_000 + 86_400 * 50);
+        let page = HostsPage { known: 1, hosts: vec![summary()], waiting: vec![waiting], next: None, carried: None };
+        let text = listed(&page, None, style, 1_000 + 86_400 * 50);
         for part in ["pc\u{fffd}1", "50 d 0 h ago, stale", "`wuasync hosts approve w`", "key abc"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_site_without_hosts_is_told() {
+        let page = HostsPage { known: 1, ..HostsPage::default() };
+        assert_eq!(listed(&page, Some("x"), Out::new(false).style(), 0), "no host of site x is known");
+    }
+
+    #[test]
+    fn a_secondary_tells_whose_reports_wait_and_where_to_ask() {
+        let text = |main: Option<&str>, waiting, hosts: &[&str]| {
+            let hosts = hosts.iter().map(|uuid| HostUuid::new(uuid).unwrap()).collect();
+            let carried = CarriedHosts { main: main.map(str::to_owned), waiting, hosts };
+            listed(&HostsPage { carried: Some(carried), ..HostsPage::default() }, None, Out::new(false).style(), 0)
+        };
+        let three = text(Some("paris"), 3, &["a", "b"]);
+        assert!(three.contains("ask the main, paris, with `wuasync hosts list`"), "{three}");
+        assert!(three.ends_with("3 reports wait for the parent: a, b, and 1 more"), "{three}");
+        let none = text(None, 0, &[]);
+        assert!(none.contains("`wuasync join`") && none.ends_with("no report waits for the parent"), "{none}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::files::{folder_name, placed};
 use crate::{
     base::{
+        chain::chain,
         clock::{Clock, SystemClock},
         units,
     },
@@ -119,7 +120,7 @@ pub(crate) struct ForgetArgs {
 }
 
 fn origin_url(text: &str) -> Result<OriginUrl, String> {
-    OriginUrl::try_from(text.to_owned())
+    OriginUrl::new(text).map_err(|error| chain(&error))
 }
 
 pub(super) async fn run(command: Want, context: &Context) -> Result<Exit, CliError> {

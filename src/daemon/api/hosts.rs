@@ -33,6 +33,20 @@ pub struct HostsPage {
     pub waiting: Vec<WaitingHost>,
     /// What to ask for next; `None` on the last page.
     pub next: Option<HostUuid>,
+    /// On a secondary, which keeps nothing of hosts: what it carries to the main, who is to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CarriedHosts>,
+}
+
+/// What a secondary knows of hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedHosts {
+    /// The name of the main; `None` where this node has not joined one.
+    pub main: Option<String>,
+    /// How many reports wait here for the parent, one of each host.
+    pub waiting: u64,
+    /// Whose they are: the first, by UUID.
+    pub hosts: Vec<HostUuid>,
 }
 
 /// How many updates of a host stand how, in WAPT's words.

@@ -2,8 +2,9 @@
 
 use crate::daemon::{
     api::{
-        ApiError, EnrolReply, EnrolRequest, ErrorCode, HostCounts, HostStory, HostSummary, HostUpdateReport, HostVerb,
-        HostVerbReply, HostVerbRequest, HostsPage, HostsQuery, ImportHostsReply, WaitingHost,
+        ApiError, CarriedHosts, EnrolReply, EnrolRequest, ErrorCode, HostCounts, HostStory, HostSummary,
+        HostUpdateReport, HostVerb, HostVerbReply, HostVerbRequest, HostsPage, HostsQuery, ImportHostsReply,
+        WaitingHost,
     },
     control::Peer,
     random,
@@ -11,7 +12,7 @@ use crate::daemon::{
 };
 use crate::{
     base::chain::chain,
-    catalog::{FactsFrom, HostRecord, HostStanding, HostTokenRecord, Put},
+    catalog::{FactsFrom, HostRecord, HostStanding, HostTokenRecord},
     domain::{
         host::{EnrolmentToken, HostUuid},
         member::Role,
@@ -52,6 +53,11 @@ pub(in crate::daemon) async fn list(
 fn page(repository: &Repository, query: &HostsQuery) -> Result<HostsPage, RepositoryError> {
     let state = repository.state();
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE) as usize;
+    if repository.role() == Role::Secondary {
+        let (waiting, hosts) = (state.hosts.waiting()?, state.hosts.posted_hosts(limit)?);
+        let carried = CarriedHosts { main: main_of(repository), waiting, hosts };
+        return Ok(HostsPage { carried: Some(carried), ..HostsPage::default() });
+    }
     let mut records = Vec::new();
     state.hosts.each_after(query.after.as_ref(), |record| {
         let site = record.facts.site.as_ref().map(|site| site.as_str());
@@ -78,7 +84,7 @@ fn page(repository: &Repository, query: &HostsQuery) -> Result<HostsPage, Reposi
         since: key.since,
         from: key.from.to_string(),
     });
-    Ok(HostsPage { known: state.hosts.known()?.0, hosts, waiting: waiting.collect(), next })
+    Ok(HostsPage { known: state.hosts.known()?.0, hosts, waiting: waiting.collect(), next, carried: None })
 }
 
 fn summary(
@@ -129,8 +135,18 @@ fn word(standing: HostStanding) -> &'static str {
 pub(in crate::daemon) async fn show(State(api): State<Api>, Path(uuid): Path<String>) -> Answer<HostStory> {
     let repository = api.node.repository.clone();
     let command = format!("wuasync hosts show {uuid}");
-    let Json(found) = blocking(move || story(&api.node.repository, &uuid)).await?;
-    found.map(Json).map_err(|unknown| ApiError::new(ErrorCode::Unknown, not_here(&repository, unknown, &command)))
+    let Json(found) = blocking(move || {
+        let repository = &api.node.repository;
+        Ok::<_, RepositoryError>(story(repository, &uuid)?.map_err(|unknown| {
+            let waits =
+                HostUuid::new(&uuid).is_ok_and(|uuid| matches!(repository.state().hosts.posted(&uuid), Ok(Some(_))));
+            (unknown, if waits { "; a report of this host waits here for the parent" } else { "" })
+        }))
+    })
+    .await?;
+    found
+        .map(Json)
+        .map_err(|(unknown, waits)| ApiError::new(ErrorCode::Unknown, not_here(&repository, unknown, &command) + waits))
 }
 
 /// Why nothing is known of a host, and on a secondary, which keeps nothing of hosts, where to ask with which command.
@@ -138,10 +154,14 @@ pub(in crate::daemon) fn not_here(repository: &Repository, unknown: String, comm
     if repository.role() == Role::Main {
         return unknown;
     }
-    let members = repository.members().unwrap_or_default();
-    let main = members.iter().find(|member| member.role == Role::Main);
-    let main = main.map_or_else(|| "the main".to_owned(), |main| format!("the main, {}", main.name));
+    let main = main_of(repository).map_or_else(|| "the main".to_owned(), |main| format!("the main, {main}"));
     format!("this node is a secondary and keeps no facts of hosts; ask {main}, with `{command}`")
+}
+
+/// The name of the main that this node follows.
+fn main_of(repository: &Repository) -> Option<String> {
+    let members = repository.members().unwrap_or_default();
+    members.iter().find(|member| member.role == Role::Main).map(|main| main.name.to_string())
 }
 
 /// By UUID, or by name where only one host has it; else why there is none.
@@ -303,7 +323,7 @@ fn import_reports(repository: &Repository, json: &[u8]) -> Result<Result<ImportH
     }
     let puts = repository.put_hosts(read, FactsFrom::Import)?;
     reply.hosts = puts.len() as u64;
-    reply.new = puts.iter().filter(|put| **put == Put::Kept { is_new: true }).count() as u64;
+    reply.new = puts.iter().filter(|is_new| **is_new).count() as u64;
     Ok(Ok(reply))
 }
 

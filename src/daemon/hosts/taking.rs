@@ -6,7 +6,7 @@
 
 use crate::{
     base::{chain::chain, future::BoxFuture},
-    catalog::{Admitted, FactsFrom, Put},
+    catalog::{Admitted, FactsFrom},
     domain::{
         host::{CarriedReport, HostEnvelope, HostUuid, waiting::ReportedFrom},
         key::NodeKey,
@@ -136,10 +136,11 @@ fn take(
     };
     report.facts.site = report.facts.site.or_else(|| Some(via.clone()));
     let skipped = report.skipped;
-    let put = repository.put_host(report, FactsFrom::Report, Some(envelope.sequence))?;
-    let is_known = put == Put::Known;
-    let wanted = if is_known { 0 } else { fleet::want_what_host_needs(repository, node, &envelope.uuid)? };
-    Ok((Taken::Kept { is_known, skipped }, wanted))
+    let Some(kept) = repository.put_host(report, FactsFrom::Report, Some(envelope.sequence))? else {
+        return Ok((Taken::Kept { is_known: true, skipped }, 0));
+    };
+    let wanted = fleet::want_what_host_needs(repository, node, kept)?;
+    Ok((Taken::Kept { is_known: false, skipped }, wanted))
 }
 
 /// Said in the log, too: an administrator has to look at it.

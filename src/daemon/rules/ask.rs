@@ -65,7 +65,7 @@ fn judge(repository: &Repository, told: Told, id: UpdateId) -> Result<TestRulesR
     let (host, told) = told;
     let ids = host.updates.iter().map(|update| update.id).chain([id]);
     let traits = |id: UpdateId| told.get(&id).map(|told| told.traits.clone()).unwrap_or_default();
-    let known = known_updates(repository, ids.map(|id| (id, traits(id))))?;
+    let known = known_updates(repository, ids.map(|id| (id, traits(id))), |_| true)?;
     let book = repository.rules()?;
     let mut merged = MergedBook::new(&book);
     let (settings, rules) = merged.rules_for(&host);

@@ -41,32 +41,61 @@ pub struct ToldUpdate {
 }
 
 impl ToldUpdate {
-    /// What is known once a host told `self`, where `known` was known before. Of traits the last word counts, as
-    /// far as there is one.
-    pub fn merged_into(self, known: Option<&Self>, now: u64) -> Self {
-        let Some(known) = known else {
-            let mut urls = self.urls;
-            order(&mut urls);
-            return Self { urls, traits: UpdateTraits { known_since: now, ..self.traits }, ..self };
-        };
-        fn or<T: Clone>(new: Vec<T>, known: &[T]) -> Vec<T> {
-            if new.is_empty() { known.to_vec() } else { new }
-        }
-        let UpdateTraits { kbs, products, classifications, severity, supersedes, changed_at, .. } = self.traits;
-        let traits = UpdateTraits {
-            kbs: or(kbs, &known.traits.kbs),
-            products: or(products, &known.traits.products),
-            classifications: or(classifications, &known.traits.classifications),
-            severity: severity.or(known.traits.severity),
-            supersedes: or(supersedes, &known.traits.supersedes),
-            changed_at: changed_at.or(known.traits.changed_at),
-            known_since: known.traits.known_since.min(now),
-        };
-        let mut urls = self.urls;
-        urls.extend(known.urls.iter().cloned());
-        order(&mut urls);
-        Self { traits, title: self.title.or_else(|| known.title.clone()), urls }
+    /// What is known at `now` (seconds since 1970 UTC) of an update of which nothing was known, once a host told `self`.
+    pub fn told_first(mut self, now: u64) -> Self {
+        order(&mut self.urls);
+        self.traits.known_since = now;
+        self
     }
+
+    /// Adds what a host told at `now` to what is `known`; whether that changes it. Of traits the last word counts, as far as
+    /// there is one.
+    pub fn merge_into(self, known: &mut Self, now: u64) -> bool {
+        let UpdateTraits { kbs, products, classifications, severity, supersedes, changed_at, .. } = self.traits;
+        let traits = &mut known.traits;
+        let is_early = now < traits.known_since;
+        traits.known_since = traits.known_since.min(now);
+        let news = [
+            is_early,
+            list(kbs, &mut traits.kbs),
+            list(products, &mut traits.products),
+            list(classifications, &mut traits.classifications),
+            said(severity, &mut traits.severity),
+            list(supersedes, &mut traits.supersedes),
+            said(changed_at, &mut traits.changed_at),
+            said(self.title, &mut known.title),
+            add_urls(self.urls, &mut known.urls),
+        ];
+        news.contains(&true)
+    }
+}
+
+fn list<T: PartialEq>(told: Vec<T>, known: &mut Vec<T>) -> bool {
+    let is_news = !told.is_empty() && told != *known;
+    if is_news {
+        *known = told;
+    }
+    is_news
+}
+
+fn said<T: PartialEq>(told: Option<T>, known: &mut Option<T>) -> bool {
+    let is_news = told.is_some() && told != *known;
+    if is_news {
+        *known = told;
+    }
+    is_news
+}
+
+fn add_urls(mut told: Vec<OriginUrl>, known: &mut Vec<OriginUrl>) -> bool {
+    told.retain(|url| known.binary_search(url).is_err());
+    if told.is_empty() {
+        return false;
+    }
+    told.extend(known.iter().cloned());
+    order(&mut told);
+    let is_news = told != *known;
+    *known = told;
+    is_news
 }
 
 fn order(urls: &mut Vec<OriginUrl>) {
@@ -122,18 +151,25 @@ mod tests {
             title: Some("a".to_owned()),
             urls: vec![url("b"), url("a"), url("b")],
         };
-        let known = first.merged_into(None, 10);
+        let mut known = first.told_first(10);
         assert_eq!((known.traits.known_since, known.urls.clone()), (10, vec![url("a"), url("b")]));
         let later = ToldUpdate {
             traits: UpdateTraits { severity: Some(Severity::Critical), changed_at: Some(5), ..UpdateTraits::default() },
             title: None,
             urls: vec![url("c")],
         };
-        let merged = later.merged_into(Some(&known), 20);
-        assert_eq!(merged.traits.kbs, [Kb(1)]);
-        assert_eq!((merged.traits.severity, merged.traits.changed_at), (Some(Severity::Critical), Some(5)));
-        assert_eq!((merged.traits.known_since, merged.title.as_deref()), (10, Some("a")));
-        assert_eq!(merged.urls, [url("a"), url("b"), url("c")]);
-        assert_eq!(ToldUpdate::default().merged_into(Some(&merged), 30), merged);
+        assert!(later.clone().merge_into(&mut known, 20));
+        assert_eq!(known.traits.kbs, [Kb(1)]);
+        assert_eq!((known.traits.severity, known.traits.changed_at), (Some(Severity::Critical), Some(5)));
+        assert_eq!((known.traits.known_since, known.title.as_deref()), (10, Some("a")));
+        assert_eq!(known.urls, [url("a"), url("b"), url("c")]);
+        let before = known.clone();
+        assert!(!ToldUpdate::default().merge_into(&mut known, 30) && !later.merge_into(&mut known, 30));
+        assert_eq!(known, before);
+        assert!(ToldUpdate::default().merge_into(&mut known, 9), "a clock that was ahead");
+        let many = (0..2 * MAX_UPDATE_URLS).map(|n| url(&format!("x{n:03}"))).collect::<Vec<_>>();
+        let late = ToldUpdate { urls: many[MAX_UPDATE_URLS..].to_vec(), ..ToldUpdate::default() };
+        let mut full = ToldUpdate { urls: many[..MAX_UPDATE_URLS].to_vec(), ..ToldUpdate::default() };
+        assert!(!late.merge_into(&mut full, 0) && full.urls == many[..MAX_UPDATE_URLS], "no room for more");
     }
 }

@@ -213,6 +213,7 @@ fn hosts(hosts: &HostsReport) -> String {
     let HostsReport { known, reported_lately, stale, waiting } = hosts;
     let mut text = match known {
         0 => "nothing was ever told of any host (`wuasync hosts enroll`, `wuasync hosts import`)".to_owned(),
+        1 => format!("1 host is known, {reported_lately} heard of within a day (`wuasync hosts list`)"),
         _ => format!("{known} hosts are known, {reported_lately} of them heard of within a day (`wuasync hosts list`)"),
     };
     if *stale > 0 {
