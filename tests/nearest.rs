@@ -133,6 +133,7 @@ struct Nobody;
 impl Watch for Nobody {
     fn on_bytes(&mut self, _: u64, _: Option<u64>) {}
     fn on_left(&mut self, _: &Place, _: &Fault) {}
+    fn on_wait(&mut self, _: Duration, _: Duration) {}
 }
 
 /// Sees who was left, and why.
@@ -144,6 +145,7 @@ impl Watch for Left {
     fn on_left(&mut self, place: &Place, fault: &Fault) {
         self.0.push(format!("{:?} {fault}", place.name));
     }
+    fn on_wait(&mut self, _: Duration, _: Duration) {}
 }
 
 /// Kills a node once so many bytes are here, and sees when the next byte came after that.
@@ -170,6 +172,8 @@ impl Watch for Killer<'_> {
     fn on_left(&mut self, _: &Place, _: &Fault) {
         self.left = true;
     }
+
+    fn on_wait(&mut self, _: Duration, _: Duration) {}
 }
 
 #[test]
