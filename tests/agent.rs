@@ -292,7 +292,7 @@ fn a_person_reads_each_change_once_and_at_the_end_what_to_do() {
     let left = format!("{} is left: it asks to come back in 1 s", busy.url());
     let lines: Vec<_> = err.lines().collect();
     assert!(lines.len() == 2 && lines[0] == left, "{err}");
-    assert!(lines[1].starts_with(&format!("nobody gives {name}: all are asked again for ")), "{err}");
+    assert!(lines[1].starts_with(&format!("nobody gives {name}: all are asked again, for 4.0 s at most")), "{err}");
     assert_eq!(exit, Some(1));
     assert!(out.contains("is not here") && out.contains("`wuasync status NAME` there"), "{out}");
 

@@ -24,6 +24,11 @@ pub fn duration(d: Duration) -> String {
     }
 }
 
+/// `1 file`, `3 files`.
+pub fn files(n: u64) -> String {
+    if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
+}
+
 /// `2026-07-14 13:54Z`, of seconds since 1970 UTC; none for what no calendar has.
 pub fn date(unix_seconds: i64) -> Option<String> {
     jiff::Timestamp::from_second(unix_seconds).ok().map(|at| at.strftime("%Y-%m-%d %H:%MZ").to_string())

@@ -104,7 +104,8 @@ impl Told {
     /// The line for the first wait.
     fn on_wait(&mut self, name: &str, patience: Duration) -> Option<String> {
         let is_first = !std::mem::replace(&mut self.waits, true);
-        is_first.then(|| format!("nobody gives {name}: all are asked again for {}", units::duration(patience)))
+        let patience = Duration::from_secs(patience.as_secs_f64().ceil() as u64);
+        is_first.then(|| format!("nobody gives {name}: all are asked again, for {} at most", units::duration(patience)))
     }
 }
 
