@@ -156,7 +156,7 @@ impl Host {
 
     /// Asks for one of the files, every other time as a host of the last rule; the length of what comes.
     fn ask(&mut self, n: usize) -> usize {
-        let (name, net, last) = (file(n as u32 % FILES), if n % 2 == 0 { 10 } else { 11 }, n % 250);
+        let (name, net, last) = (file(n as u32 % FILES), if n.is_multiple_of(2) { 10 } else { 11 }, n % 250);
         let seen = format!("X-Forwarded-For: {net}.1.243.{last}");
         let request = format!("GET {NEAREST_PATH}?file={name} HTTP/1.1\r\nHost: site\r\n{seen}\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes()).expect("it takes questions");
