@@ -12,6 +12,11 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// `1 file`, `2 files`.
+pub fn count(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
 /// `3 d 4 h`, `12 min`, `850 ms`: at most two units.
 pub fn duration(d: Duration) -> String {
     let s = d.as_secs();
@@ -22,11 +27,6 @@ pub fn duration(d: Duration) -> String {
         3600..86400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
         _ => format!("{} d {} h", s / 86400, s % 86400 / 3600),
     }
-}
-
-/// `1 file`, `3 files`.
-pub fn files(n: u64) -> String {
-    if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
 }
 
 /// `2026-07-14 13:54Z`, of seconds since 1970 UTC; none for what no calendar has.

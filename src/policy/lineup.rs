@@ -48,7 +48,9 @@ impl fmt::Display for Fault {
             Self::Silent(seconds) => {
                 write!(f, "it was not heard of for {}", units::duration(Duration::from_secs(*seconds)))
             }
-            Self::Behind(files, bytes) => write!(f, "it lacks {} ({})", units::files(*files), units::bytes(*bytes)),
+            Self::Behind(files, bytes) => {
+                write!(f, "it lacks {} ({})", units::count(*files, "file"), units::bytes(*bytes))
+            }
             Self::CanNotFetch => f.write_str("it may lack the file and can't fetch it"),
             Self::NoMember => f.write_str("it is no member"),
         }

@@ -126,7 +126,7 @@ impl World {
             let what = format!(
                 "{} lacks {} ({}) and will not hold everything within {}: {}/s arrive there",
                 standing.name,
-                units::files(standing.lag_files),
+                units::count(standing.lag_files, "file"),
                 units::bytes(standing.lag_bytes),
                 units::duration(self.complete_within),
                 units::bytes(known.arriving_bytes)
