@@ -42,6 +42,8 @@ struct Manners {
     has_no_etag: bool,
     /// It asks to come back.
     is_busy: bool,
+    /// It does not know the file.
+    lacks_it: bool,
 }
 
 /// A repository of one file, which tells these places as nearest.
@@ -105,6 +107,10 @@ fn serve(mut stream: TcpStream, bytes: &[u8], manners: Manners, nearest: &[Strin
         }
         let range = lines.iter().find_map(|line| line.strip_prefix("range: bytes="));
         log.lock().unwrap().push(range.unwrap_or_default().to_owned());
+        if manners.lacks_it {
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").ok();
+            continue;
+        }
         if manners.is_busy {
             stream.write_all(b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n").ok();
             continue;
@@ -153,6 +159,7 @@ impl Watch for Left {
     fn on_left(&mut self, place: &Place, fault: &Fault) {
         self.0.push(format!("{}: {fault}", place.url));
     }
+    fn on_wait(&mut self, _: Duration, _: Duration) {}
 }
 
 fn noise(size: usize) -> Vec<u8> {
@@ -237,7 +244,7 @@ fn wrong_bytes_get_no_name_and_come_from_somebody_else_anew() {
     let alone = Repository::start(&bytes, Manners { lies: true, ..Manners::default() }, vec![]);
     let place = tempfile::tempdir().unwrap();
     let (pulled, _) = pulls(place.path(), &name, &[&alone]);
-    assert!(matches!(pulled, Err(PullFileError::Nobody { last }) if last.contains("SHA-1")));
+    assert!(matches!(pulled, Err(PullFileError::Nobody { last, .. }) if last.contains("SHA-1")));
     assert!(!place.path().join(&name).exists());
 }
 
@@ -264,6 +271,33 @@ fn who_asks_to_come_back_is_asked_again_when_nobody_else_is_there() {
     let busy = Repository::start(&bytes, Manners { is_busy: true, ..Manners::default() }, vec![]);
     let place = tempfile::tempdir().unwrap();
     let (pulled, left) = pulls(place.path(), &immutable(&bytes), &[&busy]);
-    assert!(matches!(pulled, Err(PullFileError::Nobody { last }) if last.contains("come back in 1 s")));
+    assert!(matches!(pulled, Err(PullFileError::Nobody { last, .. }) if last.contains("come back in 1 s")));
     assert!((10..=16).contains(&left.len()), "as often as it said, and no oftener: {}", left.len());
+}
+
+#[test]
+fn a_person_reads_each_change_once_and_at_the_end_what_to_do() {
+    let bytes = noise(1_000);
+    let (place, name) = (tempfile::tempdir().unwrap(), immutable(&bytes));
+    let pulled = |repository: &Repository, patience: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wuasync"));
+        command.args(["agent", "pull", &name, "--from", &repository.url(), "--patience", patience, "--to"]);
+        let output = command.arg(place.path()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let busy = Repository::start(&bytes, Manners { is_busy: true, ..Manners::default() }, vec![]);
+    let (exit, out, err) = pulled(&busy, "4s");
+    assert!(busy.ranges().len() >= 3, "it was asked again and again");
+    let left = format!("{} is left: it asks to come back in 1 s", busy.url());
+    let lines: Vec<_> = err.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == left, "{err}");
+    assert!(lines[1].starts_with(&format!("nobody gives {name}: all are asked again, for 4.0 s at most")), "{err}");
+    assert_eq!(exit, Some(1));
+    assert!(out.contains("is not here") && out.contains("`wuasync status NAME` there"), "{out}");
+
+    let empty = Repository::start(&bytes, Manners { lacks_it: true, ..Manners::default() }, vec![]);
+    let (exit, out, err) = pulled(&empty, "1h");
+    assert_eq!((empty.ranges().len(), exit, err.lines().count()), (2, Some(1), 2), "{err}");
+    assert!(out.contains("answered 404") && out.contains("wuasync want add"), "{out}");
 }

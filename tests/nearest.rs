@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails loudly")]
 
+mod line;
 mod origin;
 mod processes;
 
+use line::{Line, ask, name, nearest};
 use origin::Nginx;
-use processes::{Node, http_get, immutable, noise, wait};
-use serde_json::Value;
+use processes::{Node, immutable, noise, wait};
 use std::{
-    io::{Read, Write},
+    io::Read,
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -30,69 +31,6 @@ use wuasync::{
 
 /// From the death of a repository to the first byte of another.
 const CHANGE: Duration = Duration::from_secs(5);
-
-/// The main of `sites` secondaries that joined it, each with a rule: site `n` has the hosts of 10.n.0.0/16, and the
-/// next one is its neighbour.
-struct Line {
-    main: Node,
-    sites: Vec<Node>,
-}
-
-impl Line {
-    fn start(main: Node, sites: Vec<Node>) -> Self {
-        let main = main.start();
-        let sites: Vec<_> = sites.into_iter().map(Node::start).collect();
-        for (n, site) in (1..).zip(&sites) {
-            site.joins(&main);
-            let rule = format!("repositories rules add r{n} --to {} --agent-ip 10.{n}.0.0/16", name(n));
-            main.ok(&rule);
-            if n > 1 {
-                main.ok(&format!("repositories distance {} {} 1", name(n - 1), name(n)));
-            }
-        }
-        Self { main, sites }
-    }
-
-    /// Publishes a file and waits until the main knows that all of these sites have it.
-    fn publish(&self, stem: &str, bytes: &[u8], sites: &[usize]) -> String {
-        let file = immutable(stem, bytes);
-        self.main.write(&file, bytes);
-        for n in sites {
-            self.wait_for_place(&file, *n, |places| places[0]["name"] == name(*n) && places[0]["holds"] == true);
-        }
-        file
-    }
-
-    /// Waits until the places that a host of site `n` is told are so.
-    fn wait_for_place(&self, file: &str, n: usize, is_so: impl Fn(&Value) -> bool) {
-        wait(&format!("hosts of site {n} are told what they should be"), || {
-            is_so(&nearest(self.main.http(), file, &format!("10.{n}.0.9"))["places"]).then_some(())
-        });
-    }
-}
-
-fn name(n: usize) -> String {
-    format!("site{n}")
-}
-
-/// What a host that is seen as `seen_as` is told.
-fn nearest(at: SocketAddr, file: &str, seen_as: &str) -> Value {
-    let path = format!("/api/v1/repositories/nearest?file={file}");
-    let (status, _, body) = ask(at, &path, &format!("X-Forwarded-For: {seen_as}\r\n"));
-    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-    serde_json::from_slice(&body).unwrap()
-}
-
-fn ask(at: SocketAddr, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
-    let mut stream = TcpStream::connect(at).unwrap();
-    stream.set_read_timeout(Some(processes::PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), head, answer.split_off(end))
-}
 
 /// A host of site `n` that pulls; whatever happens meanwhile is `watch`'s to see.
 fn host(main: SocketAddr, n: usize, number: usize, file: &str, watch: &mut dyn Watch) -> (Pulled, Vec<u8>) {
@@ -133,6 +71,7 @@ struct Nobody;
 impl Watch for Nobody {
     fn on_bytes(&mut self, _: u64, _: Option<u64>) {}
     fn on_left(&mut self, _: &Place, _: &Fault) {}
+    fn on_wait(&mut self, _: Duration, _: Duration) {}
 }
 
 /// Sees who was left, and why.
@@ -144,6 +83,7 @@ impl Watch for Left {
     fn on_left(&mut self, place: &Place, fault: &Fault) {
         self.0.push(format!("{:?} {fault}", place.name));
     }
+    fn on_wait(&mut self, _: Duration, _: Duration) {}
 }
 
 /// Kills a node once so many bytes are here, and sees when the next byte came after that.
@@ -170,6 +110,8 @@ impl Watch for Killer<'_> {
     fn on_left(&mut self, _: &Place, _: &Fault) {
         self.left = true;
     }
+
+    fn on_wait(&mut self, _: Duration, _: Duration) {}
 }
 
 #[test]
@@ -209,80 +151,6 @@ fn each_host_ends_at_its_own_site_and_finishes_elsewhere_byte_for_byte_when_that
 
     line.main.ok("pair revoke site4");
     line.wait_for_place(&file, 4, |places| places.as_array().unwrap().iter().all(|place| place["name"] != "site4"));
-}
-
-#[test]
-fn a_site_that_lags_is_passed_over_and_its_probe_fails_until_it_has_caught_up() {
-    let lag = "[nearest]\nmax_lag_files = 1\n";
-    let wapt = |node: &Node| {
-        let path = node.place().join("www/wapt");
-        std::fs::create_dir_all(&path).unwrap();
-        format!("[[folder]]\nname = \"wapt\"\npath = {path:?}\n")
-    };
-    let main = Node::main("paris").with(lag);
-    let folder = wapt(&main);
-    let main = main.with(&folder);
-    let site = Node::secondary("site1").with(lag);
-    let folder = wapt(&site);
-    let mut line = Line::start(main, vec![site.with(&folder)]);
-    let packages = line.main.place().join("www/wapt/Packages");
-    std::fs::write(&packages, "x").unwrap();
-    let an_hour_ago = std::time::SystemTime::now() - Duration::from_secs(3_600);
-    std::fs::File::options().append(true).open(&packages).unwrap().set_modified(an_hour_ago).unwrap();
-    let first = line.publish("kb1", &noise(1, 100_000), &[1]);
-    let probe = |node: &Node| http_get(node.http(), "/wapt/Packages").0;
-    wait("the site has Packages", || (probe(&line.sites[0]) == 200).then_some(()));
-
-    line.sites[0].stop();
-    let site = line.sites.remove(0).with("[limits]\ndisk_reserve = \"900 TiB\"\n").start();
-    line.main.write(&immutable("kb2", &noise(2, 100_000)), &noise(2, 100_000));
-    line.main.write(&immutable("kb3", &noise(3, 100_000)), &noise(3, 100_000));
-    line.wait_for_place(&first, 1, |places| places[0]["name"] == "paris");
-    wait("its probe fails", || (probe(&site) == 503).then_some(()));
-    let told = line.main.json(&format!("repositories nearest 10.1.0.9 --file {first}"));
-    let why = told["passed_over"][0]["why"].as_str().unwrap().to_owned();
-    assert!(why.contains("2 files"), "{why}");
-    assert_eq!(line.main.cli("repositories nearest 10.1.0.9").exit, 0);
-}
-
-#[test]
-fn a_main_sends_stock_agents_to_the_nearest_repository_and_keeps_those_that_come_back() {
-    let main = Node::main("paris").with("[nearest]\nredirect = true\n");
-    let line = Line::start(main, vec![Node::secondary("site1")]);
-    let bytes = noise(4, 300_000);
-    let file = line.publish("kb1", &bytes, &[1]);
-    line.main.write_old("wsusscn2.cab", b"cab");
-    line.main.serves("wsusscn2.cab", b"cab");
-    let get = |name: &str, host: u32, headers: &str, query: &str| {
-        let headers = format!("X-Forwarded-For: 10.1.0.{host}\r\nX-Forwarded-Proto: http\r\n{headers}");
-        ask(line.main.http(), &format!("/waptwua/{name}{query}"), &headers)
-    };
-    // The first probe of the site may still be under way.
-    let mut number = 0;
-    let head = wait("a host is sent", || {
-        number += 1;
-        let (status, head, _) = get(&file, number, "", "");
-        (status == 302).then_some(head)
-    });
-    let location = head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
-    let site = line.sites[0].http();
-    assert_eq!(location, format!("http://{site}/waptwua/{file}?wuasync-sent-by=paris"));
-    assert!(head.contains("cache-control: no-store"), "{head}");
-    let (status, _, body) = ask(site, location.split_once(&site.to_string()).unwrap().1, "");
-    assert!(status == 200 && body == bytes, "what it is sent to has the file");
-
-    let (status, _, body) = get(&file, number, "", "");
-    assert!(status == 200 && body == bytes, "whoever comes back stays");
-    assert_eq!(get(&file, 100, "", "?wuasync-sent-by=rome").0, 200, "whoever was sent here stays");
-    assert_eq!(get("wsusscn2.cab", 101, "", "").0, 200, "the cab never");
-    assert_eq!(get(&file, 102, "", "").0, 302);
-    let https = "X-Forwarded-For: 10.1.0.103\r\n".to_owned();
-    assert_eq!(ask(line.main.http(), &format!("/waptwua/{file}"), &https).0, 200, "never to a weaker scheme");
-    let elsewhere = "X-Forwarded-For: 10.9.0.1\r\nX-Forwarded-Proto: http\r\n";
-    assert_eq!(ask(line.main.http(), &format!("/waptwua/{file}"), elsewhere).0, 200, "no rule sends it away");
-    // Nobody is sent on from there.
-    let (status, _, _) = ask(site, &format!("/waptwua/{file}"), "X-Forwarded-For: 10.9.0.1\r\n");
-    assert_eq!(status, 200);
 }
 
 #[test]

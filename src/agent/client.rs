@@ -12,7 +12,7 @@ use http::{
     },
 };
 use reqwest::{Client, Proxy, Response, redirect::Policy, retry};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::{
     collections::BTreeMap,
@@ -51,6 +51,7 @@ pub enum ClientSetupError {
 /// The way to repositories.
 pub struct AgentClient {
     tls: ClientConfig,
+    keeps_connections: bool,
     direct: Client,
     /// By the address of the proxy.
     proxied: Mutex<BTreeMap<String, Client>>,
@@ -70,9 +71,20 @@ pub struct Rest {
 impl AgentClient {
     /// Believes whom [`trusting`] does. Reads files, and blocks for that.
     pub fn new(authorities: &[Vec<u8>]) -> Result<Self, ClientSetupError> {
-        let tls = trusting(authorities)?;
-        let direct = client(&tls, None)?;
-        Ok(Self { tls, direct, proxied: Mutex::default() })
+        Self::over(trusting(authorities)?, true)
+    }
+
+    /// The same, and each question has a repository show its certificate anew: no connection and no session is used
+    /// twice.
+    pub fn proving_each_time(authorities: &[Vec<u8>]) -> Result<Self, ClientSetupError> {
+        let mut tls = trusting(authorities)?;
+        tls.resumption = Resumption::disabled();
+        Self::over(tls, false)
+    }
+
+    fn over(tls: ClientConfig, keeps_connections: bool) -> Result<Self, ClientSetupError> {
+        let direct = client(&tls, keeps_connections, None)?;
+        Ok(Self { tls, keeps_connections, direct, proxied: Mutex::default() })
     }
 
     /// Asks a repository which ones are nearest.
@@ -101,6 +113,23 @@ impl AgentClient {
         let response = timeout(ASK, asked).await.map_err(|_| Fault::Stalled(ASK))?.map_err(died)?;
         judge(response.status(), response.headers())?;
         Ok(about(response.headers(), length(response.headers())))
+    }
+
+    /// Whether a repository gives the first byte of a file: what it tells of one may be so without its disk.
+    pub async fn gives(&self, place: &Place) -> Result<(), Fault> {
+        let asked = async {
+            let request = self.through(place)?.get(&place.file_url).header(ACCEPT_ENCODING, "identity");
+            let mut response = request.header(RANGE, "bytes=0-0").send().await.map_err(died)?;
+            match response.status() {
+                // Of an empty file there is none.
+                StatusCode::RANGE_NOT_SATISFIABLE => return Ok(()),
+                StatusCode::PARTIAL_CONTENT => {}
+                status => judge(status, response.headers())?,
+            }
+            let came = response.chunk().await.map_err(died)?;
+            came.map(drop).ok_or_else(|| Fault::Died("it ended too early".to_owned()))
+        };
+        timeout(ASK, asked).await.unwrap_or(Err(Fault::Stalled(ASK)))
     }
 
     /// Whether a repository lives: whatever it answers.
@@ -137,7 +166,7 @@ impl AgentClient {
         if let Some(known) = proxied.get(proxy) {
             return Ok(known.clone());
         }
-        let made = client(&self.tls, Some(proxy)).map_err(died)?;
+        let made = client(&self.tls, self.keeps_connections, Some(proxy)).map_err(died)?;
         proxied.insert(proxy.clone(), made.clone());
         Ok(made)
     }
@@ -160,8 +189,9 @@ pub fn trusting(authorities: &[Vec<u8>]) -> Result<ClientConfig, ClientSetupErro
     Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn client(tls: &ClientConfig, proxy: Option<&str>) -> Result<Client, reqwest::Error> {
+fn client(tls: &ClientConfig, keeps_connections: bool, proxy: Option<&str>) -> Result<Client, reqwest::Error> {
     let builder = Client::builder()
+        .pool_max_idle_per_host(if keeps_connections { usize::MAX } else { 0 })
         .tls_backend_preconfigured(tls.clone())
         .user_agent(USER_AGENT)
         .http1_only()
@@ -210,7 +240,14 @@ fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
 }
 
 pub(super) fn died(error: reqwest::Error) -> Fault {
-    Fault::Died(crate::base::chain::chain(&error.without_url()))
+    // What comes before the innermost cause says where in the client it was noticed.
+    let (error, mut why) = (error.without_url(), String::new());
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        why = error.to_string();
+        cause = error.source();
+    }
+    Fault::Died(why)
 }
 
 fn query_text(query: &NearestQuery) -> String {

@@ -9,6 +9,9 @@ const LONGEST_REST: Duration = Duration::from_secs(120);
 /// Somebody slow is left alone for so long: others are faster at the moment.
 const SLOW_REST: Duration = Duration::from_secs(60);
 
+/// Somebody who refuses so often means it: once may be just before it hears of the file.
+const MOST_REFUSALS: u32 = 2;
+
 /// Why a repository was left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -32,6 +35,30 @@ pub enum Fault {
     OtherContent,
 }
 
+impl Fault {
+    /// Whether asking again later changes nothing: the repository knows no such file, or does not give it to this host.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(status) if (400..500).contains(status))
+    }
+
+    /// What somebody can do about it.
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Self::Died(_) | Self::Stalled(_) => {
+                "see whether this host reaches a repository (`curl -I` with its address and /healthz), and what \
+                 `wuasync doctor` says there"
+            }
+            Self::Slow(_) => "its line or its disk is busy: run this again later, or with a smaller --least-rate",
+            Self::Refused(404) => {
+                "no repository knows the file: compare its name, or tell the main where it is (`wuasync want add`)"
+            }
+            Self::Refused(_) => "look at the log of that repository, or of the proxy before it",
+            Self::NotYet(_) => "it is on its way there, or its parent is away: `wuasync status NAME` there says which",
+            Self::OtherContent => "a copy is damaged: run `wuasync scrub --now NAME` at the repository that gave it",
+        }
+    }
+}
+
 /// A repository that has the file, or may get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -48,6 +75,8 @@ pub struct Place {
 struct Candidate {
     place: Place,
     faults: u32,
+    /// Refusals one after the other.
+    refusals: u32,
     rests_until: Option<Instant>,
     is_liar: bool,
 }
@@ -69,7 +98,7 @@ impl Course {
             let known = before.iter().position(|known| known.place.url == place.url);
             let candidate = match known {
                 Some(at) => Candidate { place, ..before.remove(at) },
-                None => Candidate { place, faults: 0, rests_until: None, is_liar: false },
+                None => Candidate { place, faults: 0, refusals: 0, rests_until: None, is_liar: false },
             };
             self.candidates.push(candidate);
         }
@@ -86,8 +115,11 @@ impl Course {
         self.candidates.iter().any(|candidate| candidate.place.url != url && candidate.is_free(now))
     }
 
-    /// When the next one may be tried; `None` where nobody ever may.
+    /// When the next one may be tried; `None` where nobody ever may, or all have refused it twice.
     pub fn free_at(&self, now: Instant) -> Option<Instant> {
+        if self.candidates.iter().all(|candidate| candidate.is_liar || candidate.refusals >= MOST_REFUSALS) {
+            return None;
+        }
         let honest = self.candidates.iter().filter(|candidate| !candidate.is_liar);
         honest.map(|candidate| candidate.rests_until.unwrap_or(now)).min()
     }
@@ -95,7 +127,7 @@ impl Course {
     /// Somebody gave bytes: earlier faults are forgiven.
     pub fn on_progress(&mut self, url: &str) {
         if let Some(candidate) = self.of(url) {
-            candidate.faults = 0;
+            (candidate.faults, candidate.refusals) = (0, 0);
         }
     }
 
@@ -114,6 +146,7 @@ impl Course {
             }
         };
         candidate.faults = candidate.faults.saturating_add(1);
+        candidate.refusals = if fault.is_refusal() { candidate.refusals.saturating_add(1) } else { 0 };
         candidate.rests_until = Some(now + rest);
     }
 
@@ -166,6 +199,22 @@ mod tests {
         let (mut course, now) = (course(&["a"]), Instant::now());
         course.on_fault("a", &Fault::OtherContent, now);
         assert_eq!((next(&course, now + 100 * LONGEST_REST), course.free_at(now)), (None, None));
+    }
+
+    #[test]
+    fn what_all_refuse_twice_is_waited_for_no_longer_and_what_one_may_have_is() {
+        let (mut course, now) = (course(&["a", "b"]), Instant::now());
+        let refused = |course: &mut Course, url| course.on_fault(url, &Fault::Refused(404), now);
+        refused(&mut course, "a");
+        refused(&mut course, "b");
+        refused(&mut course, "a");
+        assert!(course.free_at(now).is_some(), "b refused once");
+        refused(&mut course, "b");
+        assert_eq!(course.free_at(now), None);
+        course.on_fault("a", &Fault::NotYet(FIRST_REST), now);
+        assert!(course.free_at(now).is_some(), "a will have it");
+        course.on_fault("a", &Fault::Refused(500), now);
+        assert!(course.free_at(now).is_some(), "a has trouble of its own");
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub enum PullFileError {
     Nobody {
         /// Whom, and why not.
         last: String,
+        /// The same for what somebody can do about it; `None` where nobody was tried.
+        fault: Option<Fault>,
     },
     /// Whatever came was not what its name or its ETag promises.
     #[error("what repositories give is not what was promised")]
@@ -110,6 +112,8 @@ pub trait Watch {
     fn on_bytes(&mut self, have: u64, size: Option<u64>);
     /// Somebody was left.
     fn on_left(&mut self, place: &Place, fault: &Fault);
+    /// Nobody can be asked for so long; given up in `patience` if nothing comes.
+    fn on_wait(&mut self, wait: Duration, patience: Duration);
 }
 
 /// Pulls one file into a directory.
@@ -189,7 +193,7 @@ impl Run<'_> {
 
     async fn go_on_to_the_end(&mut self, file: (&FolderName, &FileName), target: &Path) -> Result<(), PullFileError> {
         let disk = |source| PullFileError::Disk { path: target.to_owned(), source };
-        let (mut last, mut wrong) = (String::from("nobody"), 0);
+        let (mut last, mut last_fault, mut wrong) = (String::from("nobody"), None, 0);
         loop {
             if self.partial.is_full() {
                 match self.partial.finish() {
@@ -201,16 +205,19 @@ impl Run<'_> {
                     Err(error) if wrong == MAX_WRONG => return Err(PullFileError::Wrong(error)),
                     Err(error) => {
                         wrong += 1;
-                        last = error.to_string();
+                        (last, last_fault) = (error.to_string(), Some(Fault::OtherContent));
                         self.give_up_bytes().map_err(disk)?;
                     }
                 }
             }
             let now = self.clock.monotonic();
             let Some(place) = self.course.next(now).cloned() else {
-                let free_at = self.course.free_at(now).filter(|at| *at < self.came + self.settings.patience);
-                let Some(free_at) = free_at else { return Err(PullFileError::Nobody { last }) };
-                tokio::time::sleep(free_at.saturating_duration_since(now)).await;
+                let given_up = self.came + self.settings.patience;
+                let free_at = self.course.free_at(now).filter(|at| *at < given_up);
+                let Some(free_at) = free_at else { return Err(PullFileError::Nobody { last, fault: last_fault }) };
+                let wait = free_at.saturating_duration_since(now);
+                self.watch.on_wait(wait, given_up.saturating_duration_since(now));
+                tokio::time::sleep(wait).await;
                 continue;
             };
             let from = self.partial.have();
@@ -225,6 +232,7 @@ impl Run<'_> {
                 self.watch.on_left(&place, &fault);
                 let now = self.clock.monotonic();
                 self.course.on_fault(&place.url, &fault, now);
+                last_fault = Some(fault);
                 // Where somebody else is known, nothing is waited for: who is asked may be who died.
                 if self.course.next(now).is_none() {
                     self.ask(file).await;

@@ -1,5 +1,7 @@
 //! `/metrics`: the status as numbers, in the text format of Prometheus.
 
+mod repositories;
+
 use super::{api::StatusReport, node::Node};
 use std::fmt::Write;
 
@@ -23,6 +25,7 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
     gauge(&mut out, "held_files", "Files of the index on this disk", &folders(|folder| folder.held_files));
     gauge(&mut out, "missing_files", "Files of the index not on this disk", &folders(|folder| folder.missing_files));
     gauge(&mut out, "missing_bytes", "Their bytes", &folders(|folder| folder.missing_bytes));
+    repositories::render(&mut out, &status.repositories);
     let wants = status.wants.unwrap_or_default();
     gauge(&mut out, "wanted_files", "Files that somebody wants", &[(String::new(), wants.files)]);
     gauge(&mut out, "wanted_files_open", "Of these, not on this disk", &[(String::new(), wants.open)]);
@@ -43,6 +46,7 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
     gauge(&mut out, "scrub_ended_seconds", "When the last scrub ended, since 1970 UTC", &[(String::new(), ended)]);
     let shared = &node.shared;
     let counts = node.counters.read();
+    let (sent, back) = node.usher.as_ref().map_or((0, 0), |usher| usher.counts());
     for (name, help, value) in [
         (
             "received_bytes",
@@ -57,6 +61,8 @@ pub(super) fn render(status: &StatusReport, node: &Node) -> String {
         ("scrub_healed_groups", "Damaged groups whose file is whole again", scrub.healed_groups),
         ("http_requests", "Requests of hosts", counts.requests),
         ("http_bytes", "Bytes served to hosts", counts.bytes),
+        ("http_sent_elsewhere", "Requests of hosts that were sent to a nearer repository", sent),
+        ("http_came_back", "Requests of hosts that were not served there", back),
     ] {
         metric(&mut out, &format!("{name}_total"), help, "counter", &[(String::new(), value)]);
     }

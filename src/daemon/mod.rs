@@ -60,6 +60,7 @@ pub use machine::wapt_server;
 pub use nginx::{Beside, NginxError, Snippet, snippet as nginx_snippet};
 pub use node::StartError;
 pub use random::secret as random_secret;
+pub use repositories::{HostsNearest, World};
 pub use restore::{RestoreError, RestoreRequest, new_epoch, restore, restore_error};
 pub use rules::{IniChangeError, PackageParts, ReadPackageError, ini_problems, ini_with, package_parts};
 pub use serve::{Ready, ServeError, serve};

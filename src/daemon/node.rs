@@ -242,7 +242,8 @@ pub(super) struct Node {
     pub(super) read_config: OnceLock<ReadConfig>,
     /// Which repositories there are, and how they stand.
     pub world: Arc<World>,
-    usher: Option<Arc<SiteUsher>>,
+    /// Who sends hosts elsewhere, where somebody does.
+    pub usher: Option<Arc<SiteUsher>>,
     tls: Option<Arc<TlsReloader>>,
     wake_parent: Arc<Notify>,
     pulling: Mutex<Option<CancellationToken>>,
@@ -299,7 +300,7 @@ impl Node {
         let reports: Arc<dyn ReportSink> = taking.clone();
         shared.carry_reports_to(&reports);
         let remembering = Arc::new(Remembering::new(supply.clone(), asked.clone()));
-        let world = World::new(shared.clone(), public, &config);
+        let world = World::new(shared.clone(), public, &config.nearest);
         let apis = Apis::new(vec![Arc::new(HostReports::new(taking)), Arc::new(HostsNearest(world.clone()))]);
         let usher = SiteUsher::new(&world, &config)?;
         let front = start_front(

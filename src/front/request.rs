@@ -17,7 +17,7 @@ pub enum Target {
 }
 
 /// One file, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileRequest {
     /// The first component of the path.
     pub folder: FolderName,

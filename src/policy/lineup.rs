@@ -3,11 +3,14 @@
 //! What many answers share is found out once: who is passed over and why, who stands at which site, and how those
 //! follow each other whose distance does not matter. An answer then looks at few of them.
 
-use crate::domain::{
-    member::{NodeName, Role, SiteName},
-    nearest::{RepositoryUrl, Standing, Target},
+use crate::{
+    base::units,
+    domain::{
+        member::{NodeName, Role, SiteName},
+        nearest::{RepositoryUrl, Standing, Target},
+    },
 };
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
 /// From when on a repository is passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +45,12 @@ impl fmt::Display for Fault {
         match self {
             Self::NoUrl => f.write_str("nobody said where hosts reach it"),
             Self::NeverHeard => f.write_str("it was never heard of"),
-            Self::Silent(seconds) => write!(f, "it was not heard of for {seconds} s"),
-            Self::Behind(files, bytes) => write!(f, "it is {files} files and {bytes} bytes behind"),
+            Self::Silent(seconds) => {
+                write!(f, "it was not heard of for {}", units::duration(Duration::from_secs(*seconds)))
+            }
+            Self::Behind(files, bytes) => {
+                write!(f, "it lacks {} ({})", units::count(*files, "file"), units::bytes(*bytes))
+            }
             Self::CanNotFetch => f.write_str("it may lack the file and can't fetch it"),
             Self::NoMember => f.write_str("it is no member"),
         }

@@ -1,21 +1,23 @@
 //! `wuasync agent pull`: the hosts' side.
 
+mod shown;
+
 use super::files::folder_name;
 use crate::{
     agent::{
         client::AgentClient,
-        course::{Fault, Place},
-        pull::{Leg, Pulled, Settings, Watch, pull},
+        course::Fault,
+        pull::{Leg, PullFileError, Pulled, Settings, pull},
     },
     base::{clock::SystemClock, units},
-    cli::{context::Context, error::CliError, exit::Exit, out::printable, progress},
+    cli::{context::Context, error::CliError, exit::Exit, out::printable},
     domain::{
         name::{FileName, FolderName},
         nearest::{NearestQuery, RepositoryUrl},
     },
     wapt::host_report::read_report,
 };
-use indicatif::ProgressBar;
+use shown::Shown;
 use std::{
     fs,
     io::{self, Read},
@@ -30,7 +32,8 @@ const HELP: &str = "\
 The repositories of --from are asked which one is nearest to this host, in order, until one answers. A file is \
 pulled from there, and goes on elsewhere, where it stopped, when that one dies or lags. What arrived stays after an \
 interruption. A name that carries a SHA-1 is given only to bytes that have it; others are compared with the \
-repository's ETag.
+repository's ETag. Where nobody gives a file all are asked again until --patience ends \
+or each has refused it twice.
 
 --wanted FILE reads names, one to a line, and - reads them from standard input; `folder/name` for other folders. It also
 takes what this host reports to its server, as JSON: then the files are wanted of updates that are allowed and neither
@@ -116,22 +119,31 @@ pub(super) async fn run(command: Agent, context: &Context) -> Result<Exit, CliEr
     };
     let mut exit = Exit::Done;
     for (folder, name) in &files {
-        let mut shown = Shown { bar: progress::bytes_bar(printable(name.as_str())), context };
+        let mut shown = Shown::new(name, context.out());
         let pulled = pull(&client, &SystemClock, &settings, (folder, name), &args.to, &mut shown).await;
-        shown.bar.finish_and_clear();
+        shown.clear();
         match pulled {
             Ok(pulled) => context.out().answer(&pulled, |_| page(&pulled))?,
             Err(error) => {
-                let why = crate::base::chain::chain(&error);
-                let failed = serde_json::json!({ "folder": folder, "name": name, "error": why });
-                context
-                    .out()
-                    .answer(&failed, |_| format!("{} is not here: {}", printable(name.as_str()), printable(&why)))?;
+                let (why, cure) = (crate::base::chain::chain(&error), cure(&error));
+                let failed = serde_json::json!({ "folder": folder, "name": name, "error": why, "cure": cure });
+                context.out().answer(&failed, |_| {
+                    format!("{} is not here: {}\n  {cure}", printable(name.as_str()), printable(&why))
+                })?;
                 exit = Exit::Failed;
             }
         }
     }
     Ok(exit)
+}
+
+/// What somebody can do about it. Whatever arrived stays, so it is always worth to run it again.
+fn cure(error: &PullFileError) -> &'static str {
+    match error {
+        PullFileError::Disk { .. } => "make room on this disk or give another place (--to), and run this again",
+        PullFileError::Nobody { fault, .. } => fault.as_ref().map_or("give another repository (--from)", Fault::cure),
+        PullFileError::Wrong(_) => Fault::OtherContent.cure(),
+    }
 }
 
 /// The way to repositories, for every command that asks them as a host does.
@@ -182,31 +194,6 @@ fn placed(name: &str, usual: &FolderName) -> Result<(FolderName, FileName), CliE
     };
     let wrong = |error| CliError::Usage(format!("{}: {error}", printable(name)));
     Ok((folder, FileName::new(name).map_err(wrong)?))
-}
-
-/// What a person sees meanwhile.
-struct Shown<'c> {
-    bar: ProgressBar,
-    context: &'c Context,
-}
-
-impl Watch for Shown<'_> {
-    fn on_bytes(&mut self, have: u64, size: Option<u64>) {
-        if let Some(size) = size {
-            self.bar.set_length(size);
-        }
-        self.bar.set_position(have);
-    }
-
-    fn on_left(&mut self, place: &Place, fault: &Fault) {
-        if !self.context.out().is_json() {
-            let who = place.name.as_deref().unwrap_or(&place.url);
-            self.bar.suspend(|| {
-                let line = format!("{} is left: {}", printable(who), printable(&fault.to_string()));
-                self.context.out().note(&line);
-            });
-        }
-    }
 }
 
 fn page(pulled: &Pulled) -> String {

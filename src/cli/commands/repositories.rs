@@ -234,7 +234,7 @@ async fn rules(command: Rules, context: &Context) -> Result<(), CliError> {
             let request =
                 RepositoryRuleRequest { name, sequence, condition, value, negation: not, no_fallback, to, proxy };
             let reply: RepositoryRuleReport = client.post(api::REPOSITORY_RULES, &request).await?;
-            context.out().answer(&reply, |_| format!("{} goes to {}", reply.name, reply.to))
+            context.out().answer(&reply, |style| added(&reply, style))
         }
         Rules::Move { name, place } => {
             let report: RepositoryRulesReport = client.post(api::MOVE_RULE, &MoveRequest { name, place }).await?;
@@ -246,6 +246,11 @@ async fn rules(command: Rules, context: &Context) -> Result<(), CliError> {
             context.out().answer(&reply, |_| format!("{} is removed", reply.name))
         }
     }
+}
+
+fn added(rule: &RepositoryRuleReport, style: Style) -> String {
+    let goes = format!("{} goes to {}", rule.name, rule.to);
+    rule.unused.as_ref().map_or_else(|| goes.clone(), |why| format!("{goes}; {}: {why}", style.alarm("not used")))
 }
 
 fn nearest_path(args: &NearestArgs) -> String {
@@ -267,17 +272,21 @@ fn repositories(list: &[RepositoryReport], style: Style) -> String {
     for repository in list {
         let heard = match (repository.is_here, repository.silent_seconds) {
             (true, _) => "here".to_owned(),
+            (_, Some(seconds @ ..60)) => format!("{seconds} s ago"),
             (_, Some(seconds)) => format!("{} ago", units::duration(Duration::from_secs(seconds))),
             (_, None) => "never".to_owned(),
         };
+        // Nobody said what it lacks.
+        let is_known = repository.is_here || repository.silent_seconds.is_some();
+        let told = |text: String| if is_known { text } else { String::new() };
         table.row([
             repository.name.clone(),
             repository.site.clone(),
             repository.role.to_string(),
             heard,
-            repository.lag_files.to_string(),
-            units::bytes(repository.lag_bytes),
-            format!("{}/s", units::bytes(repository.arriving_bytes_per_second)),
+            told(repository.lag_files.to_string()),
+            told(units::bytes(repository.lag_bytes)),
+            told(format!("{}/s", units::bytes(repository.arriving_bytes_per_second))),
             repository.round_trip_ms.map_or_else(String::new, |ms| format!("{ms} ms")),
             repository.url.clone().unwrap_or_else(|| "nowhere: set its http.public_url".to_owned()),
         ]);
@@ -307,6 +316,11 @@ fn places(reply: &NearestReply, style: Style) -> String {
             table.show(style, "")
         }
     };
+    if reply.is_unknown {
+        let file = printable(reply.file.as_deref().unwrap_or_default());
+        text +=
+            &format!("{file} is in no signed state: it comes only if the main was told of it, else all answer 404\n");
+    }
     for passed in &reply.passed_over {
         text += &format!("{} is passed over: {}\n", printable(&passed.who), printable(&passed.why));
     }

@@ -45,6 +45,9 @@ pub struct RepositoryReport {
     /// When it will hold all that it knows of, in seconds since 1970 UTC; `None` where nothing is lacking or nothing
     /// arrives.
     pub whole_at: Option<u64>,
+    /// Whether that is not within the time that is set, and has not been for a while; told by the main alone.
+    #[serde(default)]
+    pub is_late: bool,
 }
 
 /// One rule, as people know it.

@@ -2,7 +2,7 @@
 
 use super::{
     World,
-    world::{View, Wanted},
+    world::{Indexed, View, Wanted},
 };
 use crate::{
     domain::{
@@ -67,7 +67,12 @@ impl World {
         wanted: Option<&Wanted>,
     ) -> Result<NearestReply, RepositoryError> {
         let view = self.view()?;
-        self.nearest_in(&view, host, wanted, |nearest| reply(&view, wanted, nearest))
+        let indexed = self.indexed(&view, wanted)?;
+        let is_unknown = indexed.is_some_and(|indexed| !indexed.is_named && !indexed.is_here);
+        Ok(self.decide(&view, host, wanted.zip(indexed), |nearest| NearestReply {
+            is_unknown,
+            ..reply(&view, wanted, nearest)
+        }))
     }
 
     /// The decision in a view, handed to `take`.
@@ -78,8 +83,22 @@ impl World {
         wanted: Option<&Wanted>,
         take: impl FnOnce(&Nearest<'_>) -> R,
     ) -> Result<R, RepositoryError> {
-        let file = wanted.map(|wanted| Ok::<_, RepositoryError>((wanted, self.file(wanted)?))).transpose()?;
-        let held = file.map(|(wanted, (root, is_here))| view.holds(wanted, root.is_some(), is_here));
+        let indexed = self.indexed(view, wanted)?;
+        Ok(self.decide(view, host, wanted.zip(indexed), take))
+    }
+
+    fn indexed(&self, view: &View, wanted: Option<&Wanted>) -> Result<Option<Indexed>, RepositoryError> {
+        wanted.map(|wanted| self.file(wanted, view.seq())).transpose()
+    }
+
+    fn decide<R>(
+        &self,
+        view: &View,
+        host: &Host,
+        file: Option<(&Wanted, Indexed)>,
+        take: impl FnOnce(&Nearest<'_>) -> R,
+    ) -> R {
+        let held = file.map(|(wanted, indexed)| view.holds(wanted, indexed));
         let holds = |at: usize| held.as_ref().map_or(Holds::Yes, |held| held(at));
         let further_rules = self.wapt.used();
         let question = Question {
@@ -90,12 +109,13 @@ impl World {
             asked: view.own,
             holds: &holds,
         };
-        Ok(take(&question.answer()))
+        take(&question.answer())
     }
 }
 
 fn reply(view: &View, wanted: Option<&Wanted>, nearest: &Nearest<'_>) -> NearestReply {
     NearestReply {
+        is_unknown: false,
         file: wanted.map(|wanted| format!("{}/{}", wanted.folder, wanted.name)),
         places: nearest.places.iter().filter_map(|place| place_reply(view, wanted, place)).collect(),
         passed_over: nearest

@@ -39,10 +39,11 @@ pub(in crate::daemon) async fn list(State(api): State<Api>) -> Answer<Vec<Reposi
 pub(in crate::daemon) fn reports(node: &Node) -> Result<Vec<RepositoryReport>, RepositoryError> {
     let view = node.world.view()?;
     let now = node.repository.clock().unix_seconds();
-    Ok((0..view.lineup.len()).filter_map(|at| report(&view, at, now)).collect())
+    let is_late = |name: &NodeName| node.world.is_late(name);
+    Ok((0..view.lineup.len()).filter_map(|at| report(&view, at, now, is_late)).collect())
 }
 
-fn report(view: &View, at: usize, now: u64) -> Option<RepositoryReport> {
+fn report(view: &View, at: usize, now: u64, is_late: impl Fn(&NodeName) -> bool) -> Option<RepositoryReport> {
     let standing = view.lineup.get(at)?;
     let arriving = view.known.get(at)?.as_ref().map_or(0, |known| known.arriving_bytes);
     Some(RepositoryReport {
@@ -58,6 +59,7 @@ fn report(view: &View, at: usize, now: u64) -> Option<RepositoryReport> {
         load_bytes_per_second: standing.load_bytes,
         round_trip_ms: standing.round_trip_ms,
         whole_at: forecast(standing.lag_bytes, arriving, now),
+        is_late: is_late(&standing.name),
     })
 }
 
@@ -127,9 +129,14 @@ pub(in crate::daemon) async fn put_rule(
     let declared = declared(&api).await?;
     let rule = rule_of(request, &declared)?;
     let (node, put) = (api.node.clone(), rule.clone());
-    blocking(move || node.repository.put_repository_rules(&[put])).await.map(drop)?;
+    let put = blocking(move || {
+        node.repository.put_repository_rules(&[put])?;
+        all_rules(&node.world)
+    });
+    let Json(all) = put.await?;
     audit(&api, peer, format!("put the repository rule {}", rule.name)).await?;
-    Ok(Json(rule_report(&rule)))
+    let added = all.rules.into_iter().find(|added| added.name == rule.name.as_str());
+    Ok(Json(added.unwrap_or_else(|| rule_report(&rule))))
 }
 
 fn rule_of(request: RepositoryRuleRequest, declared: &Declared) -> Result<Rule, ApiError> {

@@ -11,7 +11,10 @@ use http::{Method, StatusCode, Uri};
 use std::sync::Arc;
 
 /// The part of the hosts' API that tells where to pull from.
-pub(in crate::daemon) struct HostsNearest(pub(in crate::daemon) Arc<World>);
+pub struct HostsNearest(
+    /// What it tells of.
+    pub Arc<World>,
+);
 
 impl HostsApi for HostsNearest {
     fn serves(&self, path: &str) -> bool {

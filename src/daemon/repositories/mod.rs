@@ -6,13 +6,15 @@
 mod answer;
 mod handlers;
 mod hosts;
+mod targets;
 mod tend;
 mod usher;
 mod wapt;
 mod world;
 
+pub use hosts::HostsNearest;
+pub use world::World;
+
 pub(super) use handlers::{list, move_rule, nearest, put_distance, put_rule, remove_rule, reports, rules};
-pub(super) use hosts::HostsNearest;
 pub(super) use tend::keep;
 pub(super) use usher::{SiteUsher, StartUsherError};
-pub(super) use world::World;

@@ -10,7 +10,7 @@ use crate::{
     },
     domain::{
         key::NodeKey,
-        member::{MemberRecord, Role},
+        member::{MemberRecord, NodeName, Role},
         nearest::{Declared, RepositoryUrl},
     },
     repository::{Alarm, RepositoryError},
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
-/// A site at which less arrives for this long is late.
+/// A site at which too little arrives for this long is late: a lull of seconds is no delay.
 const LULL: Duration = Duration::from_secs(300);
 /// Most members that a child is told of.
 const MAX_NEIGHBOURS: usize = 32;
@@ -114,27 +114,32 @@ impl World {
             let alarm = Alarm::SiteLate(standing.name.to_string());
             let Some(known) = view.known.get(at).and_then(Option::as_ref) else { continue };
             let is_late = within > 0 && is_late(standing.lag_bytes, known.arriving_bytes, within);
-            // A lull of seconds is no delay: only what has been lacking for a while counts.
             if !is_late {
                 attention.clear(&alarm);
                 lock(&self.late).remove(&standing.name);
                 continue;
             }
-            let now = self.repository.clock().monotonic();
-            let since = *lock(&self.late).entry(standing.name.clone()).or_insert(now);
-            if now.saturating_duration_since(since) < LULL {
+            lock(&self.late).entry(standing.name.clone()).or_insert_with(|| self.repository.clock().monotonic());
+            if !self.is_late(&standing.name) {
                 continue;
             }
             let what = format!(
-                "{} lacks {} files ({}) and will not hold everything within {}: {}/s arrive there",
+                "{} lacks {} ({}) and will not hold everything within {}: {}/s arrive there",
                 standing.name,
-                standing.lag_files,
+                units::count(standing.lag_files, "file"),
                 units::bytes(standing.lag_bytes),
                 units::duration(self.complete_within),
                 units::bytes(known.arriving_bytes)
             );
             attention.raise(alarm, what, "look at its `status`: its parent, its disk, its line and its window");
         }
+    }
+
+    /// Whether the alarm for a site stands.
+    pub(super) fn is_late(&self, name: &NodeName) -> bool {
+        let since = lock(&self.late).get(name).copied();
+        let lull = LULL.min(self.complete_within);
+        since.is_some_and(|since| self.repository.clock().monotonic().saturating_duration_since(since) >= lull)
     }
 
     fn sign_urls(
@@ -198,7 +203,7 @@ fn neighbours(members: &[MemberRecord], declared: &Declared, child: &NodeKey, ow
 mod tests {
     use super::*;
     use crate::domain::{
-        member::{NodeName, SiteName},
+        member::SiteName,
         nearest::{SitePair, UrlWord},
     };
 

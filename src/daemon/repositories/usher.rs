@@ -1,7 +1,7 @@
 //! Sends hosts to nearer repositories, where that is switched on, and lets WAPT's probe of a secondary fail that
 //! lacks too much, so that its agents' rules lead them elsewhere.
 
-use super::{World, world::Wanted};
+use super::{World, targets::Targets, world::Wanted};
 use crate::{
     agent::{
         client::{AgentClient, ClientSetupError},
@@ -14,10 +14,12 @@ use crate::{
     },
     domain::{
         member::Role,
-        name::FileName,
         nearest::{Holds, Host, RepositoryUrl},
     },
-    front::usher::{MARK, Passage, Usher, Way},
+    front::{
+        request::FileRequest,
+        usher::{MARK, Passage, Usher, Way},
+    },
     policy::{
         nearest::Served,
         redirect::{self, Candidate, is_sent},
@@ -25,24 +27,24 @@ use crate::{
     repository::RepositoryError,
 };
 use std::{
-    collections::BTreeMap,
     io,
     net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often repositories are probed.
 const PROBE_EVERY: Duration = Duration::from_secs(20);
+/// Between two rounds of probes of those in doubt, whoever raises it how often.
+const DOUBT_REST: Duration = Duration::from_secs(1);
 /// Probes at one time.
 const PROBES: usize = 32;
-/// A host that asks again within this time was not served where it was sent.
-const SENT_FOR: Duration = Duration::from_secs(600);
-/// Most hosts that were sent and are remembered.
-const MAX_SENT: usize = 20_000;
 /// What WAPT's agents look for to see whether a repository can be used.
 const PROBED: (&str, &str) = ("wapt", "Packages");
 /// The folder that has to be complete for it.
@@ -66,20 +68,14 @@ pub enum StartUsherError {
     Client(#[from] ClientSetupError),
 }
 
-/// A repository that answered.
-struct Probe {
-    at: Instant,
-    addresses: Vec<IpAddr>,
-}
-
 /// Knows where files are answered.
 pub(in crate::daemon) struct SiteUsher {
     world: Arc<World>,
     name: String,
     sends: Option<AgentClient>,
     is_probed_for_lag: bool,
-    probes: Mutex<BTreeMap<RepositoryUrl, Probe>>,
-    sent: Mutex<BTreeMap<(IpAddr, FileName), Instant>>,
+    targets: Mutex<Targets>,
+    doubt: Notify,
 }
 
 impl SiteUsher {
@@ -95,8 +91,8 @@ impl SiteUsher {
             name: config.name.to_string(),
             sends,
             is_probed_for_lag,
-            probes: Mutex::default(),
-            sent: Mutex::default(),
+            targets: Mutex::default(),
+            doubt: Notify::new(),
         })))
     }
 
@@ -105,31 +101,43 @@ impl SiteUsher {
         self
     }
 
+    /// How often a host was sent elsewhere, and how often one came back from there.
+    pub(in crate::daemon) fn counts(&self) -> (u64, u64) {
+        lock(&self.targets).counts
+    }
+
     /// Probes repositories until `cancel`.
     pub(in crate::daemon) async fn run(self: Arc<Self>, cancel: CancellationToken) {
-        if self.sends.is_none() {
-            return;
-        }
-        let mut every = tokio::time::interval(PROBE_EVERY);
-        loop {
+        if self.sends.is_some() {
             tokio::select! {
-                () = cancel.cancelled() => return,
-                _ = every.tick() => {}
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = self.clone().probe_all() => {}
+                () = cancel.cancelled() => {}
+                () = self.probe_for_ever() => {}
             }
         }
     }
 
-    async fn probe_all(self: Arc<Self>) {
+    /// All of them every now and then, and those in doubt at once.
+    async fn probe_for_ever(self: Arc<Self>) {
+        let mut every = tokio::time::interval(PROBE_EVERY);
+        loop {
+            tokio::select! {
+                _ = every.tick() => self.clone().probe_all(|_| true).await,
+                () = self.doubt.notified() => {
+                    self.clone().probe_all(|url| lock(&self.targets).is_doubted(url)).await;
+                    tokio::time::sleep(DOUBT_REST).await;
+                }
+            }
+        }
+    }
+
+    async fn probe_all(self: Arc<Self>, is_due: impl Fn(&RepositoryUrl) -> bool) {
         let world = self.world.clone();
         let Ok(Ok(view)) = tokio::task::spawn_blocking(move || world.view()).await else { return };
         let others = (0..view.lineup.len()).filter(|at| *at != view.own);
-        let urls = others.filter_map(|at| view.lineup.get(at)?.url.clone());
+        let urls: Vec<_> = others.filter_map(|at| view.lineup.get(at)?.url.clone()).collect();
+        lock(&self.targets).retain(&urls, self.world.repository.clock().monotonic());
         let (room, mut probes) = (Arc::new(Semaphore::new(PROBES)), JoinSet::new());
-        for url in urls {
+        for url in urls.into_iter().filter(is_due) {
             let (usher, room) = (self.clone(), room.clone());
             probes.spawn(async move {
                 let _one = room.acquire().await;
@@ -137,23 +145,43 @@ impl SiteUsher {
             });
         }
         while probes.join_next().await.is_some() {}
-        let now = self.world.repository.clock().monotonic();
-        lock(&self.sent).retain(|_, at| now.saturating_duration_since(*at) < SENT_FOR);
     }
 
     async fn probe(&self, url: RepositoryUrl) {
         let Some(client) = &self.sends else { return };
-        let place = Probed { file_url: format!("{url}/healthz"), url: url.to_string(), name: None, proxy: None };
-        let answered = client.probe(&place).await;
+        let begun = self.world.repository.clock().monotonic();
+        let file = self.file_to_probe(&url).await;
+        let file_url = match &file {
+            Some(file) => self.marked(&url, file),
+            None => format!("{url}/healthz"),
+        };
+        let place = Probed { file_url, url: url.to_string(), name: None, proxy: None };
+        let answered = match file {
+            Some(_) => client.gives(&place).await,
+            None => client.probe(&place).await.map(drop),
+        };
         let addresses = addresses_of(&url).await;
-        let at = self.world.repository.clock().monotonic();
+        let now = self.world.repository.clock().monotonic();
         match answered {
-            Ok(_) => _ = lock(&self.probes).insert(url, Probe { at, addresses }),
+            Ok(()) => lock(&self.targets).on_answer(url, addresses, begun, now),
             Err(fault) => {
                 tracing::debug!(%url, %fault, "no host is sent there");
-                lock(&self.probes).remove(&url);
+                lock(&self.targets).on_fault(&url);
             }
         }
+    }
+
+    /// What hosts were sent there for, as long as the index names it.
+    async fn file_to_probe(&self, url: &RepositoryUrl) -> Option<FileRequest> {
+        let file = lock(&self.targets).file(url, self.world.repository.clock().monotonic())?;
+        let (world, wanted) = (self.world.clone(), Wanted::new(file.folder.clone(), file.name.clone()));
+        let named = tokio::task::spawn_blocking(move || world.file(&wanted, u64::MAX)).await;
+        matches!(named, Ok(Ok(indexed)) if indexed.is_named).then_some(file)
+    }
+
+    /// Whoever is asked with the mark sends nobody on.
+    fn marked(&self, url: &RepositoryUrl, file: &FileRequest) -> String {
+        format!("{}?{MARK}={}", url.of_file(&file.folder, &file.name), self.name)
     }
 
     fn is_too_late(&self, passage: &Passage) -> bool {
@@ -176,8 +204,11 @@ impl SiteUsher {
     /// Where the host is sent, if it is.
     fn better(&self, passage: &Passage) -> Result<Option<String>, RepositoryError> {
         let now = self.world.repository.clock().monotonic();
-        let key = (passage.client, passage.file.name.clone());
-        let was_sent = lock(&self.sent).get(&key).is_some_and(|at| now.saturating_duration_since(*at) < SENT_FOR);
+        let key = (passage.client, passage.file.clone());
+        let was_sent = lock(&self.targets).was_sent(&key, now);
+        if was_sent {
+            self.doubt.notify_one();
+        }
         let asked = redirect::Passage {
             is_get: passage.is_get,
             is_immutable: passage.file.name.is_immutable(),
@@ -197,25 +228,18 @@ impl SiteUsher {
         let Some((Some((at, holds)), false)) = first else { return Ok(None) };
         let Some(standing) = view.lineup.get(at) else { return Ok(None) };
         let Some(url) = &standing.url else { return Ok(None) };
-        let probes = lock(&self.probes);
-        let probe = probes.get(url);
+        let mut targets = lock(&self.targets);
+        let answered = targets.answered(url, now);
         let to = Candidate {
             is_own: at == view.own,
             has_file: holds == Holds::Yes,
             silent_seconds: standing.silent_seconds.unwrap_or(u64::MAX),
             is_encrypted: url.is_https(),
-            probed_seconds: probe.map(|probe| now.saturating_duration_since(probe.at).as_secs()),
-            addresses: probe.map_or(&[], |probe| &probe.addresses),
+            probed_seconds: answered.map(|(age, _)| age),
+            addresses: answered.map_or(&[], |(_, addresses)| addresses),
         };
-        if !is_sent(&asked, &to) {
-            return Ok(None);
-        }
-        let mut sent = lock(&self.sent);
-        if sent.len() >= MAX_SENT {
-            return Ok(None);
-        }
-        sent.insert(key, now);
-        Ok(Some(format!("{}?{MARK}={}", url.of_file(&wanted.folder, &wanted.name), self.name)))
+        let goes = is_sent(&asked, &to) && targets.on_sent(key, url, now);
+        Ok(goes.then(|| self.marked(url, &passage.file)))
     }
 }
 
@@ -248,7 +272,7 @@ fn client(config: &Config) -> Result<AgentClient, StartUsherError> {
     let read =
         |path: &PathBuf| std::fs::read(path).map_err(|source| StartUsherError::File { path: path.clone(), source });
     let authorities = config.nearest.ca.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(AgentClient::new(&authorities)?)
+    Ok(AgentClient::proving_each_time(&authorities)?)
 }
 
 /// Nobody is sent to itself.

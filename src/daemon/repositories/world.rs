@@ -1,10 +1,10 @@
 //! Members with what is declared and known of them, as of a moment ago.
 
 use super::wapt::WaptRules;
-use crate::daemon::{config::Config, node::lock};
 use crate::{
+    catalog::LogRow,
+    daemon::{config, node::lock},
     domain::{
-        digest::Root,
         key::NodeKey,
         member::{MemberRecord, NodeName, Role},
         name::{FileName, FolderName},
@@ -50,6 +50,17 @@ impl Wanted {
     }
 }
 
+/// What the index says of a file at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) struct Indexed {
+    /// Whether it names the file.
+    pub is_named: bool,
+    /// Whether the file lies here.
+    pub is_here: bool,
+    /// When it was changed last, of the changes after those that a view knows.
+    changed_at: Option<u64>,
+}
+
 /// What the head says.
 struct Signed {
     head: [u8; 32],
@@ -85,22 +96,22 @@ impl View {
         &self.signed.members
     }
 
-    /// Tells of each member whether it has a file; `is_named` says whether this node's index names it, and `is_here`
-    /// whether it lies here.
-    pub(in crate::daemon) fn holds(
-        &self,
-        wanted: &Wanted,
-        is_named: bool,
-        is_here: bool,
-    ) -> impl Fn(usize) -> Holds + use<'_> {
+    /// The last change that it knows.
+    pub(in crate::daemon) fn seq(&self) -> u64 {
+        self.signed.at.1
+    }
+
+    /// Tells of each member whether it has a file of which the index says this.
+    pub(in crate::daemon) fn holds(&self, wanted: &Wanted, indexed: Indexed) -> impl Fn(usize) -> Holds + use<'_> {
         let key = (Namespace::folder(&wanted.folder), wanted.name.as_str().as_bytes().to_vec());
-        let changed_at = self.signed.recent.get(&key).copied().unwrap_or(self.signed.recent_from);
+        let known = self.signed.recent.get(&key).copied().unwrap_or(self.signed.recent_from);
+        let changed_at = indexed.changed_at.unwrap_or(known);
         let (folder, slot, epoch) = (wanted.folder.clone(), wanted.slot, self.signed.at.0);
         move |at| {
             if at == self.own {
-                return if is_here { Holds::Yes } else { Holds::No };
+                return if indexed.is_here { Holds::Yes } else { Holds::No };
             }
-            if !is_named {
+            if !indexed.is_named {
                 return Holds::No;
             }
             let holdings = self.known.get(at).and_then(Option::as_ref).and_then(|known| known.folders.get(&folder));
@@ -110,34 +121,35 @@ impl View {
 }
 
 /// Where views come from.
-pub(in crate::daemon) struct World {
+pub struct World {
     /// Bytes and rows.
-    pub repository: Arc<Repository>,
+    pub(in crate::daemon) repository: Arc<Repository>,
     /// Who was heard of.
-    pub shared: Arc<Shared>,
+    pub(in crate::daemon) shared: Arc<Shared>,
     /// This node.
-    pub own: NodeKey,
+    pub(in crate::daemon) own: NodeKey,
     /// Who is passed over.
-    pub limits: NearestLimits,
+    pub(in crate::daemon) limits: NearestLimits,
     /// Within which a site has to hold everything; zero where that is nobody's matter.
-    pub complete_within: Duration,
+    pub(in crate::daemon) complete_within: Duration,
     /// Rules of another origin.
-    pub wapt: WaptRules,
+    pub(in crate::daemon) wapt: WaptRules,
     /// Sites that are late, and since when.
-    pub late: Mutex<BTreeMap<NodeName, Instant>>,
+    pub(in crate::daemon) late: Mutex<BTreeMap<NodeName, Instant>>,
     view: Mutex<Option<Arc<View>>>,
 }
 
 impl World {
-    pub(in crate::daemon) fn new(shared: Arc<Shared>, own: NodeKey, config: &Config) -> Arc<Self> {
+    /// Of the node `own`, which passes over whom its configuration says.
+    pub fn new(shared: Arc<Shared>, own: NodeKey, config: &config::Nearest) -> Arc<Self> {
         let repository = shared.repository.clone();
         let limits = NearestLimits {
             silent_seconds: SILENT_SECONDS,
-            lag_files: Some(config.nearest.max_lag_files).filter(|most| *most > 0).map(u64::from),
-            lag_bytes: config.nearest.max_lag,
+            lag_files: Some(config.max_lag_files).filter(|most| *most > 0).map(u64::from),
+            lag_bytes: config.max_lag,
         };
-        let wapt = WaptRules::new(&config.nearest);
-        let complete_within = config.nearest.complete_within;
+        let wapt = WaptRules::new(config);
+        let complete_within = config.complete_within;
         Arc::new(Self {
             repository,
             shared,
@@ -228,13 +240,75 @@ impl World {
         }
     }
 
-    /// What the index names under a name, and whether it lies here.
-    pub(in crate::daemon) fn file(&self, wanted: &Wanted) -> Result<(Option<Root>, bool), RepositoryError> {
+    /// What the index says of a file, with its changes after `seq`.
+    pub(in crate::daemon) fn file(&self, wanted: &Wanted, seq: u64) -> Result<Indexed, RepositoryError> {
         let snapshot = self.repository.state().index.read()?;
-        if let Some(missing) = snapshot.missing(&wanted.folder, &wanted.name)? {
-            return Ok((Some(missing.root), false));
+        let later = snapshot.log_after(seq, RECENT as usize)?;
+        let is_it = |row: &LogRow| {
+            row.record.key == wanted.name.as_str().as_bytes()
+                && row.record.namespace == Namespace::folder(&wanted.folder)
+        };
+        let changed_at = match later.len() {
+            // More than anybody looked through.
+            many if many == RECENT as usize => Some(u64::MAX),
+            _ => later.iter().rfind(|row| is_it(row)).map(|row| row.seq),
+        };
+        if snapshot.missing(&wanted.folder, &wanted.name)?.is_some() {
+            return Ok(Indexed { is_named: true, is_here: false, changed_at });
         }
         let holding = snapshot.holding(&wanted.folder, &wanted.name)?;
-        Ok((holding.as_ref().filter(|holding| holding.listed).map(|holding| holding.root), holding.is_some()))
+        let is_named = holding.as_ref().is_some_and(|holding| holding.listed);
+        Ok(Indexed { is_named, is_here: holding.is_some(), changed_at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::nearest::SlotSet, sync::fleet::FolderHoldings};
+
+    #[test]
+    fn a_file_that_is_younger_than_what_a_member_told_is_held_by_nobody_yet() {
+        let (epoch, now) = (7, Instant::now());
+        let folder = FolderName::new("waptwua").unwrap();
+        let wanted = |name: &str| Wanted::new(folder.clone(), FileName::new(name).unwrap());
+        let key = |name: &str| (Namespace::folder(&folder), name.as_bytes().to_vec());
+        let signed = Signed {
+            head: [0; 32],
+            at: (epoch, 20),
+            made: now,
+            members: vec![],
+            declared: Declared::default(),
+            recent: [(key("known.cab"), 15)].into(),
+            recent_from: 5,
+        };
+        let holdings = FolderHoldings {
+            at: (epoch, 18),
+            missing_files: 1,
+            missing_bytes: 1,
+            lacking: Arc::new([slot_of(&FileName::new("lacking.cab").unwrap())].into_iter().collect::<SlotSet>()),
+        };
+        let known = Known {
+            heard: now,
+            url: None,
+            word: None,
+            load_bytes: 0,
+            arriving_bytes: 0,
+            can_fetch: true,
+            folders: [(folder.clone(), holdings)].into(),
+            via: Via::Own,
+        };
+        let lineup = Lineup::default();
+        let view = View { signed: Arc::new(signed), made: now, lineup, known: vec![Some(known)], own: 9 };
+        let holds = |name: &str, changed_at| {
+            view.holds(&wanted(name), Indexed { is_named: true, is_here: true, changed_at })(0)
+        };
+        assert_eq!((holds("old.cab", None), holds("known.cab", None)), (Holds::Yes, Holds::Yes));
+        assert_eq!(holds("lacking.cab", None), Holds::No);
+        assert_eq!(holds("old.cab", Some(19)), Holds::Unknown, "changed after what it told");
+        assert_eq!(holds("known.cab", Some(21)), Holds::Unknown, "changed after what the view knows");
+        let unnamed = Indexed { is_named: false, is_here: true, changed_at: None };
+        assert_eq!(view.holds(&wanted("old.cab"), unnamed)(0), Holds::No);
+        assert_eq!(view.holds(&wanted("old.cab"), unnamed)(9), Holds::Yes, "it lies here all the same");
     }
 }

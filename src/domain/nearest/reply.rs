@@ -34,6 +34,9 @@ pub struct NearestReply {
     /// `folder/name` of the file that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// Whether the signed state that is known here names no such file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unknown: bool,
     /// Best first.
     pub places: Vec<PlaceReply>,
     /// Who would have come before, and why it does not; told to administrators alone.

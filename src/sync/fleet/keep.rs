@@ -12,7 +12,7 @@ use crate::{
     sync::shared::Shared,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a node looks at itself.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Looks over which it is averaged what arrives: half a minute, so that a forecast is no accident of the moment.
+const LOOKS: usize = 6;
 /// Rows that are read at once.
 const ROWS: usize = 1_000;
 
@@ -37,7 +39,8 @@ pub struct About {
 /// Keeps what is known of this node, whose key is `key`, until `cancel`.
 pub async fn keep(shared: Arc<Shared>, key: NodeKey, about: impl Fn() -> About, cancel: CancellationToken) {
     let mut every = tokio::time::interval(LOOK_EVERY);
-    let (mut sent, mut received, mut looked) = (about().sent_to_hosts, shared.received_bytes.load(Relaxed), None);
+    let (mut sent, mut looked) = (about().sent_to_hosts, None);
+    let mut received = VecDeque::from([(shared.clock().monotonic(), shared.received_bytes.load(Relaxed))]);
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
@@ -60,14 +63,24 @@ pub async fn keep(shared: Arc<Shared>, key: NodeKey, about: impl Fn() -> About, 
             url: about.word.url.clone(),
             word: Some(about.word),
             load_bytes: about.sent_to_hosts.saturating_sub(sent) / seconds,
-            arriving_bytes: arrived.saturating_sub(received) / seconds,
+            arriving_bytes: arriving(&mut received, arrived, now),
             can_fetch: about.can_fetch,
             folders,
             via: Via::Own,
         };
-        (sent, received, looked) = (about.sent_to_hosts, arrived, Some(now));
-        shared.fleet.set_own(key, own);
+        (sent, looked) = (about.sent_to_hosts, Some(now));
+        shared.fleet.set(key, own);
     }
+}
+
+/// Bytes per second since the earliest of the last [`LOOKS`], of which `received` has moment and total.
+fn arriving(received: &mut VecDeque<(Instant, u64)>, arrived: u64, now: Instant) -> u64 {
+    let (since, before) = received.front().copied().unwrap_or((now, arrived));
+    received.push_back((now, arrived));
+    if received.len() > LOOKS {
+        received.pop_front();
+    }
+    arrived.saturating_sub(before) / now.saturating_duration_since(since).as_secs().max(1)
 }
 
 /// What is lacking here, of one state. Where nothing is fetched unasked (`is_late` is false) it is no lag.
@@ -102,6 +115,15 @@ fn look(repository: &Repository, is_late: bool) -> Result<BTreeMap<FolderName, F
 mod tests {
     use super::*;
     use crate::repository::testing::{Place, adopt, folder, follow, name};
+
+    #[test]
+    fn what_arrives_is_averaged_over_half_a_minute() {
+        let (mut received, start) = (VecDeque::new(), Instant::now());
+        let mut look = |number: u64, arrived| arriving(&mut received, arrived, start + LOOK_EVERY * number as u32);
+        assert_eq!((look(0, 0), look(1, 500), look(2, 500)), (0, 100, 50));
+        (3..=5).for_each(|number| _ = look(number, 500));
+        assert_eq!((look(6, 500), look(7, 500), look(8, 600)), (16, 0, 3));
+    }
 
     #[test]
     fn a_secondary_says_what_it_lacks_and_a_main_lacks_nothing() {

@@ -114,9 +114,9 @@ impl Fleet {
         lock(&self.known).retain(|key, _| keeps(key));
     }
 
-    /// What this node knows of itself.
-    pub(super) fn set_own(&self, key: NodeKey, own: Known) {
-        lock(&self.known).insert(key, own);
+    /// Takes what is known of one, such as this node itself.
+    pub fn set(&self, key: NodeKey, known: Known) {
+        lock(&self.known).insert(key, known);
     }
 
     /// What the parent is told.

@@ -166,6 +166,7 @@ fn repositories(repositories: &[RepositoryReport], now: u64, style: Style) -> St
             (_, Some(at)) => format!("in {}", seconds(at.saturating_sub(now))),
             (_, None) => "nothing arrives".to_owned(),
         };
+        let late = if repository.is_late { ": late" } else { "" };
         table.row([
             repository.site.clone(),
             repository.name.clone(),
@@ -173,7 +174,7 @@ fn repositories(repositories: &[RepositoryReport], now: u64, style: Style) -> St
             repository.lag_files.to_string(),
             if repository.lag_files == 0 { String::new() } else { units::bytes(repository.lag_bytes) },
             format!("{}/s", units::bytes(repository.arriving_bytes_per_second)),
-            whole,
+            format!("{whole}{late}"),
         ]);
     }
     table.show(style, "")
@@ -321,11 +322,12 @@ waptwua   1200  30.0 GiB  1190       10  1.0 GiB  /var/www/waptwua
             load_bytes_per_second: 0,
             round_trip_ms: None,
             whole_at,
+            is_late: name == "lyon",
         };
         let repositories = vec![site("lyon", 60, Some(1_060)), site("nice", 0, None), site("paris", 0, None)];
         let expected = "\
 SITE  REPOSITORY  HEARD    LACKS             ARRIVING  WHOLE
-LYON  lyon        7 s ago     60  60.0 MiB  1.0 MiB/s  in 1 min 0 s
+LYON  lyon        7 s ago     60  60.0 MiB  1.0 MiB/s  in 1 min 0 s: late
 NICE  nice        7 s ago      0            1.0 MiB/s  yes
 ";
         assert_eq!(super::repositories(&repositories, 1_000, Style::Plain), expected);

@@ -1,12 +1,18 @@
 //! How long one answer takes that says which repository is nearest: 1,000 members and 500 rules, the last of which
 //! matches, each member lacking 1,000 files of its own; for files that nearly all have, and for files that no
-//! secondary has yet. On one thread; times, and answers for a second of its processor time, on standard output.
+//! secondary has yet. On one thread, then whole answers over HTTP; times, and answers for a second of processor time, on
+//! standard output. With `http` as its argument the latter alone.
 
 #![expect(clippy::expect_used, reason = "a measurement that fails ends")]
+
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
+mod over_http;
 
 use std::{
     io::Write,
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     time::{Duration, Instant},
 };
 use wuasync::{
@@ -37,8 +43,12 @@ fn main() {
     let slots = |from: u32| -> Vec<_> { (from..from + FILES).map(|n| slot_of(&file(n))).collect() };
     let (usual, new) = (slots(0), slots(NEW));
     let has = |files: &[Slot], at: usize, n: u32| !lacking[at].contains(files[n as usize % files.len()]);
+    if std::env::args().any(|argument| argument == "http") {
+        return over_http::measure(&declared, &lacking);
+    }
     measure("a file that all have but one", &declared, &lineup, &|at, n| has(&usual, at, n));
     measure("a file that the main alone has", &declared, &lineup, &|at, n| has(&new, at, n));
+    over_http::measure(&declared, &lacking);
 }
 
 /// Asks [`ANSWERS`] times.
@@ -55,13 +65,18 @@ fn measure(what: &str, declared: &Declared, lineup: &Lineup, has: &dyn Fn(usize,
         places += question.answer().places.len();
         times.push(asked.elapsed());
     }
-    let all = processor_time().saturating_sub(begun);
+    say(&format!("{what}: {places} places in {ANSWERS} answers"));
+    judge(times, processor_time().saturating_sub(begun));
+}
+
+/// Says how long answers took, and what processor time all of them took, and holds both to the bars.
+fn judge(mut times: Vec<Duration>, all: Duration) {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    say(&format!("{what}: {places} places in {ANSWERS} answers"));
     say(&format!("  median {:?}, 99 % {:?}, longest {:?}", at(0.5), at(0.99), at(1.0)));
-    let a_second = f64::from(ANSWERS) / all.as_secs_f64();
-    say(&format!("  {:?} of processor time, {a_second:.0} answers a second on one core", all / ANSWERS));
+    let a_second = times.len() as f64 / all.as_secs_f64();
+    let each = all / u32::try_from(times.len()).expect("a number of answers");
+    say(&format!("  {each:?} of processor time, {a_second:.0} answers a second on one core"));
     // The median: the longest are those in the midst of which somebody else had the processor.
     assert!(at(0.5) < Duration::from_millis(1), "an answer takes less than a millisecond");
     assert!(a_second > 2_000.0, "one core gives 2,000 answers a second");
@@ -69,8 +84,12 @@ fn measure(what: &str, declared: &Declared, lineup: &Lineup, has: &dyn Fn(usize,
 
 /// What this thread has had, whoever shares the machine: see proc_pid_schedstat(5).
 fn processor_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
-    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("a number"))
+    time_in(Path::new("/proc/thread-self/schedstat")).expect("Linux tells")
+}
+
+fn time_in(schedstat: &Path) -> Option<Duration> {
+    let text = std::fs::read_to_string(schedstat).ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
 
 fn file(n: u32) -> FileName {
