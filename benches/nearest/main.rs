@@ -66,11 +66,12 @@ fn measure(what: &str, declared: &Declared, lineup: &Lineup, has: &dyn Fn(usize,
         times.push(asked.elapsed());
     }
     say(&format!("{what}: {places} places in {ANSWERS} answers"));
-    judge(times, processor_time().saturating_sub(begun));
+    judge(times, processor_time().saturating_sub(begun), true);
 }
 
-/// Says how long answers took, and what processor time all of them took, and holds both to the bars.
-fn judge(mut times: Vec<Duration>, all: Duration) {
+/// Says how long answers took, and what processor time all of them took, and holds both to the bars; who was not `alone`
+/// waited for others as well.
+fn judge(mut times: Vec<Duration>, all: Duration, alone: bool) {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     say(&format!("  median {:?}, 99 % {:?}, longest {:?}", at(0.5), at(0.99), at(1.0)));
@@ -78,7 +79,7 @@ fn judge(mut times: Vec<Duration>, all: Duration) {
     let each = all / u32::try_from(times.len()).expect("a number of answers");
     say(&format!("  {each:?} of processor time, {a_second:.0} answers a second on one core"));
     // The median: the longest are those in the midst of which somebody else had the processor.
-    assert!(at(0.5) < Duration::from_millis(1), "an answer takes less than a millisecond");
+    assert!(!alone || at(0.5) < Duration::from_millis(1), "an answer takes less than a millisecond");
     assert!(a_second > 2_000.0, "one core gives 2,000 answers a second");
 }
 

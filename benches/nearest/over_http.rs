@@ -68,7 +68,7 @@ pub(crate) fn measure(declared: &Declared, lacking: &[SlotSet]) {
         // Those of the hosts are gone by then.
         let all = all_threads().saturating_sub(begun);
         say(&format!("over HTTP, {MEMBERS} members, {RULES} rules, {hosts} at one time, bodies of {bytes} bytes"));
-        judge(times, all);
+        judge(times, all, hosts == 1);
     }
     shutdown.cancel();
     runtime.block_on(server.stopped());
