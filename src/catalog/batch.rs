@@ -121,7 +121,10 @@ impl<'t> Batch<'t> {
             Some(body) => self.entries.insert(place, body)?,
             None => self.entries.remove(place)?,
         };
-        self.dirty.entry(namespace.clone()).or_default().insert(bucket);
+        match self.dirty.get_mut(namespace) {
+            Some(dirty) => dirty.insert(bucket),
+            None => self.dirty.entry(namespace.clone()).or_default().insert(bucket),
+        };
         Ok(before.map(|body| body.value().to_vec()))
     }
 
@@ -166,10 +169,12 @@ impl<'t> Batch<'t> {
         name: &FileName,
         record: &HoldingRecord,
     ) -> Result<(), CatalogError> {
-        self.remove_holding(folder, name)?;
         self.clear_intent(folder, name)?;
         let bytes = record.encode().map_err(|source| CatalogError::Row { table: "holdings", source })?;
-        self.holdings.insert((folder.as_str(), name.as_str()), bytes.as_slice())?;
+        let before = self.holdings.insert((folder.as_str(), name.as_str()), bytes.as_slice())?;
+        if let Some(before) = before.map(|value| decode_holding(value.value())).transpose()? {
+            self.forget_holding(folder, name, &before)?;
+        }
         self.by_root.insert((record.root.as_bytes(), folder.as_str(), name.as_str()), ())?;
         let totals = self.totals_mut(folder)?;
         let (files, bytes) = held_sums(totals, record.listed);
@@ -188,12 +193,23 @@ impl<'t> Batch<'t> {
             Some(value) => decode_holding(value.value())?,
             None => return Ok(None),
         };
+        self.forget_holding(folder, name, &removed)?;
+        Ok(Some(removed))
+    }
+
+    /// What is derived from a holding goes with it.
+    fn forget_holding(
+        &mut self,
+        folder: &FolderName,
+        name: &FileName,
+        removed: &HoldingRecord,
+    ) -> Result<(), CatalogError> {
         self.by_root.remove((removed.root.as_bytes(), folder.as_str(), name.as_str()))?;
         let totals = self.totals_mut(folder)?;
         let (files, bytes) = held_sums(totals, removed.listed);
         *files = files.saturating_sub(1);
         *bytes = bytes.saturating_sub(removed.size);
-        Ok(Some(removed))
+        Ok(())
     }
 
     /// What the index wants under a name and this disk lacks.
@@ -405,7 +421,7 @@ impl<'t> Batch<'t> {
             };
             self.sums.insert(folder.clone(), stored);
         }
-        Ok(self.sums.entry(folder.clone()).or_default())
+        self.sums.get_mut(folder).ok_or(CatalogError::Damaged("totals"))
     }
 }
 

@@ -64,7 +64,7 @@ impl GrowingDigests {
         if bytes.len() as u64 > self.size - self.position {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        if bytes.len() < APART_FROM {
+        if bytes.len() < APART_FROM || self.shas.are_none() {
             beside()?;
             self.shas.update(bytes);
             return self.grow(bytes, on_pair);

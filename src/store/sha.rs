@@ -35,6 +35,11 @@ impl GrowingShas {
         Self { sha1: want_sha1.then(sha1::Sha1::new), sha256: want_sha256.then(sha2::Sha256::new), in_block: 0 }
     }
 
+    /// Whether neither is wanted.
+    pub(super) fn are_none(&self) -> bool {
+        self.sha1.is_none() && self.sha256.is_none()
+    }
+
     /// Takes the next bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         match (&mut self.sha1, &mut self.sha256) {
