@@ -96,8 +96,7 @@ impl Downloads {
     }
 
     /// What an earlier run left of the beginning of a download, as far as it proves itself; none if that is
-    /// nothing. Reads and hashes all of it. `ResourceBusy` while somebody
-    /// has it.
+    /// nothing. Reads and hashes all of it. `ResourceBusy` while somebody has it.
     pub fn take_up(&self, key: DownloadKey, shas: Shas) -> io::Result<Option<Download>> {
         let only = self.claim_key(key)?;
         let open = |path: &str| match self.disk.open(self.stage.at(path), Open::Write) {
@@ -122,8 +121,8 @@ impl Downloads {
         Ok(Some(Download { downloads: self.clone(), only, key, origin, data, tree, here, digests, claim_at }))
     }
 
-    /// Begins a download of which nothing is here, whatever was left of an earlier one. Refused with [`NoRoom`](super::room::NoRoom) where it would not fit;
-    /// `ResourceBusy` while somebody has it.
+    /// Begins a download of which nothing is here, whatever was left of an earlier one. Refused with
+    /// [`NoRoom`](super::room::NoRoom) where it would not fit; `ResourceBusy` while somebody has it.
     pub fn begin(&self, key: DownloadKey, origin: Origin, shas: Shas) -> io::Result<Download> {
         let only = self.claim_key(key)?;
         self.remove(key)?;

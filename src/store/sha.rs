@@ -25,7 +25,7 @@ pub enum Shas {
 pub(super) struct GrowingShas {
     sha1: Option<sha1::Sha1>,
     sha256: Option<sha2::Sha256>,
-    /// How many bytes are in the last block, which is not full.
+    /// Where both are wanted: how many bytes are in the last block, which is not full.
     in_block: usize,
 }
 

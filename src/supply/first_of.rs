@@ -39,9 +39,12 @@ impl Supply {
             let indexed = match self.local.look(&ask.folder, &ask.name).await {
                 Here::Held(held) => return Answer::Held(held),
                 // What has just arrived has its name before it has its row.
-                Here::NotYet => match self.landing(ask).await {
-                    Some(Some(answer)) => return answer,
-                    Some(None) => continue,
+                Here::NotYet => match self.flight_of(ask) {
+                    Some((flights, flight)) => match first_word(flights, flight, ask).await {
+                        Some(answer) => return answer,
+                        None => continue,
+                    },
+                    // It may have landed since.
                     None if look == 0 => continue,
                     None => return Answer::NotYet { retry_after: ASK_AGAIN },
                 },
@@ -75,12 +78,12 @@ impl Supply {
         Answer::NotYet { retry_after: ASK_AGAIN }
     }
 
-    /// What is said of a file's flight; `None` where it has none.
-    async fn landing(&self, ask: &Ask) -> Option<Option<Answer>> {
-        let flights = self.flights.as_ref()?;
+    /// Joins the flight of a file, if it has one.
+    fn flight_of(&self, ask: &Ask) -> Option<(&Flights, Arc<Flight>)> {
+        let flights = self.flights.as_deref()?;
         let flight = flights.of(&ask.folder, &ask.name)?;
         flight.on_asked(&ask.client);
-        Some(first_word(flights, flight, ask).await)
+        Some((flights, flight))
     }
 }
 
