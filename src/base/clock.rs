@@ -36,6 +36,21 @@ impl Clock for SystemClock {
     }
 }
 
+/// The time of a test's runtime, which jumps to the next timer while every task waits.
+#[cfg(test)]
+pub(crate) struct RuntimeClock;
+
+#[cfg(test)]
+impl Clock for RuntimeClock {
+    fn unix_ms(&self) -> u64 {
+        0
+    }
+
+    fn monotonic(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

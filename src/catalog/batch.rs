@@ -308,13 +308,14 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Records that the index names content that is not here, or with `None` that nothing is missing.
+    /// Records that the index names content that is not here, or with `None` that nothing is missing; answers with
+    /// what was missing before.
     pub fn set_missing(
         &mut self,
         folder: &FolderName,
         name: &FileName,
         record: Option<&MissingRecord>,
-    ) -> Result<(), CatalogError> {
+    ) -> Result<Option<MissingRecord>, CatalogError> {
         let key = (folder.as_str(), name.as_str());
         let before = match record {
             Some(record) => {
@@ -325,7 +326,7 @@ impl<'t> Batch<'t> {
         };
         let before = before.map(|value| decode_missing(value.value())).transpose()?;
         let totals = self.totals_mut(folder)?;
-        if let Some(before) = before {
+        if let Some(before) = &before {
             totals.missing_files = totals.missing_files.saturating_sub(1);
             totals.missing_bytes = totals.missing_bytes.saturating_sub(before.size);
         }
@@ -333,7 +334,8 @@ impl<'t> Batch<'t> {
             totals.missing_files += 1;
             totals.missing_bytes += record.size;
         }
-        self.touch(folder, name)
+        self.touch(folder, name)?;
+        Ok(before)
     }
 
     /// Records that the index names a file of `after` bytes where it named one of `before`.

@@ -16,7 +16,7 @@ use crate::{
         file::{FileRecord, MAX_FILE_BYTES},
         key::LineKey,
         name::{FileName, FolderName},
-        state::{Accepted, Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, judge},
+        state::{Accepted, Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, bucket_of, judge},
         versioned::VersionedError,
     },
 };
@@ -176,19 +176,25 @@ impl Repository {
         Ok(())
     }
 
-    /// Writes the changes.
+    /// Writes the changes, in the order of the tables: many changes then meet each page once.
     fn apply(&self, batch: &mut Batch<'_>, changes: &[Change], named_here: &NamedHere) -> Result<Applied, FollowError> {
-        let mut applied = Applied::default();
-        for change in changes {
+        let mut ordered: Vec<&Change> = changes.iter().collect();
+        ordered.sort_by_cached_key(|change| (&change.namespace, bucket_of(&change.key), &change.key));
+        let mut files = Vec::new();
+        for change in ordered {
             let before = batch.put_entry(&change.namespace, &change.key, change.body.as_deref())?;
             let Some(folder) = change.namespace.as_folder().filter(|folder| self.folders.contains_key(folder)) else {
                 continue;
             };
             let Ok(name) = FileName::from_bytes(&change.key) else { continue };
-            let before = before.as_deref().and_then(file_of);
-            let after = change.body.as_deref().and_then(file_of);
+            files.push((folder, name, before.as_deref().and_then(file_of), change.body.as_deref()));
+        }
+        files.sort_by(|(folder, name, ..), (other, next, ..)| (folder, name).cmp(&(other, next)));
+        let mut applied = Applied::default();
+        for (folder, name, before, body) in files {
+            let after = body.and_then(file_of);
             batch.note_indexed(&folder, before.map(|file| file.size), after.map(|file| file.size))?;
-            let is_removed = change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
+            let is_removed = body.is_some_and(|body| Body::value_of(body).is_none());
             let is_named = || named_here.get(&folder).is_some_and(|named| named.contains(name.as_str()));
             let end = match is_removed {
                 false => End::Unlisted,

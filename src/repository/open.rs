@@ -30,7 +30,7 @@ use crate::{
     },
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, OnceLock,
@@ -339,11 +339,11 @@ impl Repository {
             let swept = folder.staging.sweep_incoming().and_then(|()| folder.staging.sweep_kept());
             swept.map_err(RepositoryError::io("sweeping the staging of", &folder.name))?;
         }
-        self.sweep_unwanted(&BTreeSet::new())
+        self.sweep_unwanted(&HashSet::new())
     }
 
     /// Removes partials of content that the index wants no longer, those that are `under_way` aside.
-    pub fn sweep_unwanted(&self, under_way: &BTreeSet<Root>) -> Result<(), RepositoryError> {
+    pub fn sweep_unwanted(&self, under_way: &HashSet<Root>) -> Result<(), RepositoryError> {
         for folder in self.folders.values() {
             let mut stale = partial_roots(&folder.staging)
                 .map_err(RepositoryError::io("looking at the partials of", &folder.name))?;

@@ -175,11 +175,17 @@ pub(super) fn commit_arrivals(
 ) -> Result<(), RepositoryError> {
     index.write(|batch| {
         for (name, wanted, stat) in published {
-            if batch.missing(folder, name)? == Some(*wanted) {
-                batch.set_missing(folder, name, None)?;
-            }
-            let listed = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
-            let listed = listed.is_some_and(|body| Body::value_of(&body).is_some());
+            let listed = match batch.set_missing(folder, name, None)? {
+                // What is missing is missing because the index names it.
+                Some(missing) if missing == *wanted => true,
+                missing => {
+                    if let Some(other) = missing {
+                        batch.set_missing(folder, name, Some(&other))?;
+                    }
+                    let entry = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
+                    entry.is_some_and(|body| Body::value_of(&body).is_some())
+                }
+            };
             let (root, size) = (wanted.root, wanted.size);
             let holding = HoldingRecord { root, size, modified_ns: stat.modified_ns, inode: stat.inode, listed };
             batch.put_holding(folder, name, &holding)?;

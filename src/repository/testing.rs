@@ -5,7 +5,10 @@ use super::{
     RepositoryConfig, RepositoryError,
 };
 use crate::{
-    base::{clock::Clock, read_at::ReadAt},
+    base::{
+        clock::{Clock, SharedClock},
+        read_at::ReadAt,
+    },
     domain::{
         digest::Root,
         file::FileRecord,
@@ -75,7 +78,7 @@ pub(crate) fn root_of(bytes: &[u8]) -> Root {
 /// Opens a repository; `seed` tells apart the line keys and nonces that it draws.
 pub(crate) fn open_on(
     disk: SharedDisk,
-    clock: Arc<StandingClock>,
+    clock: SharedClock,
     role: Role,
     top: &Path,
     seed: u8,

@@ -173,26 +173,13 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::clock::{Clock, SystemClock};
-    use std::{fs, time::Instant};
+    use crate::base::clock::{Clock, RuntimeClock, SystemClock};
+    use std::fs;
     use tempfile::TempDir;
     use tokio::time::timeout;
 
     /// Far above what any event takes: a test that waits this long has failed.
     const PATIENCE: Duration = Duration::from_secs(90);
-
-    /// The runtime's clock, which jumps to the next timer while every task waits.
-    struct RuntimeClock;
-
-    impl Clock for RuntimeClock {
-        fn unix_ms(&self) -> u64 {
-            0
-        }
-
-        fn monotonic(&self) -> Instant {
-            tokio::time::Instant::now().into_std()
-        }
-    }
 
     fn name(name: &str) -> FileName {
         FileName::new(name).unwrap()

@@ -15,11 +15,11 @@ use std::{
 use tokio::{sync::mpsc, task::JoinError};
 
 /// Arrivals that wait for a commit; their bytes are on disk already.
-const ARRIVALS: usize = 2_048;
+const ARRIVALS: usize = 2 * GROUP;
 /// Arrivals that share one commit at most.
-const GROUP: usize = 1_000;
+const GROUP: usize = 1_024;
 /// Commits are at least this far apart: each costs several syncs, and a burst shares them. The first of
-/// a burst waits for nothing.
+/// a burst waits for nothing, nor does a full group.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of files that were under way.
@@ -86,8 +86,7 @@ async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<Arriv
     while arrivals.recv_many(&mut group, GROUP).await > 0 {
         let wait = commits.wait(repository.clock().monotonic());
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-            group.extend(std::iter::from_fn(|| arrivals.try_recv().ok()).take(GROUP));
+            tokio::time::timeout(wait, fill(&mut arrivals, &mut group)).await.ok();
         }
         commits.on_step(repository.clock().monotonic());
         let (arrived, repository) = (std::mem::take(&mut group), repository.clone());
@@ -97,6 +96,11 @@ async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<Arriv
             outcomes.send(outcome).await.ok();
         }
     }
+}
+
+/// Until the group is full; what has come by then stays in it if nobody waits so long.
+async fn fill(arrivals: &mut mpsc::Receiver<Arrived>, group: &mut Vec<Arrived>) {
+    while group.len() < GROUP && arrivals.recv_many(group, GROUP - group.len()).await > 0 {}
 }
 
 fn on_published(published: Result<Vec<Outcome>, JoinError>) -> Vec<Outcome> {
@@ -168,7 +172,44 @@ pub(super) fn failure_of(error: &RepositoryError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        base::clock::RuntimeClock,
+        catalog::MissingRecord,
+        domain::member::Role,
+        repository::testing::{Place, folder, name, open_on, root_of},
+    };
     use std::io;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_group_is_published_at_once_and_a_part_of_one_waits_for_others() {
+        let place = Place::in_memory();
+        let repository = open_on(place.disk(), Arc::new(RuntimeClock), Role::Secondary, place.top.path(), place.seed);
+        let repository = Arc::new(repository.unwrap());
+        let arrived = |n: usize| {
+            let wanted = MissingRecord { root: root_of(b""), size: 0, modified: 0 };
+            let staged = repository.staging(&folder()).unwrap().stage_bytes(b"", 0).unwrap();
+            let item = Item { folder: folder(), name: name(&n.to_string()), wanted };
+            Arrived { item, staged, resumes: false, _claim: None }
+        };
+        let (arrivals, arrivals_rx) = mpsc::channel(ARRIVALS);
+        let (outcomes, mut outcomes_rx) = mpsc::channel(ARRIVALS);
+        (0..2 * GROUP).for_each(|n| arrivals.try_send(arrived(n)).unwrap());
+        let begun = tokio::time::Instant::now();
+        let publishing = tokio::spawn(publish(repository.clone(), arrivals_rx, outcomes));
+        let mut published = async |count: usize| {
+            let mut left = count;
+            while left > 0 {
+                let Some(Outcome::Done(items)) = outcomes_rx.recv().await else { continue };
+                left -= items.len();
+            }
+            begun.elapsed()
+        };
+        assert_eq!(published(2 * GROUP).await, Duration::ZERO);
+        arrivals.try_send(arrived(2 * GROUP)).unwrap();
+        assert_eq!(published(1).await, COMMIT_EVERY);
+        drop(arrivals);
+        publishing.await.unwrap();
+    }
 
     #[test]
     fn a_full_disk_is_known_as_one_wherever_it_shows() {

@@ -8,7 +8,7 @@ use crate::{
     },
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -95,8 +95,8 @@ impl Retry {
 #[derive(Default)]
 pub(super) struct Plan {
     /// What is under way, by name and by content.
-    names: BTreeMap<Key, MissingRecord>,
-    roots: BTreeSet<Root>,
+    names: HashMap<Key, MissingRecord>,
+    roots: HashSet<Root>,
     /// Whether a file was left for later because its name or content is under way.
     held_back: bool,
     retries: BTreeMap<Key, Retry>,
@@ -173,7 +173,7 @@ impl Plan {
     }
 
     /// Content that is under way.
-    pub(super) fn roots(&self) -> &BTreeSet<Root> {
+    pub(super) fn roots(&self) -> &HashSet<Root> {
         &self.roots
     }
 
