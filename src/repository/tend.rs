@@ -45,7 +45,7 @@ const SETTLED: usize = 1_024;
 /// Batches of files that share one commit at most: some 4,000 small files.
 const GROUP: usize = 64;
 /// Commits are at least this far apart: each costs several syncs, and a burst shares them. The first
-/// of a burst waits for nothing.
+/// of a burst waits for nothing, nor does a full group.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 /// An immutable file that changed while it was read is looked at again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -451,15 +451,16 @@ async fn join<T>(task: &mut Option<JoinHandle<Result<T, RepositoryError>>>) -> R
     }
 }
 
+/// What has come after `wait`, or as soon as there is a full group; what has come by then stays in `group` if this is
+/// dropped. Waits for something to come.
 async fn receive_after(
     wait: Duration,
     outcomes: &mut mpsc::Receiver<Vec<Outcome>>,
     group: &mut Vec<Vec<Outcome>>,
 ) -> usize {
-    if !wait.is_zero() {
-        tokio::time::sleep(wait).await;
-    }
-    outcomes.recv_many(group, GROUP).await
+    let filled = async { while group.len() < GROUP && outcomes.recv_many(group, GROUP - group.len()).await > 0 {} };
+    tokio::time::timeout(wait, filled).await.ok();
+    if group.is_empty() { outcomes.recv_many(group, GROUP).await } else { group.len() }
 }
 
 async fn sleep_until(wake: Option<Instant>) {

@@ -361,3 +361,25 @@ async fn a_scan_that_is_asked_for_is_under_way_until_what_it_found_was_looked_at
     }
     tended.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_group_of_looks_waits_for_nothing_and_what_came_outlives_another_event() {
+    const WAIT: Duration = Duration::from_millis(100);
+    let (tx, mut rx) = mpsc::channel(GROUP + 1);
+    (0..=GROUP).for_each(|_| tx.try_send(Vec::new()).unwrap());
+    let (begun, mut group) = (tokio::time::Instant::now(), Vec::new());
+    assert_eq!(receive_after(WAIT, &mut rx, &mut group).await, GROUP);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    group.clear();
+    tokio::select! {
+        biased;
+        n = receive_after(WAIT, &mut rx, &mut group) => panic!("{n} batches before the time"),
+        () = tokio::time::sleep(WAIT / 2) => {}
+    }
+    tx.try_send(Vec::new()).unwrap();
+    assert_eq!(receive_after(WAIT / 2, &mut rx, &mut group).await, 2);
+    assert_eq!(begun.elapsed(), WAIT);
+    group.clear();
+    drop(tx);
+    assert_eq!(receive_after(WAIT, &mut rx, &mut group).await, 0);
+}
