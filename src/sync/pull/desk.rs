@@ -12,14 +12,17 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinError};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinError,
+};
 
 /// Arrivals that wait for a commit; their bytes are on disk already.
 const ARRIVALS: usize = 2 * GROUP;
 /// Arrivals that share one commit at most.
-const GROUP: usize = 1_024;
+const GROUP: usize = 2_048;
 /// Commits are at least this far apart: each costs several syncs, and a burst shares them. The first of
-/// a burst waits for nothing, nor does a full group.
+/// a burst waits for nothing, nor does a full group, nor the last of a burst.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of files that were under way.
@@ -43,6 +46,7 @@ struct Arrived {
 pub(super) struct Desk {
     arrivals: mpsc::Sender<Arrived>,
     outcomes: mpsc::Sender<Outcome>,
+    all_came: Arc<Notify>,
 }
 
 impl Desk {
@@ -52,8 +56,14 @@ impl Desk {
     ) -> (Self, impl Future<Output = ()> + use<>, mpsc::Receiver<Outcome>) {
         let (arrivals, arrivals_rx) = mpsc::channel(ARRIVALS);
         let (outcomes, outcomes_rx) = mpsc::channel(ARRIVALS);
-        let publishing = publish(repository, arrivals_rx, outcomes.clone());
-        (Self { arrivals, outcomes }, publishing, outcomes_rx)
+        let all_came = Arc::new(Notify::new());
+        let publishing = publish(repository, arrivals_rx, outcomes.clone(), all_came.clone());
+        (Self { arrivals, outcomes, all_came }, publishing, outcomes_rx)
+    }
+
+    /// Nothing is under way: what has arrived waits for nothing else.
+    pub(super) fn on_all_came(&self) {
+        self.all_came.notify_one();
     }
 
     /// A whole file in a partial, which a failed publication leaves for the next try.
@@ -80,13 +90,23 @@ impl Desk {
 }
 
 /// Publishes arrivals, as many in one commit as are there.
-async fn publish(repository: Arc<Repository>, mut arrivals: mpsc::Receiver<Arrived>, outcomes: mpsc::Sender<Outcome>) {
+async fn publish(
+    repository: Arc<Repository>,
+    mut arrivals: mpsc::Receiver<Arrived>,
+    outcomes: mpsc::Sender<Outcome>,
+    all_came: Arc<Notify>,
+) {
     let mut group = Vec::new();
     let mut commits = Spacing::new(COMMIT_EVERY);
     while arrivals.recv_many(&mut group, GROUP).await > 0 {
         let wait = commits.wait(repository.clock().monotonic());
         if !wait.is_zero() {
-            tokio::time::timeout(wait, fill(&mut arrivals, &mut group)).await.ok();
+            tokio::select! {
+                biased;
+                () = fill(&mut arrivals, &mut group) => {}
+                () = all_came.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
         }
         commits.on_step(repository.clock().monotonic());
         let (arrived, repository) = (std::mem::take(&mut group), repository.clone());
@@ -181,7 +201,7 @@ mod tests {
     use std::io;
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_group_is_published_at_once_and_a_part_of_one_waits_for_others() {
+    async fn a_full_group_and_the_last_files_are_published_at_once_and_a_part_of_a_group_waits_for_others() {
         let place = Place::in_memory();
         let repository = open_on(place.disk(), Arc::new(RuntimeClock), Role::Secondary, place.top.path(), place.seed);
         let repository = Arc::new(repository.unwrap());
@@ -195,7 +215,8 @@ mod tests {
         let (outcomes, mut outcomes_rx) = mpsc::channel(ARRIVALS);
         (0..2 * GROUP).for_each(|n| arrivals.try_send(arrived(n)).unwrap());
         let begun = tokio::time::Instant::now();
-        let publishing = tokio::spawn(publish(repository.clone(), arrivals_rx, outcomes));
+        let all_came = Arc::new(Notify::new());
+        let publishing = tokio::spawn(publish(repository.clone(), arrivals_rx, outcomes, all_came.clone()));
         let mut published = async |count: usize| {
             let mut left = count;
             while left > 0 {
@@ -207,6 +228,9 @@ mod tests {
         assert_eq!(published(2 * GROUP).await, Duration::ZERO);
         arrivals.try_send(arrived(2 * GROUP)).unwrap();
         assert_eq!(published(1).await, COMMIT_EVERY);
+        (0..2).for_each(|n| arrivals.try_send(arrived(2 * GROUP + 1 + n)).unwrap());
+        all_came.notify_one();
+        assert_eq!(published(2).await, COMMIT_EVERY);
         drop(arrivals);
         publishing.await.unwrap();
     }

@@ -70,6 +70,9 @@ pub(super) async fn run(
             };
             fetcher.streams.spawn(tasks.track_future(stream.fetch(job)));
         }
+        if fetcher.streams.is_empty() {
+            desk.on_all_came();
+        }
         let idle = fetcher.idle_until(shared.clock().monotonic());
         tokio::select! {
             Some(ended) = fetcher.streams.join_next() => ended??,
