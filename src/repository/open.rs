@@ -28,12 +28,13 @@ use crate::{
         partial::{partial_roots, sweep_partials},
         staging::{OpenStagingError, Staging},
     },
+    watch::Own,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     path::PathBuf,
     sync::{
-        Mutex, MutexGuard, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{
             AtomicBool, AtomicU64,
             Ordering::{self, Relaxed},
@@ -102,6 +103,8 @@ pub(super) struct Folder {
     pub(super) progress: Progress,
     /// Rows of files that hosts asked for lately.
     pub(super) asked_rows: AskedRows,
+    /// What is moved into it here, of which the watch need not tell.
+    pub(super) own: Arc<Own>,
 }
 
 /// How far the running scan has come.
@@ -394,6 +397,7 @@ fn open_folder(disk: &SharedDisk, state: &StateDir, config: &FolderConfig) -> Re
         adopted: AtomicBool::new(adopted),
         progress: Progress::default(),
         asked_rows: AskedRows::default(),
+        own: Arc::default(),
     })
 }
 

@@ -97,9 +97,11 @@ impl Repository {
         let mut published: Vec<(FileName, MissingRecord, Stat)> = Vec::with_capacity(wanted.len());
         let mut failed = None;
         for arrival in &wanted {
+            open.own.expect(&arrival.name, self.clock.monotonic());
             match self.publish_staged(open, &arrival.staged, &arrival.name, replaced.contains(&arrival.name)) {
                 Ok(stat) => published.push((arrival.name.clone(), arrival.wanted, stat)),
                 Err(error) => {
+                    open.own.withdraw(&arrival.name);
                     open.staging.discard(&arrival.staged).map_err(RepositoryError::io("discarding", &arrival.name))?;
                     failed = Some(error);
                 }
@@ -301,6 +303,8 @@ mod tests {
         let failed = child.receive(vec![arrival(&child, "sub/a", b"sub/a"), arrival(&child, "b", b"b")]);
         assert!(matches!(failed, Err(RepositoryError::Io { .. })), "{failed:?}");
         assert!(is_held(&child, "b") && is_missing(&child, "sub/a"));
+        let own = child.folders.values().map(|folder| folder.own.names()).next().unwrap();
+        assert_eq!(own, ["b".to_owned()].into(), "what took its name comes as this node's own");
         assert_eq!(staged_files(&below), 0);
     }
 

@@ -162,8 +162,9 @@ impl Tend {
 
     async fn watch(&self, settled: mpsc::Sender<Settled>) -> Option<Watch> {
         let path = self.repository.folder_path(&self.folder).filter(|_| self.watched)?.clone();
+        let own = self.repository.folders.get(&self.folder)?.own.clone();
         let (place, clock) = (path.clone(), self.repository.clock().clone());
-        let started = tasks::blocking(move || Watch::start(&place, clock, settled)).await.ok()?;
+        let started = tasks::blocking(move || Watch::start(&place, clock, own, settled)).await.ok()?;
         match started {
             Ok(watch) => Some(watch),
             Err(error) => {

@@ -3,6 +3,7 @@
 use super::{
     inbox::Inbox,
     inotify::{Health, WatchError, Watcher},
+    own::Own,
     settle::{FileEvent, Settle, Settled},
 };
 use crate::{base::clock::SharedClock, domain::name::FileName};
@@ -38,13 +39,17 @@ pub struct Watch {
 
 impl Watch {
     /// Watches `path` and tells `tx` what has settled, for as long as both live. Whatever happens
-    /// after this returned is told; what was there before is for a first scan to find.
+    /// after this returned is told, unless it is `own`; what was there before is for a first scan to find.
     ///
     /// Must be called within a Tokio runtime; blocks while the directories beneath are walked.
-    pub fn start(path: &Path, clock: SharedClock, tx: Sender<Settled>) -> Result<Self, WatchError> {
+    pub fn start(path: &Path, clock: SharedClock, own: Arc<Own>, tx: Sender<Settled>) -> Result<Self, WatchError> {
         let inbox = Arc::new(Inbox::default());
-        let sink = inbox.clone();
-        let watcher = Watcher::start(path, move |event| sink.push(event))?;
+        let (sink, time) = (inbox.clone(), clock.clone());
+        let watcher = Watcher::start(path, move |event| {
+            if own.is_news(&event, time.monotonic()) {
+                sink.push(event);
+            }
+        })?;
         if watcher.health().unwatched_part().is_some() {
             inbox.push(FileEvent::Overflow);
         }
@@ -273,13 +278,33 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(home.path().join("file"), "x").unwrap();
         let (tx, mut rx) = mpsc::channel(8);
-        let _watch = Watch::start(&root, Arc::new(SystemClock), tx).unwrap();
+        let _watch = Watch::start(&root, Arc::new(SystemClock), Arc::default(), tx).unwrap();
 
         fs::create_dir(root.join("sub")).unwrap();
         assert_eq!(next(&mut rx).await, Settled::Directory(name("sub")));
         let inside = format!("sub/{}", immutable(1));
         fs::rename(home.path().join("file"), root.join(&inside)).unwrap();
         assert_eq!(next(&mut rx).await, Settled::Arrived(name(&inside)));
+    }
+
+    #[tokio::test]
+    async fn what_this_program_moves_in_is_not_told_and_what_another_does_is() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let (tx, mut rx) = mpsc::channel(8);
+        let own = Arc::new(Own::default());
+        let _watch = Watch::start(&root, Arc::new(SystemClock), own.clone(), tx).unwrap();
+
+        let move_in = |name: &FileName| {
+            fs::write(home.path().join("file"), "x").unwrap();
+            fs::rename(home.path().join("file"), root.join(name.as_str())).unwrap();
+        };
+        own.expect(&immutable(1), SystemClock.monotonic());
+        [1, 2].map(immutable).iter().for_each(move_in);
+        assert_eq!(next(&mut rx).await, Settled::Arrived(immutable(2)));
+        move_in(&immutable(1));
+        assert_eq!(next(&mut rx).await, Settled::Arrived(immutable(1)));
     }
 
     #[tokio::test(start_paused = true)]

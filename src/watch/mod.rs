@@ -12,8 +12,10 @@
 mod driver;
 mod inbox;
 mod inotify;
+mod own;
 mod settle;
 
 pub use driver::Watch;
 pub use inotify::{WatchError, Watcher};
+pub use own::Own;
 pub use settle::{FileEvent, MAX_PENDING, Settle, Settled};
