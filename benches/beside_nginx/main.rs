@@ -5,7 +5,7 @@
 //!     cargo bench --bench beside_nginx -- --runs 5 --scale 0.1 small
 //!     TMPDIR=/var/tmp cargo bench --bench beside_nginx     on another file system than /dev/shm
 //!
-//! Works in a network of its own. Needs root, nginx, and about 6 GB of memory for all sections. Both servers get the
+//! Works in a network of its own. Needs root, nginx, and about 12 GB of memory for all sections. Both servers get the
 //! same requests from the same program, in turn. Where other programs use the machine, read the servers' CPU time: it
 //! hardly depends on them.
 

@@ -46,7 +46,7 @@ impl Own {
         self.take(name);
     }
 
-    /// Whether anybody has to hear of an event that came at `now`.
+    /// Whether anybody has to hear of an event that came at `now`; what is expected counts once.
     pub(super) fn is_news(&self, event: &FileEvent, now: Instant) -> bool {
         match event {
             FileEvent::Arrived(name) => self.take(name).is_none_or(|until| until < now),
