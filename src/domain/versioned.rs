@@ -3,6 +3,9 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+/// What most values fit in: a digest, and some numbers.
+const USUAL_BYTES: usize = 64;
+
 /// A stored value that can't be read, or one that can't be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionedError {
@@ -27,7 +30,9 @@ pub enum VersionedError {
 
 /// `version`, then `value`.
 pub fn encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, VersionedError> {
-    postcard::to_extend(value, vec![version]).map_err(VersionedError::Malformed)
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(version);
+    postcard::to_extend(value, bytes).map_err(VersionedError::Malformed)
 }
 
 /// Reads what [`encode`] wrote with `known`, to the last byte.

@@ -79,10 +79,9 @@ pub enum RepositoryError {
 impl RepositoryError {
     /// What became of the file `what` while `doing` something; lack of room is told apart.
     pub fn io(doing: &'static str, what: impl ToString) -> impl FnOnce(io::Error) -> Self {
-        let what = what.to_string();
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { doing, what, source },
-            _ => Self::Io { doing, what, source },
+        move |source| match (source.kind(), what.to_string()) {
+            (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, what) => Self::NoRoom { doing, what, source },
+            (_, what) => Self::Io { doing, what, source },
         }
     }
 }

@@ -12,7 +12,7 @@ use bao_tree::{
     iter::{BaoChunk, ResponseIter},
 };
 pub use bao_tree::{TreeNode, blake3::Hash};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::{io, ops::Range, sync::Arc};
 
 /// Length in bytes of the segment for `range` (grown to whole groups) of a blob of `size` bytes.
@@ -40,7 +40,10 @@ fn pairs_above(groups: u64, wanted: &Range<u64>) -> u64 {
 
 /// Makes a segment from data and outboard, without verifying either.
 pub struct SegmentEncoder {
-    walk: ResponseIter,
+    /// None over a blob of one group: its bytes are all there is.
+    walk: Option<ResponseIter>,
+    /// Bytes of the segment that are still to come.
+    left: u64,
     tree: BaoTree,
     data: Arc<dyn ReadAt>,
     outboard: Option<Arc<dyn ReadAt>>,
@@ -50,32 +53,47 @@ impl SegmentEncoder {
     /// An encoder for `range`, grown to whole groups, of a blob of `size` bytes. A blob of more than one
     /// group needs its outboard.
     pub fn new(size: u64, range: Range<u64>, data: Arc<dyn ReadAt>, outboard: Option<Arc<dyn ReadAt>>) -> Self {
-        let tree = tree(size);
-        Self { walk: walk(tree, range), tree, data, outboard }
+        let (tree, left) = (tree(size), encoded_len(size, &range));
+        Self { walk: (size > GROUP_BYTES).then(|| walk(tree, range)), left, tree, data, outboard }
     }
 
     /// The next bytes of the segment, about `target_bytes` of them: at most one group more. `None` at
     /// its end.
     pub fn next_batch(&mut self, target_bytes: usize) -> io::Result<Option<Bytes>> {
-        let mut batch = BytesMut::with_capacity(target_bytes.saturating_add(GROUP_BYTES as usize));
-        while batch.len() < target_bytes.max(1) {
-            let Some(item) = self.walk.next() else { break };
-            self.append(&item, &mut batch)?;
-        }
-        Ok((!batch.is_empty()).then(|| batch.freeze()))
+        let mut batch = Vec::new();
+        self.append_to(&mut batch, target_bytes)?;
+        Ok((!batch.is_empty()).then(|| batch.into()))
     }
 
-    fn append(&self, item: &BaoChunk, batch: &mut BytesMut) -> io::Result<()> {
-        let at = batch.len();
-        batch.resize(at + item.size(), 0);
-        match item {
-            BaoChunk::Leaf { start_chunk, .. } => self.data.read_exact_at(&mut batch[at..], start_chunk.to_bytes()),
-            BaoChunk::Parent { node, .. } => {
-                let outboard = self.outboard.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
-                outboard.read_exact_at(&mut batch[at..], pair_offset(self.tree, *node)?)
+    /// Appends the next bytes of the segment until `out` has about `target_bytes`: at most one group more. Whether
+    /// there may be more of them.
+    pub fn append_to(&mut self, out: &mut Vec<u8>, target_bytes: usize) -> io::Result<bool> {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let Some(walk) = &mut self.walk else {
+            self.left = 0;
+            read_to(out, left, &*self.data, 0)?;
+            return Ok(false);
+        };
+        out.reserve(left.min(target_bytes.saturating_add(GROUP_BYTES as usize).saturating_sub(out.len())));
+        while out.len() < target_bytes.max(1) {
+            let Some(item) = walk.next() else { return Ok(false) };
+            match item {
+                BaoChunk::Leaf { start_chunk, .. } => read_to(out, item.size(), &*self.data, start_chunk.to_bytes())?,
+                BaoChunk::Parent { node, .. } => {
+                    let outboard = self.outboard.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+                    read_to(out, item.size(), &**outboard, pair_offset(self.tree, node)?)?;
+                }
             }
+            self.left = self.left.saturating_sub(item.size() as u64);
         }
+        Ok(true)
     }
+}
+
+fn read_to(out: &mut Vec<u8>, len: usize, from: &dyn ReadAt, offset: u64) -> io::Result<()> {
+    let at = out.len();
+    out.resize(at + len, 0);
+    from.read_exact_at(&mut out[at..], offset)
 }
 
 /// Where an inner node is in an outboard.

@@ -20,7 +20,7 @@ const LENGTH_BYTES: usize = 4;
 const TYPE_BYTES: usize = 2;
 const HEADER_BYTES: usize = LENGTH_BYTES + TYPE_BYTES;
 
-/// Least room for one read: a control stream of small frames costs no more than this.
+/// Least room that is made for reading: a control stream of small frames costs no more than this.
 const LEAST_READ_BYTES: usize = 4 * 1024;
 /// Most room that is made for bytes that have not arrived: one group.
 const MOST_READ_BYTES: usize = 64 * 1024;
@@ -75,6 +75,8 @@ pub struct FrameReader<R> {
     inner: R,
     buffer: BytesMut,
     limit: usize,
+    /// Least room that is made for reading.
+    least_room: usize,
     /// Bytes are read in turns of a ceiling, and how urgently.
     pace: Option<(Throttle, Urgency)>,
 }
@@ -87,12 +89,19 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// A reader of frames up to `limit` bytes, their length included.
     pub fn with_limit(inner: R, limit: usize) -> Self {
-        Self { inner, buffer: BytesMut::new(), limit: limit.min(MAX_FRAME_BYTES), pace: None }
+        Self {
+            inner,
+            buffer: BytesMut::new(),
+            limit: limit.min(MAX_FRAME_BYTES),
+            least_room: LEAST_READ_BYTES,
+            pace: None,
+        }
     }
 
-    /// Reads content below a ceiling: what is read lets the peer send as much.
+    /// Reads content below a ceiling: what is read lets the peer send as much. Small files then share the room of one
+    /// read.
     pub fn below(self, throttle: &Throttle, urgency: Urgency) -> Self {
-        Self { pace: Some((throttle.clone(), urgency)), ..self }
+        Self { pace: Some((throttle.clone(), urgency)), least_room: MOST_READ_BYTES, ..self }
     }
 
     /// The next frame of a known type; `None` where the stream ends between frames. Nothing is lost
@@ -109,7 +118,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Exactly `length` raw bytes. Nothing is lost when the future is dropped.
     pub async fn read_raw(&mut self, length: usize) -> Result<Bytes, ReadFrameError> {
-        self.buffer.reserve(length.saturating_sub(self.buffer.len()).min(MOST_RAW_BYTES));
+        self.make_room(length.saturating_sub(self.buffer.len()).min(MOST_RAW_BYTES));
         self.fill(length).await?;
         let bytes = self.buffer.split_to(length).freeze();
         self.release();
@@ -155,8 +164,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn fill(&mut self, wanted: usize) -> Result<(), ReadFrameError> {
         while self.buffer.len() < wanted {
-            let missing = wanted - self.buffer.len();
-            self.buffer.reserve(missing.clamp(LEAST_READ_BYTES, MOST_READ_BYTES));
+            self.make_room((wanted - self.buffer.len()).min(MOST_READ_BYTES));
             let turn = self.pace.as_ref().map_or(usize::MAX, |(throttle, _)| throttle.turn_bytes());
             let mut room = (&mut self.buffer).limit(turn);
             let read = self.inner.read_buf(&mut room).await.map_err(ReadFrameError::Io)?;
@@ -168,6 +176,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             }
         }
         Ok(())
+    }
+
+    /// Room for so many bytes more. What was taken out of the buffer keeps its memory: room is made in large steps.
+    fn make_room(&mut self, bytes: usize) {
+        if self.buffer.capacity() - self.buffer.len() < bytes {
+            self.buffer.reserve(bytes.max(self.least_room));
+        }
     }
 
     /// Gives back the room of a large frame.
@@ -254,6 +269,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 mod tests {
     use super::*;
     use crate::{
+        base::clock::SystemClock,
         domain::{
             digest::Root,
             key::NodeKey,
@@ -263,7 +279,7 @@ mod tests {
     };
     use data_encoding::HEXLOWER;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, sync::Arc};
 
     const FIXTURE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/frames-v1.txt"));
 
@@ -481,6 +497,17 @@ mod tests {
         let mut reader = FrameReader::new(&claim[..]);
         assert!(reader.read_raw(usize::MAX).await.is_err());
         assert!(reader.buffer.capacity() <= claim.len() + MOST_RAW_BYTES, "{}", reader.buffer.capacity());
+    }
+
+    #[tokio::test]
+    async fn small_files_share_the_room_of_one_read() {
+        let (bytes, throttle) = ([7; 60_000], Throttle::unlimited(Arc::new(SystemClock)));
+        let mut reader = FrameReader::new(&bytes[..]).below(&throttle, Urgency::Whenever);
+        let first = reader.read_raw(4_096).await.unwrap();
+        for n in 1..10 {
+            let next = reader.read_raw(4_096).await.unwrap();
+            assert_eq!(next.as_ptr() as usize, first.as_ptr() as usize + n * 4_096);
+        }
     }
 
     #[tokio::test]

@@ -155,9 +155,9 @@ impl Plan {
             retry.met_in = self.passes;
             retry.wanted == item.wanted.root && retry.at > now
         });
-        let is_under_way = self.names.get(&key) == Some(&item.wanted);
-        let in_the_way = self.names.contains_key(&key) || self.roots.contains(&item.wanted.root);
-        self.held_back |= !waits && in_the_way && !is_under_way;
+        let under_way = self.names.get(&key);
+        let in_the_way = under_way.is_some() || self.roots.contains(&item.wanted.root);
+        self.held_back |= !waits && in_the_way && under_way != Some(&item.wanted);
         !waits && !in_the_way
     }
 

@@ -78,8 +78,9 @@ impl Stream {
                     Turn::Fetched => Some(LocalSource::Nothing),
                     Turn::Waits => None,
                 };
-                let held = repository.holds_any(folder, name)?;
-                Ok::<_, RepositoryError>((source, mirroring.fetches(name, held)))
+                let fetches = mirroring.fetches(name, false)
+                    || mirroring.fetches(name, true) && repository.holds_any(folder, name)?;
+                Ok::<_, RepositoryError>((source, fetches))
             };
             job.into_iter().map(|item| (look(&item), item)).collect::<Vec<_>>()
         });

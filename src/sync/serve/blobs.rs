@@ -82,13 +82,15 @@ impl Sender {
 
     /// The next bytes; `None` when every item is answered.
     fn next_bytes(&mut self) -> Result<Option<Bytes>, ServeError> {
-        let mut out: Vec<u8> = Vec::new();
-        loop {
+        let mut out = Vec::new();
+        if self.items.len() > 1 {
+            out.reserve(STEP_BYTES + GROUP_BYTES as usize);
+        }
+        while out.len() < STEP_BYTES {
             if let Some(segment) = self.segments.front_mut() {
-                match segment.next_batch(STEP_BYTES) {
-                    Ok(Some(bytes)) if out.is_empty() && bytes.len() >= STEP_BYTES / 2 => return Ok(Some(bytes)),
-                    Ok(Some(bytes)) => out.extend_from_slice(&bytes),
-                    Ok(None) => _ = self.segments.pop_front(),
+                match segment.append_to(&mut out, STEP_BYTES) {
+                    Ok(true) => {}
+                    Ok(false) => _ = self.segments.pop_front(),
                     // What was granted can't be taken back: the stream ends short.
                     Err(source) => {
                         let what = "content for a member".into();
@@ -98,12 +100,10 @@ impl Sender {
             } else if let Some(item) = self.items.pop_front() {
                 out.extend(self.answer(&item)?);
             } else {
-                return Ok((!out.is_empty()).then(|| out.into()));
-            }
-            if out.len() >= STEP_BYTES {
-                return Ok(Some(out.into()));
+                break;
             }
         }
+        Ok((!out.is_empty()).then(|| out.into()))
     }
 
     fn answer(&mut self, item: &GetItem) -> Result<Vec<u8>, ServeError> {
