@@ -44,11 +44,13 @@ impl Watch {
     /// Must be called within a Tokio runtime; blocks while the directories beneath are walked.
     pub fn start(path: &Path, clock: SharedClock, own: Arc<Own>, tx: Sender<Settled>) -> Result<Self, WatchError> {
         let inbox = Arc::new(Inbox::default());
-        let (sink, time) = (inbox.clone(), clock.clone());
-        let watcher = Watcher::start(path, move |event| {
-            if own.is_news(&event, time.monotonic()) {
-                sink.push(event);
+        let (sink, time, known) = (inbox.clone(), clock.clone(), own.clone());
+        let is_own = move |name: &FileName| own.is_own(name, time.monotonic());
+        let watcher = Watcher::start(path, is_own, move |event| {
+            if event == FileEvent::Overflow {
+                known.forget();
             }
+            sink.push(event);
         })?;
         if watcher.health().unwatched_part().is_some() {
             inbox.push(FileEvent::Overflow);
@@ -198,7 +200,7 @@ mod tests {
     fn quiet(capacity: usize) -> (TempDir, Arc<Inbox>, Watch, Receiver<Settled>) {
         let root = tempfile::tempdir().unwrap();
         let inbox = Arc::new(Inbox::default());
-        let watcher = Watcher::start(root.path(), drop).unwrap();
+        let watcher = Watcher::start(root.path(), |_| false, drop).unwrap();
         let (tx, rx) = mpsc::channel(capacity);
         let watch = Watch::spawn(Driver::new(watcher, Arc::new(RuntimeClock), inbox.clone()), tx);
         (root, inbox, watch, rx)

@@ -1,7 +1,8 @@
 //! The shell over the operating system's events: turns them into [`FileEvent`]s.
 //!
 //! It never waits for files to settle and never opens one; a new name is looked at once (`lstat`),
-//! to tell a hard link, a directory and a symbolic link from a file that is about to be written.
+//! to tell a hard link, a directory and a symbolic link from a file that is about to be written. One that
+//! was moved in by this program is passed over.
 //! Opens and reads are not asked for: serving a file is no event. A name that can't be mirrored is
 //! told of when it comes and when it goes; nothing is told of what is beneath such a directory.
 //!
@@ -119,15 +120,20 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches `path`; events from here on go to `on_event`, on a thread of the watcher's own. While
-    /// `on_event` runs the system's queue fills, so it should be short. Blocks while the directories
+    /// Watches `path`; events from here on go to `on_event`, on a thread of the watcher's own, unless
+    /// `is_own` says of what was moved to a name that nobody has to hear of it. While they run the
+    /// system's queue fills, so they should be short. Blocks while the directories
     /// beneath are walked. A folder with more directories than may be watched is watched in part.
-    pub fn start(path: &Path, mut on_event: impl FnMut(FileEvent) + Send + 'static) -> Result<Self, WatchError> {
+    pub fn start(
+        path: &Path,
+        is_own: impl Fn(&FileName) -> bool + Send + 'static,
+        mut on_event: impl FnMut(FileEvent) + Send + 'static,
+    ) -> Result<Self, WatchError> {
         let (root, health) = (path.to_owned(), Arc::new(Health::default()));
         let seen_by = health.clone();
         let handler = move |event: notify::Result<Event>| {
             let told = |e| on_error(&root, &seen_by, e);
-            if let Some(event) = event.map_or_else(told, |event| translate(&root, &seen_by, &event)) {
+            if let Some(event) = event.map_or_else(told, |event| translate(&root, &seen_by, &is_own, &event)) {
                 on_event(event);
             }
         };
@@ -205,7 +211,7 @@ fn on_error(root: &Path, health: &Health, error: notify::Error) -> Option<FileEv
     Some(FileEvent::Overflow)
 }
 
-fn translate(root: &Path, health: &Health, event: &Event) -> Option<FileEvent> {
+fn translate(root: &Path, health: &Health, is_own: &dyn Fn(&FileName) -> bool, event: &Event) -> Option<FileEvent> {
     if event.need_rescan() {
         return Some(FileEvent::Overflow);
     }
@@ -217,7 +223,9 @@ fn translate(root: &Path, health: &Health, event: &Event) -> Option<FileEvent> {
     match event.kind {
         EventKind::Create(CreateKind::Folder) => Some(FileEvent::Directory(name)),
         EventKind::Create(_) => Some(on_appeared(path, name, FileEvent::Created)),
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(on_appeared(path, name, FileEvent::Arrived)),
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            (!is_own(&name)).then(|| on_appeared(path, name, FileEvent::Arrived))
+        }
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Some(FileEvent::Gone(name)),
         EventKind::Modify(ModifyKind::Data(_)) => Some(FileEvent::Written(name)),
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(FileEvent::Closed(name)),
@@ -309,7 +317,7 @@ mod tests {
             fs::write(home.path().join("outside"), "outside").unwrap();
             prepare(&root);
             let (tx, events) = mpsc::channel();
-            let watcher = Watcher::start(&root, move |event| drop(tx.send(event))).unwrap();
+            let watcher = Watcher::start(&root, |_| false, move |event| drop(tx.send(event))).unwrap();
             Self { home, root, events, watcher }
         }
 
@@ -519,10 +527,14 @@ mod tests {
         let closed = gate.lock().unwrap();
         let (tx, events) = mpsc::channel();
         let held = gate.clone();
-        let _watcher = Watcher::start(root, move |event| {
-            let _open = held.lock().unwrap();
-            let _ = tx.send(event);
-        })
+        let _watcher = Watcher::start(
+            root,
+            |_| false,
+            move |event| {
+                let _open = held.lock().unwrap();
+                let _ = tx.send(event);
+            },
+        )
         .unwrap();
 
         let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
@@ -539,7 +551,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();
-        let start = |path: &Path| Watcher::start(path, drop);
+        let start = |path: &Path| Watcher::start(path, |_| false, drop);
         assert!(matches!(start(&file), Err(WatchError::NotADirectory { .. })));
         assert!(matches!(start(&home.path().join("none")), Err(WatchError::Missing { .. })));
     }

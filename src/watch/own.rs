@@ -3,7 +3,6 @@
 //! An expectation stands for one event and for a moment: where the event never comes (the directory is newer than its
 //! watch, or events were lost), another program's file under the same name must be told again soon.
 
-use super::settle::FileEvent;
 use crate::domain::name::FileName;
 use std::{
     collections::HashMap,
@@ -46,16 +45,14 @@ impl Own {
         self.take(name);
     }
 
-    /// Whether anybody has to hear of an event that came at `now`; what is expected counts once.
-    pub(super) fn is_news(&self, event: &FileEvent, now: Instant) -> bool {
-        match event {
-            FileEvent::Arrived(name) => self.take(name).is_none_or(|until| until < now),
-            FileEvent::Overflow => {
-                self.lock().clear();
-                true
-            }
-            _ => true,
-        }
+    /// Whether what was moved to `name`, as an event told at `now`, is this program's; what is expected counts once.
+    pub(super) fn is_own(&self, name: &FileName, now: Instant) -> bool {
+        self.take(name).is_some_and(|until| until >= now)
+    }
+
+    /// Events were lost: nothing is expected.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
     }
 
     /// One event of a name, with the time until which it counts.
@@ -89,17 +86,13 @@ mod tests {
         FileName::new(text).unwrap()
     }
 
-    fn arrived(text: &str) -> FileEvent {
-        FileEvent::Arrived(name(text))
-    }
-
     #[test]
     fn each_own_arrival_keeps_one_event_back_and_no_other_event() {
         let (own, now) = (Own::default(), Instant::now());
         (0..2).for_each(|_| own.expect(&name("a"), now));
-        assert!(own.is_news(&arrived("b"), now) && own.is_news(&FileEvent::Written(name("a")), now));
-        assert!(!own.is_news(&arrived("a"), now) && !own.is_news(&arrived("a"), now + MOMENT));
-        assert!(own.is_news(&arrived("a"), now));
+        assert!(!own.is_own(&name("b"), now));
+        assert!(own.is_own(&name("a"), now) && own.is_own(&name("a"), now + MOMENT));
+        assert!(!own.is_own(&name("a"), now));
     }
 
     #[test]
@@ -107,19 +100,20 @@ mod tests {
         let (own, now) = (Own::default(), Instant::now());
         ["a", "b", "c"].iter().for_each(|text| own.expect(&name(text), now));
         own.withdraw(&name("a"));
-        assert!(own.is_news(&arrived("a"), now));
-        assert!(own.is_news(&arrived("b"), now + MOMENT + Duration::from_nanos(1)));
-        assert!(own.is_news(&FileEvent::Overflow, now) && own.is_news(&arrived("c"), now));
+        assert!(!own.is_own(&name("a"), now));
+        assert!(!own.is_own(&name("b"), now + MOMENT + Duration::from_nanos(1)));
+        own.forget();
+        assert!(!own.is_own(&name("c"), now));
     }
 
     #[test]
     fn what_is_expected_is_bounded_and_makes_room_when_its_moment_is_over() {
         let (own, now) = (Own::default(), Instant::now());
         (0..=CAPACITY).for_each(|n| own.expect(&name(&n.to_string()), now));
-        assert!(own.is_news(&arrived(&CAPACITY.to_string()), now));
+        assert!(!own.is_own(&name(&CAPACITY.to_string()), now));
         let later = now + MOMENT + Duration::from_nanos(1);
         own.expect(&name("later"), later);
-        assert!(!own.is_news(&arrived("later"), later));
+        assert!(own.is_own(&name("later"), later));
         assert_eq!(own.lock().len(), 0);
     }
 }
