@@ -106,7 +106,7 @@ async fn receive(mut download: Download, body: &mut Body) -> Result<Download, Ap
         let bytes = std::mem::take(&mut gathered);
         let written = tasks::blocking(move || {
             let at = download.arrived();
-            let written = download.write_at(at, &bytes);
+            let written = download.write(at, vec![bytes.into()]);
             (download, written)
         });
         let (back, written) = written.await.map_err(|error| failed(error.to_string()))?;

@@ -6,20 +6,26 @@
 //! with what was promised, and never syncs what arrives: there is no record of what has arrived, after a
 //! restart it is as much of the beginning as the hash tree beside the bytes still proves.
 
+pub use super::sha::Shas;
 use super::{
     disk::{DiskFile, Open, RootId, SharedDisk},
-    growing::GrowingDigests,
+    growing::GrowingTree,
     layout,
     outboards::Outboards,
     room::Room,
+    sha::{GrowingShas, HandedShas},
     staging::Staged,
     tree::{GROUP_BYTES, PAIR_BYTES, outboard_len},
 };
-pub use super::{growing::Digests, sha::Shas};
 use crate::{
     base::{ranges::Ranges, read_at::ReadAt},
-    domain::{digest::Root, name::FileName, versioned},
+    domain::{
+        digest::{Root, Sha1, Sha256},
+        name::FileName,
+        versioned,
+    },
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -39,6 +45,19 @@ const BLOCK_BYTES: u64 = 1 << 20;
 const CATCH_UP_BYTES: u64 = 4 << 20;
 /// What the lowest inner nodes speak of.
 const PROVEN_BYTES: u64 = 2 * GROUP_BYTES;
+
+/// What a whole file's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// Length in bytes.
+    pub size: u64,
+    /// What names the content here.
+    pub root: Root,
+    /// What Microsoft's names promise; where it was asked for.
+    pub sha1: Option<Sha1>,
+    /// What Microsoft's metadata promise; where it was asked for.
+    pub sha256: Option<Sha256>,
+}
 
 /// What one download is known by, for as long as it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,14 +130,15 @@ impl Downloads {
             read => read?,
         }
         let Some(origin) = Origin::decode(&header) else { return Ok(None) };
-        let digests = proven(&*data, &*tree, origin.size, shas)?;
-        let claim_at = digests.position();
+        let (prefix, shas) = proven(&*data, &*tree, origin.size, shas)?;
+        let claim_at = prefix.position();
         if claim_at == 0 {
             return Ok(None);
         }
         data.set_len(claim_at)?;
         let here = Ranges::of(0..claim_at);
-        Ok(Some(Download { downloads: self.clone(), only, key, origin, data, tree, here, digests, claim_at }))
+        let shas = HandedShas::new(shas);
+        Ok(Some(Download { downloads: self.clone(), only, key, origin, data, tree, here, prefix, shas, claim_at }))
     }
 
     /// Begins a download of which nothing is here, whatever was left of an earlier one. Refused with
@@ -130,9 +150,9 @@ impl Downloads {
         let create = |path: &str| self.room.note(origin.size, self.disk.open(self.stage.at(path), Open::CreateNew));
         let (data, tree) = (create(&layout::download_data(key.0))?, create(&layout::download_tree(key.0))?);
         self.room.note(origin.size, tree.write_all_at(&origin.encode()?, 0))?;
-        let (here, digests) = (Ranges::default(), GrowingDigests::new(origin.size, shas));
-        let claim_at = CLAIM_EVERY;
-        Ok(Download { downloads: self.clone(), only, key, origin, data, tree, here, digests, claim_at })
+        let (here, prefix) = (Ranges::default(), GrowingTree::new(origin.size));
+        let (shas, claim_at) = (HandedShas::new(shas.growing()), CLAIM_EVERY);
+        Ok(Download { downloads: self.clone(), only, key, origin, data, tree, here, prefix, shas, claim_at })
     }
 
     /// Removes what is left of a download. `ResourceBusy` while somebody has it.
@@ -199,7 +219,9 @@ pub struct Download {
     tree: Arc<dyn DiskFile>,
     here: Ranges,
     /// Of the beginning; behind what is here of it where that was written as an island.
-    digests: GrowingDigests,
+    prefix: GrowingTree,
+    /// Of the same bytes.
+    shas: HandedShas,
     /// When so many bytes are here, the room on the disk is to be looked at again.
     claim_at: u64,
 }
@@ -231,66 +253,79 @@ impl Download {
         self.data.clone()
     }
 
-    /// Takes bytes that belong at `at`; those that are here already stay what they are. `InvalidInput`
-    /// beyond the length; `StorageFull` where the rest would touch what is kept free. After an error the
-    /// download is good for nothing but to be discarded, or dropped and taken up.
-    pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let end = at.checked_add(bytes.len() as u64).filter(|end| *end <= self.origin.size);
-        let whole = at..end.ok_or(io::ErrorKind::InvalidInput)?;
+    /// Takes bytes, one part after the other, of which the first belongs at `at`; those that are here already stay what
+    /// they are. `InvalidInput` beyond the length; `StorageFull` where the rest would touch what is kept free. After an
+    /// error the download is good for nothing but to be discarded, or dropped and taken up. Blocks.
+    pub fn write(&mut self, mut at: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        at.checked_add(len).filter(|end| *end <= self.origin.size).ok_or(io::ErrorKind::InvalidInput)?;
         let here = self.here.len();
         if here >= self.claim_at {
             self.downloads.room.claim(self.origin.size - here)?;
             self.claim_at = here + CLAIM_EVERY;
         }
-        while let Some(gap) = self.here.first_gap(&whole) {
-            let within = |position: u64| usize::try_from(position - at).map_err(io::Error::other);
-            let bytes = bytes.get(within(gap.start)?..within(gap.end)?).ok_or(io::ErrorKind::InvalidInput)?;
-            self.write_new(gap.start, bytes)?;
-            self.here.insert(gap);
+        let mut hashed = Vec::with_capacity(parts.len());
+        for part in parts {
+            let whole = at..at + part.len() as u64;
+            while let Some(gap) = self.here.first_gap(&whole) {
+                let within = |position: u64| usize::try_from(position - at).map_err(io::Error::other);
+                let new = part.slice(within(gap.start)?..within(gap.end)?);
+                self.downloads.room.note(self.origin.size, self.data.write_all_at(&new, gap.start))?;
+                // What follows what is hashed is hashed with it; what comes behind another gap is not.
+                if gap.start == self.prefix.position() {
+                    self.grow(&new)?;
+                    hashed.push(new);
+                }
+                self.here.insert(gap);
+            }
+            at = whole.end;
         }
-        Ok(())
+        self.hand_over(hashed)
     }
 
-    /// Bytes that follow what is hashed are hashed while they are written.
-    fn write_new(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let room = self.downloads.room.clone();
-        let write = || room.note(self.origin.size, self.data.write_all_at(bytes, at));
-        if at != self.digests.position() {
-            return write();
-        }
-        let (tree, rest) = (&self.tree, self.origin.size - at);
+    /// As [`Download::write`], where the bytes are somebody else's.
+    pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write(at, vec![Bytes::copy_from_slice(bytes)])
+    }
+
+    /// The tree over the next bytes.
+    fn grow(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (room, tree, rest) = (&self.downloads.room, &self.tree, self.origin.size - self.prefix.position());
         let mut on_pair =
             |offset, pair: [u8; PAIR_BYTES]| room.note(rest, tree.write_all_at(&pair, HEADER_BYTES as u64 + offset));
-        self.digests.update(bytes, write, &mut on_pair)
+        self.prefix.update(bytes, &mut on_pair)
+    }
+
+    /// The SHAs of what the tree has taken; with the last byte they are waited for.
+    fn hand_over(&mut self, parts: Vec<Bytes>) -> io::Result<()> {
+        self.shas.take(parts)?;
+        if self.prefix.position() == self.origin.size { self.shas.settle() } else { Ok(()) }
     }
 
     /// Whether more of the beginning is here than is hashed.
     pub fn is_behind(&self) -> bool {
-        self.arrived() > self.digests.position()
+        self.arrived() > self.prefix.position()
     }
 
     /// Hashes some of what is here of the beginning and not hashed yet, read back from the disk. As for
     /// [`Download::write_at`] after an error.
     pub fn catch_up(&mut self) -> io::Result<()> {
-        let end = self.arrived().min(self.digests.position().saturating_add(CATCH_UP_BYTES));
-        let mut block = Vec::new();
-        while let at = self.digests.position()
+        let end = self.arrived().min(self.prefix.position().saturating_add(CATCH_UP_BYTES));
+        while let at = self.prefix.position()
             && at < end
         {
-            block.resize(usize::try_from(BLOCK_BYTES.min(end - at)).map_err(io::Error::other)?, 0);
+            let mut block = vec![0; usize::try_from(BLOCK_BYTES.min(end - at)).map_err(io::Error::other)?];
             self.data.read_exact_at(&mut block, at)?;
-            let (room, tree, rest) = (&self.downloads.room, &self.tree, self.origin.size - at);
-            let mut on_pair = |offset, pair: [u8; PAIR_BYTES]| {
-                room.note(rest, tree.write_all_at(&pair, HEADER_BYTES as u64 + offset))
-            };
-            self.digests.update(&block, || Ok(()), &mut on_pair)?;
+            self.grow(&block)?;
+            self.hand_over(vec![block.into()])?;
         }
         Ok(())
     }
 
     /// What the bytes are; none before the last one is hashed.
     pub fn digests(&self) -> Option<Digests> {
-        self.digests.finish()
+        let (root, (sha1, sha256)) = self.prefix.finish().zip(self.shas.finish())?;
+        Some(Digests { size: self.origin.size, root, sha1, sha256 })
     }
 
     /// Hands the whole file over for publishing, with its modification time in seconds since 1970 UTC,
@@ -306,7 +341,7 @@ impl Download {
         }
         self.data.set_modified(modified)?;
         let companion = Some(layout::download_tree(self.key.0));
-        Ok(Staged { path: layout::download_data(self.key.0), size: digests.size, companion })
+        Ok(Staged { path: layout::download_data(self.key.0), size: digests.size, companion, stat: None })
     }
 
     /// Removes everything that has arrived.
@@ -324,14 +359,14 @@ impl ReadAt for Outboard<'_> {
     }
 }
 
-/// Digests of the longest prefix whose tree is the one that was written beside it.
-fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64, shas: Shas) -> io::Result<GrowingDigests> {
+/// The longest prefix whose tree is the one that was written beside it.
+fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64, shas: Shas) -> io::Result<(GrowingTree, GrowingShas)> {
     let (len, stored) = (data.stat()?.size.min(size), Outboard(tree));
-    let (mut digests, mut block) = (GrowingDigests::new(size, shas), Vec::new());
-    let (mut good, mut largest) = (digests.clone(), BLOCK_BYTES);
-    while let Some(n) = next_step(digests.position(), len, size, largest) {
+    let (mut prefix, mut block) = ((GrowingTree::new(size), shas.growing()), Vec::new());
+    let (mut good, mut largest) = (prefix.clone(), BLOCK_BYTES);
+    while let Some(n) = next_step(prefix.0.position(), len, size, largest) {
         block.resize(n, 0);
-        match data.read_exact_at(&mut block, digests.position()) {
+        match data.read_exact_at(&mut block, prefix.0.position()) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
             read => read?,
         }
@@ -343,12 +378,13 @@ fn proven(data: &dyn DiskFile, tree: &dyn DiskFile, size: u64, shas: Shas) -> io
             proves &= is_there && beside == pair;
             Ok(())
         };
-        digests.update(&block, || Ok(()), &mut on_pair)?;
+        prefix.0.update(&block, &mut on_pair)?;
         if proves {
-            good = digests.clone();
+            prefix.1.update(&block);
+            good = prefix.clone();
         } else if n as u64 > PROVEN_BYTES {
             // What is proven may end within the step, before a gap.
-            (digests, largest) = (good.clone(), PROVEN_BYTES);
+            (prefix, largest) = (good.clone(), PROVEN_BYTES);
         } else {
             break;
         }

@@ -1,51 +1,30 @@
-//! Digests of bytes in order: the BLAKE3 tree from its left edge, and SHA-1 and SHA-256 where they are asked for.
+//! The BLAKE3 tree of bytes in order, from its left edge.
 //!
 //! The length has to be known from the start: it is what the shape of the tree depends on. An inner node
 //! is told as soon as everything beneath it is there.
 
-use super::{
-    sha::{GrowingShas, Shas},
-    tree::{GROUP_BYTES, PAIR_BYTES, group_hash, pair_hash, pair_to_bytes},
-};
-use crate::domain::digest::{Root, Sha1, Sha256};
+use super::tree::{GROUP_BYTES, PAIR_BYTES, group_hash, pair_hash, pair_to_bytes};
+use crate::domain::digest::Root;
 use blake3::{Hash, hazmat::HasherExt};
-use std::{io, thread};
-
-/// From here on a thread for the SHAs pays for itself: it takes some 20 µs to begin.
-const APART_FROM: usize = 256 << 10;
-
-/// What a whole file's bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digests {
-    /// Length in bytes.
-    pub size: u64,
-    /// What names the content here.
-    pub root: Root,
-    /// What Microsoft's names promise; where it was asked for.
-    pub sha1: Option<Sha1>,
-    /// What Microsoft's metadata promise; where it was asked for.
-    pub sha256: Option<Sha256>,
-}
+use std::io;
 
 /// An inner node of the tree: where its bytes belong in the outboard, and the bytes.
 pub(super) type OnPair<'a> = dyn FnMut(u64, [u8; PAIR_BYTES]) -> io::Result<()> + 'a;
 
-/// Digests over a prefix.
+/// The tree over a prefix.
 #[derive(Clone)]
-pub(super) struct GrowingDigests {
+pub(super) struct GrowingTree {
     size: u64,
     position: u64,
     group: blake3::Hasher,
     /// Finished subtrees from the left: the first group of each, and its hash.
     subtrees: Vec<(u64, Hash)>,
-    shas: GrowingShas,
 }
 
-impl GrowingDigests {
+impl GrowingTree {
     /// Of no bytes.
-    pub(super) fn new(size: u64, shas: Shas) -> Self {
-        let shas = GrowingShas::new(shas != Shas::Neither, shas == Shas::Both);
-        Self { size, position: 0, group: blake3::Hasher::new(), subtrees: Vec::new(), shas }
+    pub(super) fn new(size: u64) -> Self {
+        Self { size, position: 0, group: blake3::Hasher::new(), subtrees: Vec::new() }
     }
 
     /// How many bytes are in.
@@ -53,48 +32,11 @@ impl GrowingDigests {
         self.position
     }
 
-    /// Takes the next bytes; `beside` is done at the same time. `InvalidInput` beyond the length. Of no use
-    /// after an error.
-    pub(super) fn update(
-        &mut self,
-        bytes: &[u8],
-        beside: impl FnOnce() -> io::Result<()>,
-        on_pair: &mut OnPair<'_>,
-    ) -> io::Result<()> {
+    /// Takes the next bytes. `InvalidInput` beyond the length. Of no use after an error.
+    pub(super) fn update(&mut self, mut bytes: &[u8], on_pair: &mut OnPair<'_>) -> io::Result<()> {
         if bytes.len() as u64 > self.size - self.position {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        if bytes.len() < APART_FROM || self.shas.are_none() {
-            beside()?;
-            self.shas.update(bytes);
-            return self.grow(bytes, on_pair);
-        }
-        let mut shas = self.shas.clone();
-        self.shas = thread::scope(|scope| {
-            let apart = thread::Builder::new().name("sha".to_owned()).spawn_scoped(scope, move || {
-                shas.update(bytes);
-                shas
-            })?;
-            beside()?;
-            self.grow(bytes, on_pair)?;
-            apart.join().map_err(|_| io::Error::other("the hashing thread panicked"))
-        })?;
-        Ok(())
-    }
-
-    /// None before the last byte.
-    pub(super) fn finish(&self) -> Option<Digests> {
-        let root = match (self.position == self.size, self.subtrees.as_slice()) {
-            (false, _) => return None,
-            (true, []) => blake3::hash(b""),
-            (true, [(_, root)]) => *root,
-            (true, _) => return None,
-        };
-        let (sha1, sha256) = self.shas.finish();
-        Some(Digests { size: self.size, root: root.into(), sha1, sha256 })
-    }
-
-    fn grow(&mut self, mut bytes: &[u8], on_pair: &mut OnPair<'_>) -> io::Result<()> {
         while !bytes.is_empty() {
             let end = self.position.saturating_add(1).next_multiple_of(GROUP_BYTES).min(self.size);
             let take = usize::try_from(end - self.position).unwrap_or(usize::MAX).min(bytes.len());
@@ -103,6 +45,16 @@ impl GrowingDigests {
             bytes = later;
         }
         Ok(())
+    }
+
+    /// The root; none before the last byte.
+    pub(super) fn finish(&self) -> Option<Root> {
+        match (self.position == self.size, self.subtrees.as_slice()) {
+            (false, _) => None,
+            (true, []) => Some(blake3::hash(b"").into()),
+            (true, [(_, root)]) => Some((*root).into()),
+            (true, _) => None,
+        }
     }
 
     /// `end` is where the group ends.
@@ -170,27 +122,20 @@ mod tests {
     use super::*;
     use crate::store::tree::tests::{blob, outboard_of};
     use proptest::prelude::*;
-    use sha1::Digest;
 
-    /// The digests, and the outboard as it was told.
-    fn grown(data: &[u8], pieces: &[usize], shas: Shas) -> (Option<Digests>, Vec<u8>) {
+    /// The root, and the outboard as it was told.
+    fn grown(data: &[u8], pieces: &[usize]) -> (Option<Root>, Vec<u8>) {
         let mut outboard = vec![0xee; outboard_of(data).0.len()];
-        let mut growing = GrowingDigests::new(data.len() as u64, shas);
+        let mut growing = GrowingTree::new(data.len() as u64);
         let (mut rest, mut pieces) = (data, pieces.iter().cycle());
         while !rest.is_empty() {
             assert_eq!(growing.finish(), None);
             let (now, later) = rest.split_at(rest.len().min(*pieces.next().unwrap()));
-            let mut is_done = false;
-            let beside = || {
-                is_done = true;
-                Ok(())
-            };
             let mut on_pair = |offset, pair: [u8; PAIR_BYTES]| {
                 outboard[offset as usize..][..PAIR_BYTES].copy_from_slice(&pair);
                 Ok(())
             };
-            growing.update(now, beside, &mut on_pair).unwrap();
-            assert!(is_done);
+            growing.update(now, &mut on_pair).unwrap();
             rest = later;
         }
         (growing.finish(), outboard)
@@ -199,21 +144,15 @@ mod tests {
     fn expect_what_others_compute(data: &[u8], pieces: &[usize]) {
         let (outboard, root) = outboard_of(data);
         assert_eq!(root, blake3::hash(data).into());
-        for shas in [Shas::Neither, Shas::Sha1, Shas::Both] {
-            let sha256 = (shas == Shas::Both).then(|| Sha256(sha2::Sha256::digest(data).into()));
-            let sha1 = (shas != Shas::Neither).then(|| Sha1(sha1::Sha1::digest(data).into()));
-            let digests = Digests { size: data.len() as u64, root, sha1, sha256 };
-            let expected = (Some(digests), outboard.clone());
-            assert_eq!(grown(data, pieces, shas), expected, "{} in {pieces:?}", data.len());
-        }
+        assert_eq!(grown(data, pieces), (Some(root), outboard), "{} in {pieces:?}", data.len());
     }
 
     #[test]
-    fn bytes_in_order_have_the_digests_and_the_tree_that_others_compute() {
+    fn bytes_in_order_have_the_root_and_the_tree_that_others_compute() {
         let group = GROUP_BYTES as usize;
         for size in [0, 1, group - 1, group, group + 1, 2 * group, 3 * group, 5 * group + 7, 8 * group, 33 * group - 1]
         {
-            for pieces in [&[size.max(1)][..], &[1000], &[group], &[group, 1, 3 * group], &[APART_FROM]] {
+            for pieces in [&[size.max(1)][..], &[1000], &[group], &[group, 1, 3 * group], &[4 * group]] {
                 expect_what_others_compute(&blob(1, size), pieces);
             }
         }
@@ -221,19 +160,9 @@ mod tests {
 
     #[test]
     fn more_than_the_length_is_refused() {
-        let mut growing = GrowingDigests::new(5, Shas::Neither);
-        growing.update(b"1234", || Ok(()), &mut |_, _| Ok(())).unwrap();
-        assert!(growing.update(b"56", || panic!("it is done"), &mut |_, _| Ok(())).is_err());
-    }
-
-    #[test]
-    fn what_is_done_beside_may_fail() {
-        for size in [5, APART_FROM] {
-            let mut growing = GrowingDigests::new(size as u64, Shas::Both);
-            let failed = || Err(io::ErrorKind::StorageFull.into());
-            let error = growing.update(&vec![0; size], failed, &mut |_, _| Ok(())).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        }
+        let mut growing = GrowingTree::new(5);
+        growing.update(b"1234", &mut |_, _| Ok(())).unwrap();
+        assert!(growing.update(b"56", &mut |_, _| panic!("it is refused")).is_err());
     }
 
     proptest! {

@@ -51,7 +51,7 @@ impl Staging {
             file => file?,
         };
         let stat = file.stat()?;
-        Ok(Some(KeptFile { staged: Staged { path, size: stat.size, companion: None }, file, stat }))
+        Ok(Some(KeptFile { staged: Staged { path, size: stat.size, companion: None, stat: None }, file, stat }))
     }
 
     /// A copy of a file of the folder rests in the trash: a second name, or the file itself where the file system

@@ -123,7 +123,7 @@ impl Partial {
         }
         self.data.set_modified(modified)?;
         let companion = self.outboard.is_some().then(|| layout::partial_outboard(self.root));
-        Ok(Staged { path: layout::partial_data(self.root), size: self.size, companion })
+        Ok(Staged { path: layout::partial_data(self.root), size: self.size, companion, stat: None })
     }
 
     /// Removes everything that has arrived.

@@ -95,6 +95,8 @@ pub struct Staged {
     pub size: u64,
     /// Another path in staging that lives as long as this one.
     pub(super) companion: Option<String>,
+    /// What was seen of it after its last byte, where the descriptor was at hand.
+    pub(super) stat: Option<Stat>,
 }
 
 /// One folder and its staging directory.
@@ -167,12 +169,14 @@ impl Staging {
         let size = bytes.len() as u64;
         self.room.claim(size)?;
         let (mut staged, file) = self.room.note(size, self.stage_new())?;
-        let written = file.write_all_at(bytes, 0).and_then(|()| file.set_modified(modified));
-        if let Err(e) = self.room.note(size, written) {
-            self.discard(&staged)?;
-            return Err(e);
+        let written = file.write_all_at(bytes, 0).and_then(|()| file.set_modified(modified)).and_then(|()| file.stat());
+        match self.room.note(size, written) {
+            Ok(stat) => (staged.size, staged.stat) = (size, Some(stat)),
+            Err(e) => {
+                self.discard(&staged)?;
+                return Err(e);
+            }
         }
-        staged.size = size;
         Ok(staged)
     }
 
@@ -180,7 +184,7 @@ impl Staging {
     pub fn stage_new(&self) -> io::Result<(Staged, Arc<dyn DiskFile>)> {
         let path = self.next_incoming();
         let file = self.disk.open(self.staged_at(&path), Open::CreateNew)?;
-        Ok((Staged { path, size: 0, companion: None }, file))
+        Ok((Staged { path, size: 0, companion: None, stat: None }, file))
     }
 
     /// Stages the content of a file in the folder: the same inode, its time untouched, if it is
@@ -198,7 +202,7 @@ impl Staging {
         let stat = self.disk.stat(target)?;
         // A rename between two names of one inode does nothing: then the staged name has to go as well.
         let companion = linked.then(|| path.clone());
-        let staged = Staged { path, size: stat.size, companion };
+        let staged = Staged { path, size: stat.size, companion, stat: None };
         if stat.kind == Kind::File {
             return Ok(staged);
         }
@@ -237,7 +241,7 @@ impl Staging {
     /// answer describes the very file that was staged, even if another program replaces it at once.
     pub fn publish(&self, staged: &Staged, name: &FileName, replace: Replace) -> io::Result<Stat> {
         let (from, to) = (self.staged_at(&staged.path), self.folder.at(name.as_str()));
-        let stat = self.disk.stat(from)?;
+        let stat = staged.stat.map_or_else(|| self.disk.stat(from), Ok)?;
         match self.disk.rename(from, to, replace) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 self.make_parents(self.folder, name.as_str())?;

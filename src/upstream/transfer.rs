@@ -20,9 +20,11 @@ use tokio::{
 
 /// What may wait for the disk, in bytes: enough that hashing costs nothing beside system calls.
 const GATHERED_BYTES: usize = 1 << 20;
+/// And in how many parts: an origin may send one byte at a time.
+const GATHERED_PARTS: usize = 1_024;
 
-/// A download at the disk with what is written, and how that went.
-type Writing = JoinHandle<(Download, Vec<u8>, io::Result<()>)>;
+/// A download at the disk, and how writing went.
+type Writing = JoinHandle<(Download, io::Result<()>)>;
 
 /// What is asked at intervals whether the body is still the right one, and who is told what it brings.
 pub(super) struct Around<'a> {
@@ -46,9 +48,7 @@ pub(super) struct Transfer<'a> {
     /// What is here, and what is gathered.
     here: Ranges,
     /// What belongs before `at` and is not written yet.
-    gathered: Vec<u8>,
-    /// Memory for what is gathered next: fresh pages for each step would cost as much as a hash.
-    spare: Vec<u8>,
+    gathered: Vec<Bytes>,
     /// Since when the origin is waited for.
     waiting: Option<Instant>,
     /// Before then nothing is read: this node's ceiling.
@@ -76,7 +76,6 @@ impl<'a> Transfer<'a> {
             size: download.origin().size,
             here,
             gathered: Vec::new(),
-            spare: Vec::new(),
             waiting: None,
             turn: None,
         }
@@ -99,13 +98,12 @@ impl<'a> Transfer<'a> {
                 around.teller.tell();
                 return (idle, end);
             }
-            let (may_read, due) = (self.gathered.len() < GATHERED_BYTES, around.teller.due());
+            let (may_read, due) = (self.has_room(), around.teller.due());
             tokio::select! {
                 done = done(&mut writing) => {
                     writing = None;
                     match done {
-                        Ok((download, written)) => {
-                            self.spare = written;
+                        Ok(download) => {
                             around.teller.on_growth(&download, self.now());
                             idle = Some(download);
                         }
@@ -130,13 +128,20 @@ impl<'a> Transfer<'a> {
     fn work(&mut self, idle: &mut Option<Download>, ended: bool) -> Option<Writing> {
         let has_bytes = !self.gathered.is_empty();
         let mut download = idle.take_if(|download| has_bytes || (!ended && download.is_behind()))?;
-        let mut bytes = std::mem::replace(&mut self.gathered, std::mem::take(&mut self.spare));
-        let at = self.at - bytes.len() as u64;
+        let at = self.at - self.gathered_bytes() as u64;
+        let parts = std::mem::take(&mut self.gathered);
         Some(blocking(move || {
-            let written = download.write_at(at, &bytes).and_then(|()| download.catch_up());
-            bytes.clear();
-            (download, bytes, written)
+            let written = download.write(at, parts).and_then(|()| download.catch_up());
+            (download, written)
         }))
+    }
+
+    fn gathered_bytes(&self) -> usize {
+        self.gathered.iter().map(Bytes::len).sum()
+    }
+
+    fn has_room(&self) -> bool {
+        self.gathered.len() < GATHERED_PARTS && self.gathered_bytes() < GATHERED_BYTES
     }
 
     /// Waits for the next bytes; how it ended, if it did. May be dropped while it waits.
@@ -160,7 +165,7 @@ impl<'a> Transfer<'a> {
                     let (least, within) = (limits.slow_bytes, limits.slow_after);
                     return Some(Err(Fault::Slow { least, within }));
                 }
-                self.take(&bytes)
+                self.take(bytes)
             }
             Ok(None) if self.at >= self.until => Some(Ok(())),
             Ok(None) => Some(Err(self.cut(None))),
@@ -168,7 +173,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn take(&mut self, bytes: &Bytes) -> Option<Result<(), Fault>> {
+    fn take(&mut self, bytes: Bytes) -> Option<Result<(), Fault>> {
         let end = self.at + bytes.len() as u64;
         if end > self.size {
             return Some(Err(Fault::WrongSize { promised: self.size, found: None }));
@@ -179,7 +184,7 @@ impl<'a> Transfer<'a> {
         let range = std::mem::replace(&mut self.at, end)..end;
         // What is here is passed over before it costs anything, unless that would leave a gap in what is gathered.
         if !self.gathered.is_empty() || !self.here.contains(&range) {
-            self.gathered.extend_from_slice(bytes);
+            self.gathered.push(bytes);
         }
         self.here.insert(range);
         // A body that goes on over what is here brings nothing more.
@@ -209,16 +214,16 @@ fn end_of_last_gap(here: &Ranges, range: &Range<u64>) -> u64 {
     end
 }
 
-async fn done(writing: &mut Option<Writing>) -> Result<(Download, Vec<u8>), Fault> {
+async fn done(writing: &mut Option<Writing>) -> Result<Download, Fault> {
     let Some(writing) = writing else { return std::future::pending().await };
     written(writing.await)
 }
 
-fn written(done: Result<(Download, Vec<u8>, io::Result<()>), JoinError>) -> Result<(Download, Vec<u8>), Fault> {
+fn written(done: Result<(Download, io::Result<()>), JoinError>) -> Result<Download, Fault> {
     let doing = "writing what arrives";
-    let (download, bytes, written) = done.map_err(|error| Fault::Disk { doing, source: io::Error::other(error) })?;
+    let (download, written) = done.map_err(|error| Fault::Disk { doing, source: io::Error::other(error) })?;
     written.map_err(|source| Fault::Disk { doing, source })?;
-    Ok((download, bytes))
+    Ok(download)
 }
 
 async fn moment(due: Option<Instant>) {

@@ -146,7 +146,7 @@ impl Trip<'_> {
         let name = self.flight.name.clone();
         let written = self.blocking(move |_| {
             let write = |download: &mut Download| {
-                download.write_at(at, &bytes)?;
+                download.write(at, vec![bytes])?;
                 if download.is_behind() { download.catch_up() } else { Ok(()) }
             };
             write(&mut download).map_err(RepositoryError::io("writing", &name))?;
