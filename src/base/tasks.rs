@@ -38,6 +38,18 @@ pub fn blocking_in<T: Send + 'static>(
     })
 }
 
+/// Does both, the first on a thread of its own if they take `long`.
+pub fn both<A: Send, B>(long: bool, first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+    if !long {
+        return (first(), second());
+    }
+    thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        (first.join().unwrap_or_else(|panic| resume_unwind(panic)), second)
+    })
+}
+
 /// On a thread of its own all the same: there, as on any blocking thread, channels may be waited for.
 fn run_apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let runtime = Handle::current();

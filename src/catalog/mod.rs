@@ -8,7 +8,9 @@ mod asks;
 mod backend;
 mod batch;
 mod editions;
+mod entry_rows;
 mod error;
+mod file_rows;
 mod home;
 mod host_keys;
 mod hosts;
@@ -17,6 +19,7 @@ mod ledger;
 mod overlay;
 mod records;
 mod snapshot;
+mod sparse;
 mod tables;
 mod tasks;
 #[cfg(test)]
@@ -26,7 +29,9 @@ mod wants;
 
 pub use batch::Batch;
 pub use editions::Editions;
+pub use entry_rows::EntryRows;
 pub use error::{CatalogError, OpenCatalogError};
+pub use file_rows::FileRows;
 pub use host_keys::Admitted;
 pub use hosts::{Hosts, KeptHost, OutboxLimit};
 pub use index::Index;

@@ -1,11 +1,10 @@
 //! One read transaction of the index.
 
 use super::{
-    batch::{
-        DAMAGE_KEY, HEAD_KEY, LOG_BASE_KEY, SCRUB_KEY, bucket_range, decode_damage, decode_damage_totals,
-        decode_holding, decode_missing, decode_scrub, decode_seq,
-    },
+    batch::{DAMAGE_KEY, HEAD_KEY, LOG_BASE_KEY, SCRUB_KEY, decode_damage_totals, decode_scrub, decode_seq},
+    entry_rows::bucket_range,
     error::CatalogError,
+    file_rows::{decode_damage, decode_holding, decode_missing},
     records::{DamageRecord, DamageTotals, HoldingRecord, LogRecord, MissingRecord, ScrubRecord, Totals},
     tables,
 };

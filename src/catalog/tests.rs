@@ -70,30 +70,30 @@ fn the_root_depends_on_the_entries_and_not_on_their_order_or_history() {
     let namespace = Namespace::folder(&folder());
     let (one, other) = (index(), index());
     for i in 0..500u32 {
-        write(&one, |batch| batch.put_entry(&namespace, &i.to_be_bytes(), Some(&[1, i as u8])));
+        write(&one, |batch| batch.entries.put(&namespace, &i.to_be_bytes(), Some(&[1, i as u8])));
     }
     write(&other, |batch| {
-        batch.put_entry(&namespace, b"gone again", Some(&[1]))?;
+        batch.entries.put(&namespace, b"gone again", Some(&[1]))?;
         for i in (0..500u32).rev() {
-            batch.put_entry(&namespace, &i.to_be_bytes(), Some(&[1, 0]))?;
-            batch.put_entry(&namespace, &i.to_be_bytes(), Some(&[1, i as u8]))?;
+            batch.entries.put(&namespace, &i.to_be_bytes(), Some(&[1, 0]))?;
+            batch.entries.put(&namespace, &i.to_be_bytes(), Some(&[1, i as u8]))?;
         }
         Ok(())
     });
-    write(&other, |batch| batch.put_entry(&namespace, b"gone again", None));
-    let roots = write(&one, |batch| batch.roots());
-    assert_eq!(roots, write(&other, |batch| batch.roots()));
+    write(&other, |batch| batch.entries.put(&namespace, b"gone again", None));
+    let roots = write(&one, |batch| batch.entries.roots());
+    assert_eq!(roots, write(&other, |batch| batch.entries.roots()));
     assert_eq!(roots[&namespace], one.read().unwrap().root_of(&namespace).unwrap());
     let entries = (0..500u32).map(|i| (i.to_be_bytes().to_vec(), vec![1, i as u8])).collect();
     assert_eq!(roots[&namespace], root_of_entries(&entries), "made from scratch it is the same");
-    write(&other, |batch| batch.put_entry(&namespace, &7u32.to_be_bytes(), Some(&[1, 8])));
-    assert_ne!(roots, write(&other, |batch| batch.roots()));
+    write(&other, |batch| batch.entries.put(&namespace, &7u32.to_be_bytes(), Some(&[1, 8])));
+    assert_ne!(roots, write(&other, |batch| batch.entries.roots()));
 }
 
 #[test]
 fn descending_from_the_root_reaches_the_bucket_of_every_entry() {
     let (index, namespace) = (index(), Namespace::members());
-    write(&index, |batch| batch.put_entry(&namespace, b"key", Some(&Body::Value(vec![1]).encode())));
+    write(&index, |batch| batch.entries.put(&namespace, b"key", Some(&Body::Value(vec![1]).encode())));
     let snapshot = index.read().unwrap();
     let inner = snapshot.inner_nodes(&namespace).unwrap();
     let at = (0..FANOUT).find(|i| inner[*i] != [0; 32]).unwrap();
@@ -107,9 +107,9 @@ fn descending_from_the_root_reaches_the_bucket_of_every_entry() {
 #[test]
 fn a_namespace_that_lost_its_last_entry_has_no_root() {
     let (index, namespace) = (index(), Namespace::members());
-    write(&index, |batch| batch.put_entry(&namespace, b"key", Some(&[1])));
-    write(&index, |batch| batch.put_entry(&namespace, b"key", None));
-    assert!(write(&index, |batch| batch.roots()).is_empty());
+    write(&index, |batch| batch.entries.put(&namespace, b"key", Some(&[1])));
+    write(&index, |batch| batch.entries.put(&namespace, b"key", None));
+    assert!(write(&index, |batch| batch.entries.roots()).is_empty());
 }
 
 #[test]
@@ -118,12 +118,12 @@ fn sums_follow_the_rows() {
     let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };
     let wanted = MissingRecord { root: Root([2; 32]), size: 7, modified: 0 };
     write(&index, |batch| {
-        batch.put_holding(&folder, &name("a"), &held)?;
-        batch.put_holding(&folder, &name("a"), &HoldingRecord { size: 20, ..held })?;
-        batch.put_holding(&folder, &name("extra"), &HoldingRecord { listed: false, ..held })?;
-        batch.set_missing(&folder, &name("b"), Some(&wanted))?;
-        batch.set_missing(&folder, &name("b"), Some(&MissingRecord { size: 8, ..wanted }))?;
-        batch.note_indexed(&folder, None, Some(20))
+        batch.files.put_holding(&folder, &name("a"), &held)?;
+        batch.files.put_holding(&folder, &name("a"), &HoldingRecord { size: 20, ..held })?;
+        batch.files.put_holding(&folder, &name("extra"), &HoldingRecord { listed: false, ..held })?;
+        batch.files.set_missing(&folder, &name("b"), Some(&wanted))?;
+        batch.files.set_missing(&folder, &name("b"), Some(&MissingRecord { size: 8, ..wanted }))?;
+        batch.files.note_indexed(&folder, None, Some(20))
     });
     let totals = index.read().unwrap().totals(&folder).unwrap();
     let expected = Totals {
@@ -138,11 +138,11 @@ fn sums_follow_the_rows() {
     };
     assert_eq!(totals, expected);
     write(&index, |batch| {
-        batch.remove_holding(&folder, &name("a"))?;
-        batch.remove_holding(&folder, &name("never there"))?;
-        batch.remove_holding(&folder, &name("extra"))?;
-        batch.set_missing(&folder, &name("b"), None)?;
-        batch.note_indexed(&folder, Some(20), None)
+        batch.files.remove_holding(&folder, &name("a"))?;
+        batch.files.remove_holding(&folder, &name("never there"))?;
+        batch.files.remove_holding(&folder, &name("extra"))?;
+        batch.files.set_missing(&folder, &name("b"), None)?;
+        batch.files.note_indexed(&folder, Some(20), None)
     });
     assert_eq!(index.read().unwrap().totals(&folder).unwrap(), Totals::default());
 }
@@ -152,9 +152,9 @@ fn content_is_found_by_its_root_under_every_name_that_holds_it() {
     let (index, folder) = (index(), folder());
     let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };
     write(&index, |batch| {
-        batch.put_holding(&folder, &name("b"), &held)?;
-        batch.put_holding(&folder, &name("a"), &held)?;
-        batch.put_holding(&folder, &name("c"), &HoldingRecord { root: Root([3; 32]), ..held })
+        batch.files.put_holding(&folder, &name("b"), &held)?;
+        batch.files.put_holding(&folder, &name("a"), &held)?;
+        batch.files.put_holding(&folder, &name("c"), &HoldingRecord { root: Root([3; 32]), ..held })
     });
     let snapshot = index.read().unwrap();
     assert_eq!(
@@ -162,6 +162,27 @@ fn content_is_found_by_its_root_under_every_name_that_holds_it() {
         [(folder.clone(), name("a")), (folder.clone(), name("b"))]
     );
     assert_eq!(snapshot.holders(&Root([2; 32]), 9).unwrap(), []);
+    write(&index, |batch| {
+        batch.files.put_holding(&folder, &name("a"), &HoldingRecord { root: Root([4; 32]), ..held })?;
+        batch.files.put_holding(&folder, &name("a"), &HoldingRecord { root: Root([5; 32]), ..held })?;
+        batch.files.put_holding(&folder, &name("d"), &held)?;
+        batch.files.remove_holding(&folder, &name("d"))
+    });
+    let snapshot = index.read().unwrap();
+    assert_eq!(snapshot.holders(&Root([1; 32]), 9).unwrap(), [(folder.clone(), name("b"))]);
+    assert_eq!(snapshot.holders(&Root([4; 32]), 9).unwrap(), []);
+    assert_eq!(snapshot.holders(&Root([5; 32]), 9).unwrap(), [(folder, name("a"))]);
+}
+
+#[test]
+fn what_is_put_and_cleared_by_one_change_is_cleared() {
+    let (index, folder) = (index(), folder());
+    write(&index, |batch| {
+        batch.files.put_intent(&folder, &name("a"))?;
+        batch.files.put_intent(&folder, &name("b"))?;
+        batch.files.clear_intent(&folder, &name("a"))
+    });
+    assert_eq!(index.read().unwrap().intents_after(None, 9).unwrap(), [(folder, name("b"))]);
 }
 
 #[test]
@@ -176,25 +197,27 @@ fn damage_stands_until_the_content_is_held_again_or_wanted_no_longer() {
     };
     for file in ["gone", "healed", "replaced"] {
         write(&index, |batch| {
-            batch.put_holding(&folder, &name(file), &held)?;
-            batch.remove_holding(&folder, &name(file))?;
-            batch.set_missing(&folder, &name(file), Some(&wanted))?;
+            batch.files.put_holding(&folder, &name(file), &held)?;
+            batch.files.remove_holding(&folder, &name(file))?;
+            batch.files.set_missing(&folder, &name(file), Some(&wanted))?;
             batch.put_damage(&folder, &name(file), &damage, true)
         });
     }
     write(&index, |batch| batch.put_damage(&folder, &name("unlisted"), &damage, false));
     assert_eq!(standing(), ["gone", "healed", "replaced"]);
     assert_eq!(index.read().unwrap().damaged(&folder).unwrap(), (3, Some(7)));
-    write(&index, |batch| batch.set_missing(&folder, &name("gone"), None));
+    write(&index, |batch| batch.files.set_missing(&folder, &name("gone"), None));
     write(&index, |batch| {
-        batch.set_missing(&folder, &name("healed"), None)?;
-        batch.put_holding(&folder, &name("healed"), &held)
+        batch.files.set_missing(&folder, &name("healed"), None)?;
+        batch.files.put_holding(&folder, &name("healed"), &held)
     });
-    write(&index, |batch| batch.set_missing(&folder, &name("replaced"), Some(&MissingRecord { size: 11, ..wanted })));
+    write(&index, |batch| {
+        batch.files.set_missing(&folder, &name("replaced"), Some(&MissingRecord { size: 11, ..wanted }))
+    });
     assert_eq!(standing(), ["replaced"]);
     write(&index, |batch| {
-        batch.set_missing(&folder, &name("replaced"), None)?;
-        batch.put_holding(&folder, &name("replaced"), &HoldingRecord { root: Root([2; 32]), ..held })
+        batch.files.set_missing(&folder, &name("replaced"), None)?;
+        batch.files.put_holding(&folder, &name("replaced"), &HoldingRecord { root: Root([2; 32]), ..held })
     });
     assert_eq!(standing(), [""; 0]);
     let totals = DamageTotals { found_files: 4, found_groups: 12, healed_files: 1, healed_groups: 3 };
@@ -205,7 +228,9 @@ fn damage_stands_until_the_content_is_held_again_or_wanted_no_longer() {
 fn files_are_paged_by_name() {
     let (index, folder) = (index(), folder());
     let held = HoldingRecord { root: Root([1; 32]), size: 10, modified_ns: 0, inode: 1, listed: true };
-    write(&index, |batch| ["c", "a", "b"].iter().try_for_each(|text| batch.put_holding(&folder, &name(text), &held)));
+    write(&index, |batch| {
+        ["c", "a", "b"].iter().try_for_each(|text| batch.files.put_holding(&folder, &name(text), &held))
+    });
     let snapshot = index.read().unwrap();
     let names = |after: Option<&str>, most| -> Vec<String> {
         let after = after.map(name);
@@ -222,7 +247,7 @@ fn a_failed_change_leaves_nothing_behind() {
     let (index, namespace) = (index(), Namespace::members());
     let before = index.writes();
     let failed: Result<(), CatalogError> = index.write(|batch| {
-        batch.put_entry(&namespace, b"key", Some(&[1]))?;
+        batch.entries.put(&namespace, b"key", Some(&[1]))?;
         batch.set_head(b"head")?;
         Err(CatalogError::Damaged("test"))
     });
@@ -276,17 +301,17 @@ fn a_database_of_a_newer_version_is_refused() {
 fn a_database_whose_disk_takes_no_writes_is_read_and_written_again_when_it_does() {
     let (file, namespace) = (Arc::new(Memory::default()), Namespace::members());
     let index = Index::open(file.clone()).unwrap();
-    write(&index, |batch| batch.put_entry(&namespace, b"key", Some(&[1])));
+    write(&index, |batch| batch.entries.put(&namespace, b"key", Some(&[1])));
     let is_there = |key: &[u8]| index.read().unwrap().entry(&namespace, key).unwrap().is_some();
     file.1.store(true, Relaxed);
     for _ in 0..3 {
-        let refused = index.write(|batch| batch.put_entry(&namespace, b"late", Some(&[1])).map(drop));
+        let refused = index.write(|batch| batch.entries.put(&namespace, b"late", Some(&[1])).map(drop));
         assert!(refused.is_err());
         assert!(is_there(b"key") && !is_there(b"late"));
     }
     file.1.store(false, Relaxed);
     assert!(is_there(b"key"));
-    write(&index, |batch| batch.put_entry(&namespace, b"late", Some(&[1])));
+    write(&index, |batch| batch.entries.put(&namespace, b"late", Some(&[1])));
     assert!(is_there(b"key") && is_there(b"late"));
     drop(index);
     let index = Index::open(file).unwrap();

@@ -67,7 +67,7 @@ impl Author {
             epoch: self.epoch.number,
             epoch_nonce: self.epoch.nonce,
             seq,
-            roots: batch.roots()?,
+            roots: batch.entries.roots()?,
             previous: previous.map_or([0; 32], SignedHead::hash),
             signed_at: now,
         };
@@ -91,10 +91,10 @@ impl Changes<'_, '_> {
 
     /// As [`Self::put`], of a body as it is stored.
     pub(super) fn put_bytes(&mut self, namespace: &Namespace, key: &[u8], bytes: Vec<u8>) -> Result<(), CatalogError> {
-        if self.batch.entry(namespace, key)?.as_ref() == Some(&bytes) {
+        if self.batch.entries.get(namespace, key)?.as_ref() == Some(&bytes) {
             return Ok(());
         }
-        self.batch.put_entry(namespace, key, Some(&bytes))?;
+        self.batch.entries.put(namespace, key, Some(&bytes))?;
         self.seq += 1;
         let record = LogRecord { namespace: namespace.clone(), key: key.to_vec(), body: Some(bytes) };
         self.batch.append_log(self.seq, &record)
@@ -110,10 +110,10 @@ impl Changes<'_, '_> {
         file: &FileRecord,
     ) -> Result<(), RepositoryError> {
         let (namespace, key) = (Namespace::folder(folder), name.as_str().as_bytes());
-        let before = self.batch.entry(&namespace, key)?;
+        let before = self.batch.entries.get(&namespace, key)?;
         let before = before.as_deref().and_then(Body::value_of).and_then(|value| FileRecord::decode(value).ok());
         self.put(&namespace, key, &Body::Value(file.encode()?))?;
-        Ok(self.batch.note_indexed(folder, before.map(|before| before.size), Some(file.size))?)
+        Ok(self.batch.files.note_indexed(folder, before.map(|before| before.size), Some(file.size))?)
     }
 }
 

@@ -75,7 +75,7 @@ impl Repository {
         }
         self.state.index.write(|batch| {
             let all = moved.iter().flat_map(|(folder, names)| names.iter().map(move |(name, _)| (folder, name)));
-            all.into_iter().try_for_each(|(folder, name)| batch.clear_intent(folder, name))
+            all.into_iter().try_for_each(|(folder, name)| batch.files.clear_intent(folder, name))
         })?;
         Ok(failed)
     }

@@ -256,7 +256,7 @@ mod tests {
         fetch(&main, &child).unwrap();
         fs::remove_file(below.path("a")).unwrap();
         child.mend(&folder(), &name("a")).unwrap();
-        child.state.index.write(|batch| batch.remove_holding(&folder(), &name("b")).map(drop)).unwrap();
+        child.state.index.write(|batch| batch.files.remove_holding(&folder(), &name("b")).map(drop)).unwrap();
         let found = findings(&child);
         assert!(found.contains(&("a".into(), "the index names it and it is not here".into())));
         assert!(found.contains(&("b".into(), "the index names it and no row accounts for it".into())));

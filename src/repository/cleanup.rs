@@ -191,17 +191,17 @@ impl Repository {
             let mut gone = Vec::with_capacity(files.len());
             for (name, size) in files {
                 let key = name.as_str().as_bytes();
-                let Some(holding) = changes.batch.holding(folder, name)?.filter(|held| held.size == *size) else {
+                let Some(holding) = changes.batch.files.holding(folder, name)?.filter(|held| held.size == *size) else {
                     continue;
                 };
-                let body = changes.batch.entry(&namespace, key)?;
+                let body = changes.batch.entries.get(&namespace, key)?;
                 let Some(value) = body.as_deref().and_then(Body::value_of) else { continue };
                 let record = FileRecord::decode(value)?;
-                changes.batch.remove_holding(folder, name)?;
-                changes.batch.put_intent(folder, name)?;
+                changes.batch.files.remove_holding(folder, name)?;
+                changes.batch.files.put_intent(folder, name)?;
                 changes.put(&namespace, key, &Body::Tombstone { removed_at })?;
-                changes.batch.set_missing(folder, name, None)?;
-                changes.batch.note_indexed(folder, Some(record.size), None)?;
+                changes.batch.files.set_missing(folder, name, None)?;
+                changes.batch.files.note_indexed(folder, Some(record.size), None)?;
                 gone.push((name.clone(), holding.size));
             }
             Ok(gone)

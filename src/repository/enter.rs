@@ -43,7 +43,7 @@ impl Repository {
         }
         if known.is_some() {
             // Of a file that went or was edited: the row goes first, then the bytes.
-            self.state.index.write(|batch| batch.remove_holding(folder, name).map(drop))?;
+            self.state.index.write(|batch| batch.files.remove_holding(folder, name).map(drop))?;
         }
         let stat = self.publish_staged(open, staged, name, false)?;
         let synced = open.staging.sync_published([name]);
@@ -51,8 +51,8 @@ impl Repository {
         let FileRecord { root, size, .. } = file;
         let holding = HoldingRecord { root, size, modified_ns: stat.modified_ns, inode: stat.inode, listed: true };
         self.author(|changes| {
-            changes.batch.put_holding(folder, name, &holding)?;
-            changes.batch.set_missing(folder, name, None)?;
+            changes.batch.files.put_holding(folder, name, &holding)?;
+            changes.batch.files.set_missing(folder, name, None)?;
             changes.put_file(folder, name, &file)
         })
     }

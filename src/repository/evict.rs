@@ -30,12 +30,14 @@ impl Repository {
             let left = self.state.index.write(|batch| {
                 let mut left = Swept::default();
                 for (folder, name) in group {
-                    let Some(holding) = batch.holding(folder, name)?.filter(|holding| holding.listed) else { continue };
-                    let body = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
+                    let Some(holding) = batch.files.holding(folder, name)?.filter(|holding| holding.listed) else {
+                        continue;
+                    };
+                    let body = batch.entries.get(&Namespace::folder(folder), name.as_str().as_bytes())?;
                     let file = body.as_deref().and_then(Body::value_of).map(FileRecord::decode).transpose()?;
-                    batch.remove_holding(folder, name)?;
-                    batch.set_missing(folder, name, file.map(Into::into).as_ref())?;
-                    batch.put_intent(folder, name)?;
+                    batch.files.remove_holding(folder, name)?;
+                    batch.files.set_missing(folder, name, file.map(Into::into).as_ref())?;
+                    batch.files.put_intent(folder, name)?;
                     left.files += 1;
                     left.bytes += holding.size;
                 }

@@ -326,7 +326,7 @@ mod tests {
         find(&main, "f");
         assert!(found_at_once(&main, "f").is_some());
         // The row goes first: the file still lies there.
-        main.state.index.write(|batch| batch.remove_holding(&folder(), &name("f"))).unwrap();
+        main.state.index.write(|batch| batch.files.remove_holding(&folder(), &name("f"))).unwrap();
         assert_eq!(found_at_once(&main, "f"), None);
         assert!(!matches!(find(&main, "f"), Found::Held { root: Some(_), .. }));
         assert_eq!(found_at_once(&main, "f"), None);

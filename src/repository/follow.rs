@@ -11,16 +11,21 @@ use super::{
     publish::is_content_of,
 };
 use crate::{
-    catalog::{Batch, CatalogError, HoldingRecord, LogRecord, MissingRecord},
+    base::tasks,
+    catalog::{Batch, CatalogError, EntryRows, FileRows, HoldingRecord, LogRecord, MissingRecord},
     domain::{
         file::{FileRecord, MAX_FILE_BYTES},
         key::LineKey,
         name::{FileName, FolderName},
-        state::{Accepted, Body, Head, Namespace, SignedHead, Verdict, VerifyHeadError, bucket_of, judge},
+        state::{Accepted, Body, Head, Namespace, NodeHash, SignedHead, Verdict, VerifyHeadError, bucket_of, judge},
         versioned::VersionedError,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// From so many changes on entries and files are written by a thread each: a first state has tens of thousands, and
+/// nothing else can be done before they are there.
+const TWO_THREADS_FROM: usize = 4_096;
 
 /// A change that the parent sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,11 +163,11 @@ impl Repository {
         let named_here = self.named_here(changes)?;
         let before = writer.head.as_ref().map(SignedHead::head);
         let committed = self.state.index.write(|batch| {
-            let removed = self.apply(batch, changes, &named_here)?;
-            check_roots(batch, head, &namespaces)?;
+            let (applied, roots) = self.apply(batch, changes, &named_here)?;
+            check_roots(&roots, head, &namespaces)?;
             append_log(batch, before, head, changes, self.log_limit, self.clock.unix_seconds())?;
             batch.set_head(&signed.to_bytes())?;
-            Ok::<_, FollowError>(removed)
+            Ok::<_, FollowError>(applied)
         });
         writer.unsure = committed.is_err();
         let applied = committed?;
@@ -176,39 +181,88 @@ impl Repository {
         Ok(())
     }
 
-    /// Writes the changes, in the order of the tables: many changes then meet each page once.
-    fn apply(&self, batch: &mut Batch<'_>, changes: &[Change], named_here: &NamedHere) -> Result<Applied, FollowError> {
-        let mut ordered: Vec<&Change> = changes.iter().collect();
-        ordered.sort_by_cached_key(|change| (&change.namespace, bucket_of(&change.key), &change.key));
-        let mut files = Vec::new();
-        for change in ordered {
-            let before = batch.put_entry(&change.namespace, &change.key, change.body.as_deref())?;
-            let Some(folder) = change.namespace.as_folder().filter(|folder| self.folders.contains_key(folder)) else {
-                continue;
-            };
-            let Ok(name) = FileName::from_bytes(&change.key) else { continue };
-            files.push((folder, name, before.as_deref().and_then(file_of), change.body.as_deref()));
+    /// Writes the changes; answers with what they did, and with the roots that they lead to.
+    fn apply(
+        &self,
+        batch: &mut Batch<'_>,
+        changes: &[Change],
+        named_here: &NamedHere,
+    ) -> Result<(Applied, Roots), FollowError> {
+        let folders: Vec<_> = self.folders.keys().map(|folder| (Namespace::folder(folder), folder)).collect();
+        let Batch { entries, files, .. } = batch;
+        let (written, applied) = tasks::both(
+            changes.len() >= TWO_THREADS_FROM,
+            || write_entries(entries, changes, &folders),
+            || write_files(files, changes, &folders, named_here),
+        );
+        let (replaced, roots) = written?;
+        for (folder, size) in replaced {
+            files.note_indexed(folder, Some(size), None)?;
         }
-        files.sort_by(|(folder, name, ..), (other, next, ..)| (folder, name).cmp(&(other, next)));
-        let mut applied = Applied::default();
-        for (folder, name, before, body) in files {
-            let after = body.and_then(file_of);
-            batch.note_indexed(&folder, before.map(|file| file.size), after.map(|file| file.size))?;
-            let is_removed = body.is_some_and(|body| Body::value_of(body).is_none());
-            let is_named = || named_here.get(&folder).is_some_and(|named| named.contains(name.as_str()));
-            let end = match is_removed {
-                false => End::Unlisted,
-                true if is_named() => End::Leaving,
-                true => End::Removed,
-            };
-            match (apply_file(batch, &folder, &name, after, end)?, after) {
-                (Some(removed), _) => applied.removed.push((folder, name, removed)),
-                (None, Some(file)) => applied.named.push((folder, name, file.into())),
-                (None, None) => {}
-            }
-        }
-        Ok(applied)
+        Ok((applied?, roots))
     }
+}
+
+/// The Merkle roots of namespaces.
+type Roots = BTreeMap<Namespace, NodeHash>;
+
+/// Folders by their namespaces.
+type Folders<'f> = [(Namespace, &'f FolderName)];
+
+fn folder_of<'f>(folders: &Folders<'f>, change: &Change) -> Option<(&'f FolderName, FileName)> {
+    let (_, folder) = folders.iter().find(|(namespace, _)| *namespace == change.namespace)?;
+    Some((folder, FileName::from_bytes(&change.key).ok()?))
+}
+
+/// Entries, in the order of their table: many then meet each page once. Answers with the sizes of files that were
+/// indexed before, and the roots.
+fn write_entries<'f>(
+    entries: &mut EntryRows<'_>,
+    changes: &[Change],
+    folders: &Folders<'f>,
+) -> Result<(Vec<(&'f FolderName, u64)>, Roots), FollowError> {
+    let mut ordered: Vec<&Change> = changes.iter().collect();
+    ordered.sort_by_cached_key(|change| (&change.namespace, bucket_of(&change.key), &change.key));
+    let mut replaced = Vec::new();
+    for change in ordered {
+        let before = entries.put(&change.namespace, &change.key, change.body.as_deref())?;
+        if let Some(before) = before.as_deref().and_then(file_of)
+            && let Some((folder, _)) = folder_of(folders, change)
+        {
+            replaced.push((folder, before.size));
+        }
+    }
+    Ok((replaced, entries.roots()?))
+}
+
+/// What is missing and held, in the order of its tables.
+fn write_files(
+    rows: &mut FileRows<'_>,
+    changes: &[Change],
+    folders: &Folders<'_>,
+    named_here: &NamedHere,
+) -> Result<Applied, FollowError> {
+    let of_folders = changes.iter().filter_map(|change| Some((folder_of(folders, change)?, change.body.as_deref())));
+    let mut files: Vec<_> = of_folders.collect();
+    files.sort_by(|(place, _), (other, _)| place.cmp(other));
+    let mut applied = Applied::default();
+    for ((folder, name), body) in files {
+        let after = body.and_then(file_of);
+        rows.note_indexed(folder, None, after.map(|file| file.size))?;
+        let is_removed = body.is_some_and(|body| Body::value_of(body).is_none());
+        let is_named = || named_here.get(folder).is_some_and(|named| named.contains(name.as_str()));
+        let end = match is_removed {
+            false => End::Unlisted,
+            true if is_named() => End::Leaving,
+            true => End::Removed,
+        };
+        match (apply_file(rows, folder, &name, after, end)?, after) {
+            (Some(removed), _) => applied.removed.push((folder.clone(), name, removed)),
+            (None, Some(file)) => applied.named.push((folder.clone(), name, file.into())),
+            (None, None) => {}
+        }
+    }
+    Ok(applied)
 }
 
 /// What lists of packages here name, by folder.
@@ -237,37 +291,37 @@ pub(super) struct Applied {
 /// Brings holdings and missing in step with what the index says of one file; answers with the holding whose
 /// bytes have to go.
 fn apply_file(
-    batch: &mut Batch<'_>,
+    rows: &mut FileRows<'_>,
     folder: &FolderName,
     name: &FileName,
     file: Option<FileRecord>,
     end: End,
 ) -> Result<Option<HoldingRecord>, FollowError> {
-    let holding = batch.holding(folder, name)?;
-    batch.set_leaving(folder, name, file.is_none() && holding.is_some() && end == End::Leaving)?;
+    let holding = rows.holding(folder, name)?;
+    rows.set_leaving(folder, name, file.is_none() && holding.is_some() && end == End::Leaving)?;
     match (file, holding) {
         (Some(file), Some(holding)) if is_current(name, &file, &holding) => {
-            batch.set_missing(folder, name, None)?;
-            batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
+            rows.set_missing(folder, name, None)?;
+            rows.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
             Ok(None)
         }
         (Some(file), holding) => {
-            batch.set_missing(folder, name, Some(&file.into()))?;
+            rows.set_missing(folder, name, Some(&file.into()))?;
             if let Some(holding) = holding.filter(|holding| !holding.listed) {
-                batch.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
+                rows.put_holding(folder, name, &HoldingRecord { listed: true, ..holding })?;
             }
             Ok(None)
         }
         (None, holding) => {
-            batch.set_missing(folder, name, None)?;
+            rows.set_missing(folder, name, None)?;
             match holding {
                 Some(holding) if end == End::Removed => {
-                    batch.remove_holding(folder, name)?;
-                    batch.put_intent(folder, name)?;
+                    rows.remove_holding(folder, name)?;
+                    rows.put_intent(folder, name)?;
                     Ok(Some(holding))
                 }
                 Some(holding) => {
-                    batch.put_holding(folder, name, &HoldingRecord { listed: false, ..holding })?;
+                    rows.put_holding(folder, name, &HoldingRecord { listed: false, ..holding })?;
                     Ok(None)
                 }
                 None => Ok(None),
@@ -286,8 +340,7 @@ fn file_of(body: &[u8]) -> Option<FileRecord> {
     FileRecord::decode(Body::value_of(body)?).ok().filter(|file| file.size <= MAX_FILE_BYTES)
 }
 
-fn check_roots(batch: &mut Batch<'_>, head: &Head, namespaces: &[Namespace]) -> Result<(), FollowError> {
-    let roots = batch.roots()?;
+fn check_roots(roots: &Roots, head: &Head, namespaces: &[Namespace]) -> Result<(), FollowError> {
     match namespaces.iter().find(|namespace| roots.get(*namespace) != head.roots.get(*namespace)) {
         Some(namespace) => Err(FollowError::OtherRoot(namespace.clone())),
         None => Ok(()),

@@ -22,7 +22,7 @@ use crate::{
         edition::{CABINET, SIDECAR},
         member::Role,
         name::{FileName, FolderName},
-        state::Body,
+        state::{Body, Namespace},
     },
     store::{disk::DiskFile, hash::hash_file},
     wapt::packages,
@@ -314,7 +314,8 @@ impl Repository {
             let Ok(list) = FileName::new(packages::LIST) else { continue };
             let is_removal =
                 |change: &Change| change.body.as_deref().is_some_and(|body| Body::value_of(body).is_none());
-            let of_it = |change: &&Change| change.namespace.as_folder().as_ref() == Some(&open.name);
+            let namespace = Namespace::folder(&open.name);
+            let of_it = |change: &&Change| change.namespace == namespace;
             let mut removed = changes.iter().filter(of_it).filter(|change| is_removal(change)).peekable();
             if self.part_of(&list) != Part::List || removed.peek().is_none() {
                 continue;
@@ -353,11 +354,11 @@ impl Repository {
             let gone: Vec<_> = leaving.into_iter().filter(|name| !named.contains(name.as_str())).collect();
             self.state.index.write(|batch| {
                 for name in &gone {
-                    batch.set_leaving(&open.name, name, false)?;
+                    batch.files.set_leaving(&open.name, name, false)?;
                     // One that is listed was named anew meanwhile.
-                    if batch.holding(&open.name, name)?.is_some_and(|holding| !holding.listed) {
-                        batch.remove_holding(&open.name, name)?;
-                        batch.put_intent(&open.name, name)?;
+                    if batch.files.holding(&open.name, name)?.is_some_and(|holding| !holding.listed) {
+                        batch.files.remove_holding(&open.name, name)?;
+                        batch.files.put_intent(&open.name, name)?;
                     }
                 }
                 Ok::<_, RepositoryError>(())

@@ -112,11 +112,11 @@ impl Repository {
     ) -> Result<(), RepositoryError> {
         self.state.index.write(|batch| {
             for name in names {
-                batch.remove_holding(folder, name)?;
-                let body = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
+                batch.files.remove_holding(folder, name)?;
+                let body = batch.entries.get(&Namespace::folder(folder), name.as_str().as_bytes())?;
                 let value = body.as_deref().and_then(Body::value_of);
                 let missing = value.map(FileRecord::decode).transpose()?.map(Into::into);
-                batch.set_missing(folder, name, missing.as_ref())?;
+                batch.files.set_missing(folder, name, missing.as_ref())?;
             }
             Ok::<_, RepositoryError>(())
         })?;

@@ -131,9 +131,11 @@ impl Repository {
         let removed = self.state.index.write(|batch| {
             let mut removed = Vec::new();
             for name in names {
-                let Some(holding) = batch.holding(folder, name)?.filter(|holding| !holding.listed) else { continue };
-                batch.remove_holding(folder, name)?;
-                batch.put_intent(folder, name)?;
+                let Some(holding) = batch.files.holding(folder, name)?.filter(|holding| !holding.listed) else {
+                    continue;
+                };
+                batch.files.remove_holding(folder, name)?;
+                batch.files.put_intent(folder, name)?;
                 removed.push((name.clone(), holding.size));
             }
             Ok::<_, RepositoryError>(removed)

@@ -31,8 +31,8 @@ impl Repository {
             _ if same.is_empty() => {}
             Role::Main => self.author(|changes| {
                 same.iter().try_for_each(|file| {
-                    changes.batch.put_holding(&file.folder, &file.name, &file.holding(true))?;
-                    changes.batch.set_missing(&file.folder, &file.name, None)?;
+                    changes.batch.files.put_holding(&file.folder, &file.name, &file.holding(true))?;
+                    changes.batch.files.set_missing(&file.folder, &file.name, None)?;
                     changes.put_file(&file.folder, &file.name, &file.record)
                 })
             })?,
@@ -54,9 +54,9 @@ impl Repository {
                 let indexed = file_in(batch, file)?;
                 let current = indexed.is_some_and(|indexed| is_content_of(&file.name, &indexed, &file.record));
                 if current {
-                    batch.set_missing(&file.folder, &file.name, None)?;
+                    batch.files.set_missing(&file.folder, &file.name, None)?;
                 }
-                batch.put_holding(&file.folder, &file.name, &file.holding(indexed.is_some()))?;
+                batch.files.put_holding(&file.folder, &file.name, &file.holding(indexed.is_some()))?;
                 Ok::<_, RepositoryError>(())
             })
         })?;
@@ -72,7 +72,7 @@ impl Repository {
 }
 
 fn file_in(batch: &Batch<'_>, file: &Adoptable) -> Result<Option<FileRecord>, RepositoryError> {
-    let body = batch.entry(&Namespace::folder(&file.folder), file.name.as_str().as_bytes())?;
+    let body = batch.entries.get(&Namespace::folder(&file.folder), file.name.as_str().as_bytes())?;
     let Some(value) = body.as_deref().and_then(Body::value_of) else { return Ok(None) };
     Ok(Some(FileRecord::decode(value)?))
 }

@@ -153,12 +153,12 @@ fn condemn(
     name: &FileName,
     damage: &DamageRecord,
 ) -> Result<bool, RepositoryError> {
-    batch.remove_holding(folder, name)?;
-    batch.put_intent(folder, name)?;
-    let body = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
+    batch.files.remove_holding(folder, name)?;
+    batch.files.put_intent(folder, name)?;
+    let body = batch.entries.get(&Namespace::folder(folder), name.as_str().as_bytes())?;
     let indexed = body.as_deref().and_then(Body::value_of).map(FileRecord::decode).transpose()?;
     let missing: Option<MissingRecord> = indexed.map(Into::into);
-    batch.set_missing(folder, name, missing.as_ref())?;
+    batch.files.set_missing(folder, name, missing.as_ref())?;
     batch.put_damage(folder, name, damage, missing.is_some())?;
     Ok(missing.is_some())
 }

@@ -144,7 +144,7 @@ impl Repository {
         if !held.is_empty() {
             let forget = |name: &&FileName| (*name).clone();
             self.state.index.write(|batch| {
-                held.iter().map(forget).try_for_each(|name| batch.remove_holding(&open.name, &name).map(drop))
+                held.iter().map(forget).try_for_each(|name| batch.files.remove_holding(&open.name, &name).map(drop))
             })?;
         }
         Ok(verified)
@@ -177,20 +177,20 @@ pub(super) fn commit_arrivals(
 ) -> Result<(), RepositoryError> {
     index.write(|batch| {
         for (name, wanted, stat) in published {
-            let listed = match batch.set_missing(folder, name, None)? {
+            let listed = match batch.files.set_missing(folder, name, None)? {
                 // What is missing is missing because the index names it.
                 Some(missing) if missing == *wanted => true,
                 missing => {
                     if let Some(other) = missing {
-                        batch.set_missing(folder, name, Some(&other))?;
+                        batch.files.set_missing(folder, name, Some(&other))?;
                     }
-                    let entry = batch.entry(&Namespace::folder(folder), name.as_str().as_bytes())?;
+                    let entry = batch.entries.get(&Namespace::folder(folder), name.as_str().as_bytes())?;
                     entry.is_some_and(|body| Body::value_of(&body).is_some())
                 }
             };
             let (root, size) = (wanted.root, wanted.size);
             let holding = HoldingRecord { root, size, modified_ns: stat.modified_ns, inode: stat.inode, listed };
-            batch.put_holding(folder, name, &holding)?;
+            batch.files.put_holding(folder, name, &holding)?;
         }
         Ok::<_, RepositoryError>(())
     })

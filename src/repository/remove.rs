@@ -110,19 +110,19 @@ impl Repository {
         self.author(|changes| {
             for name in names {
                 let key = name.as_str().as_bytes();
-                changes.batch.remove_holding(folder, name)?;
-                let body = changes.batch.entry(&namespace, key)?;
+                changes.batch.files.remove_holding(folder, name)?;
+                let body = changes.batch.entries.get(&namespace, key)?;
                 let Some(value) = body.as_deref().and_then(Body::value_of) else {
-                    changes.batch.set_missing(folder, name, None)?;
+                    changes.batch.files.set_missing(folder, name, None)?;
                     continue;
                 };
                 let record = FileRecord::decode(value)?;
                 if sign {
                     changes.put(&namespace, key, &Body::Tombstone { removed_at })?;
-                    changes.batch.set_missing(folder, name, None)?;
-                    changes.batch.note_indexed(folder, Some(record.size), None)?;
+                    changes.batch.files.set_missing(folder, name, None)?;
+                    changes.batch.files.note_indexed(folder, Some(record.size), None)?;
                 } else {
-                    changes.batch.set_missing(folder, name, Some(&record.into()))?;
+                    changes.batch.files.set_missing(folder, name, Some(&record.into()))?;
                 }
             }
             Ok(())

@@ -80,7 +80,7 @@ impl Repository {
             self.set_aside(folder, entrant)?;
         }
         self.state.index.write(|batch| {
-            entrants.iter().try_for_each(|entrant| batch.remove_holding(folder, entrant.name).map(drop))
+            entrants.iter().try_for_each(|entrant| batch.files.remove_holding(folder, entrant.name).map(drop))
         })?;
         let mut holdings = Vec::with_capacity(entrants.len());
         for Entrant { name, staged, file, .. } in entrants {
@@ -93,8 +93,8 @@ impl Repository {
         synced.map_err(RepositoryError::io("syncing directories of", folder))?;
         self.author(|changes| {
             holdings.iter().try_for_each(|(name, file, holding)| {
-                changes.batch.put_holding(folder, name, holding)?;
-                changes.batch.set_missing(folder, name, None)?;
+                changes.batch.files.put_holding(folder, name, holding)?;
+                changes.batch.files.set_missing(folder, name, None)?;
                 changes.put_file(folder, name, file)
             })
         })?;

@@ -105,9 +105,9 @@ fn a_removal_that_was_cut_short_is_carried_out_at_the_next_start() {
         .state
         .index
         .write(|batch| {
-            batch.remove_holding(&folder, &name("a"))?;
-            batch.put_intent(&folder, &name("a"))?;
-            batch.put_intent(&folder, &name("never-there"))
+            batch.files.remove_holding(&folder, &name("a"))?;
+            batch.files.put_intent(&folder, &name("a"))?;
+            batch.files.put_intent(&folder, &name("never-there"))
         })
         .unwrap();
     drop(child);
@@ -119,7 +119,7 @@ fn a_removal_that_was_cut_short_is_carried_out_at_the_next_start() {
 #[test]
 fn a_file_that_was_received_anew_is_not_taken_by_an_old_intent() {
     let (_place, main, below, child) = pair(&["a"]);
-    child.state.index.write(|batch| batch.put_intent(&folder(), &name("a"))).unwrap();
+    child.state.index.write(|batch| batch.files.put_intent(&folder(), &name("a"))).unwrap();
     fs::remove_file(below.path("a")).unwrap();
     child.mend(&folder(), &name("a")).unwrap();
     assert_eq!(fetch(&main, &child).unwrap(), ["a"]);
@@ -175,7 +175,7 @@ fn thousands_of_removed_files_are_carried_out_over_many_groups() {
     let (_place, _main, below, child) = pair(&["a"]);
     let names: Vec<_> = (0..1_200).map(|n| name(&format!("f{n}"))).collect();
     names.iter().for_each(|name| below.write_at(name.as_str(), b"x", OLD));
-    let put = |batch: &mut Batch<'_>| names.iter().try_for_each(|name| batch.put_intent(&folder(), name));
+    let put = |batch: &mut Batch<'_>| names.iter().try_for_each(|name| batch.files.put_intent(&folder(), name));
     child.state.index.write(put).unwrap();
     child.bury().unwrap();
     assert_eq!(below.trashed().len(), 1_200);
@@ -186,8 +186,8 @@ fn thousands_of_removed_files_are_carried_out_over_many_groups() {
 fn one_file_that_cannot_be_moved_keeps_its_intent_and_holds_up_nobody() {
     let (_place, _main, below, child) = pair(&["a", "b"]);
     let put = |batch: &mut Batch<'_>| {
-        batch.put_intent(&folder(), &name("a"))?;
-        batch.put_intent(&FolderName::new("unknown").unwrap(), &name("x"))
+        batch.files.put_intent(&folder(), &name("a"))?;
+        batch.files.put_intent(&FolderName::new("unknown").unwrap(), &name("x"))
     };
     child.state.index.write(put).unwrap();
     let trash = below.stage("trash");
@@ -220,4 +220,25 @@ fn a_head_that_names_immutable_files_of_any_time_keeps_shared_inodes_apart_from_
         assert!(is_listed(&child, &one) && is_listed(&child, &two));
         assert_eq!(child.state.index.read().unwrap().totals(&folder()).unwrap().missing_files, 0);
     }
+}
+
+#[test]
+fn thousands_of_changes_at_once_lead_where_the_same_ones_lead_in_parts() {
+    let (place, [at_once, in_parts]) = (Place::new(), [Place::new(), Place::new()]);
+    let (main, at_once, in_parts) = (place.main(), at_once.secondary(), in_parts.secondary());
+    let names: Vec<_> = (0..TWO_THREADS_FROM + 10).map(|n| format!("f{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.iter().for_each(|name| place.write(name, name.as_bytes()));
+    for part in names.chunks(TWO_THREADS_FROM / 2) {
+        adopt(&main, part).unwrap();
+        follow(&main, &in_parts).unwrap();
+    }
+    follow(&main, &at_once).unwrap();
+    let known = |child: &Repository| {
+        let index = child.state.index.read().unwrap();
+        (index.missing_after(&folder(), None, usize::MAX).unwrap(), index.totals(&folder()).unwrap())
+    };
+    assert_eq!(known(&at_once).0.len(), names.len());
+    assert_eq!(known(&at_once), known(&in_parts));
+    assert_eq!(differences(&main, &at_once), []);
 }
