@@ -42,6 +42,9 @@ fn main() {
     // For a thousand connections, of both servers as well: they inherit it.
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, rustix::process::Rlimit { current: files.maximum, ..files }).unwrap();
+    // It decides how much of everything is the kernel's timers.
+    let congestion = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    println!("TCP congestion control: {}", congestion.trim());
     let plan = Plan::from_arguments(&arguments, &SECTIONS);
     for section in &plan.sections {
         match section.as_str() {
