@@ -153,7 +153,8 @@ impl<'t> FileRows<'t> {
     /// Remembers that a file is to go once nothing here names it, or with `false` that it is not.
     pub fn set_leaving(&mut self, folder: &FolderName, name: &FileName, leaving: bool) -> Result<(), CatalogError> {
         let key = (folder.as_str(), name.as_str());
-        Ok(if leaving { self.leaving.insert(key, ())? } else { self.leaving.remove(key)? })
+        let changed = if leaving { self.leaving.insert(key, ()) } else { self.leaving.remove(key) };
+        Ok(changed?)
     }
 
     /// Records that the index names content that is not here, or with `None` that nothing is missing; answers with

@@ -206,6 +206,9 @@ impl Repository {
 /// The Merkle roots of namespaces.
 type Roots = BTreeMap<Namespace, NodeHash>;
 
+/// Sizes of files that were indexed before, with their folders.
+type Replaced<'f> = Vec<(&'f FolderName, u64)>;
+
 /// Folders by their namespaces.
 type Folders<'f> = [(Namespace, &'f FolderName)];
 
@@ -220,10 +223,10 @@ fn write_entries<'f>(
     entries: &mut EntryRows<'_>,
     changes: &[Change],
     folders: &Folders<'f>,
-) -> Result<(Vec<(&'f FolderName, u64)>, Roots), FollowError> {
+) -> Result<(Replaced<'f>, Roots), FollowError> {
     let mut ordered: Vec<&Change> = changes.iter().collect();
     ordered.sort_by_cached_key(|change| (&change.namespace, bucket_of(&change.key), &change.key));
-    let mut replaced = Vec::new();
+    let mut replaced = Replaced::new();
     for change in ordered {
         let before = entries.put(&change.namespace, &change.key, change.body.as_deref())?;
         if let Some(before) = before.as_deref().and_then(file_of)
