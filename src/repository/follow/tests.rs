@@ -242,3 +242,20 @@ fn thousands_of_changes_at_once_lead_where_the_same_ones_lead_in_parts() {
     assert_eq!(known(&at_once), known(&in_parts));
     assert_eq!(differences(&main, &at_once), []);
 }
+
+#[test]
+fn what_the_index_names_is_counted_once_whatever_became_of_it() {
+    let (place, main, _below, child) = pair(&["a", "b"]);
+    let indexed = |child: &Repository| {
+        let totals = child.state.index.read().unwrap().totals(&folder()).unwrap();
+        (totals.files, totals.bytes)
+    };
+    assert_eq!(indexed(&child), (2, 2));
+    place.write("a", b"longer");
+    adopt(&main, &["a"]).unwrap();
+    follow(&main, &child).unwrap();
+    assert_eq!(indexed(&child), (2, 7));
+    remove(&place, &main, "a");
+    follow(&main, &child).unwrap();
+    assert_eq!(indexed(&child), (1, 1));
+}
