@@ -1,7 +1,7 @@
 //! A file of unknown root on its way: bytes in staging at any position, and the digests of its beginning.
 //!
 //! Owns `downloads` in staging. Order of events: [`Downloads::begin`] (or [`Downloads::take_up`] after a
-//! restart), [`Download::write_at`] until all of it is here, [`Download::catch_up`] until
+//! restart), [`Download::write`] until all of it is here, [`Download::catch_up`] until
 //! [`Download::digests`] answers, then [`Download::finish`] or [`Download::discard`]. Never compares digests
 //! with what was promised, and never syncs what arrives: there is no record of what has arrived, after a
 //! restart it is as much of the beginning as the hash tree beside the bytes still proves.
@@ -283,8 +283,9 @@ impl Download {
         self.hand_over(hashed)
     }
 
-    /// As [`Download::write`], where the bytes are somebody else's.
-    pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+    /// As [`Download::write`], of bytes in one part.
+    #[cfg(test)]
+    pub(crate) fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.write(at, vec![Bytes::copy_from_slice(bytes)])
     }
 
@@ -308,7 +309,7 @@ impl Download {
     }
 
     /// Hashes some of what is here of the beginning and not hashed yet, read back from the disk. As for
-    /// [`Download::write_at`] after an error.
+    /// [`Download::write`] after an error.
     pub fn catch_up(&mut self) -> io::Result<()> {
         let end = self.arrived().min(self.prefix.position().saturating_add(CATCH_UP_BYTES));
         while let at = self.prefix.position()

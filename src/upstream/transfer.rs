@@ -22,6 +22,8 @@ use tokio::{
 const GATHERED_BYTES: usize = 1 << 20;
 /// And in how many parts: an origin may send one byte at a time.
 const GATHERED_PARTS: usize = 1_024;
+/// Parts that are smaller than this on an average are joined: to copy them takes less than a system call for each.
+const SMALL_PART_BYTES: usize = 16 << 10;
 
 /// A download at the disk, and how writing went.
 type Writing = JoinHandle<(Download, io::Result<()>)>;
@@ -129,7 +131,7 @@ impl<'a> Transfer<'a> {
         let has_bytes = !self.gathered.is_empty();
         let mut download = idle.take_if(|download| has_bytes || (!ended && download.is_behind()))?;
         let at = self.at - self.gathered_bytes() as u64;
-        let parts = std::mem::take(&mut self.gathered);
+        let parts = joined(std::mem::take(&mut self.gathered));
         Some(blocking(move || {
             let written = download.write(at, parts).and_then(|()| download.catch_up());
             (download, written)
@@ -201,6 +203,12 @@ impl<'a> Transfer<'a> {
     }
 }
 
+/// The same bytes, in one part if there are many small ones.
+fn joined(parts: Vec<Bytes>) -> Vec<Bytes> {
+    let are_small = parts.iter().map(Bytes::len).sum::<usize>() < parts.len() * SMALL_PART_BYTES;
+    if parts.len() > 1 && are_small { vec![parts.concat().into()] } else { parts }
+}
+
 /// What bytes of a body are on the wire: the heads of TCP and IP are 52 bytes in each 1,448 (RFC 7323).
 fn on_wire(bytes: u64) -> u64 {
     bytes + bytes * 52 / 1_448
@@ -230,5 +238,20 @@ async fn moment(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(tokio::time::Instant::from_std(due)).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_parts_are_written_as_one_and_large_ones_as_they_came() {
+        let part = |byte: u8, len: usize| Bytes::from(vec![byte; len]);
+        let small = [part(1, 3), part(2, 0), part(3, SMALL_PART_BYTES)];
+        assert_eq!(joined(small.to_vec()), [Bytes::from(small.concat())]);
+        let large = [part(1, SMALL_PART_BYTES), part(2, SMALL_PART_BYTES)];
+        assert_eq!(joined(large.to_vec()), large);
+        assert_eq!((joined(vec![part(1, 5)]), joined(vec![])), (vec![part(1, 5)], vec![]));
     }
 }
